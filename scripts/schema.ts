@@ -1,0 +1,24 @@
+import { writeFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { Client } from 'pg'
+import { migrate } from '../src/db/migrate.ts'
+import { throwawayServer } from '../tests/support/server.ts'
+import { listSchema } from './schema/listing.ts'
+
+/*
+ * npm run schema: migrates a fresh database and writes what is in it to sql/schema.txt, so that a change of the
+ * schema is seen as such in review. `tests/schema.test.ts` fails when the file is out of date.
+ */
+
+const file = resolve(import.meta.dirname, '../sql/schema.txt')
+const server = await throwawayServer()
+try {
+  const log = { event: () => undefined }
+  await migrate({ url: server.url, log, lockWaitMs: 30_000, statementTimeoutMs: 120_000 })
+  const client = new Client({ connectionString: server.url })
+  await client.connect()
+  writeFileSync(file, await listSchema(client, 'service_ops'))
+  await client.end()
+} finally {
+  await server.end()
+}

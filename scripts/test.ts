@@ -1,0 +1,80 @@
+import { globSync } from 'node:fs'
+import { relative, resolve } from 'node:path'
+import { inspect } from 'node:util'
+import { SERVER_VARIABLE, throwawayServer } from '../tests/support/server.ts'
+import { runTestFile, type FileReport } from './test/file.ts'
+
+/*
+ * npm test: every test file in a process of its own, all on one throw-away PostgreSQL server.
+ * Arguments are parts of paths: `npm test -- db/embedded flow` runs the files whose path contains one of them.
+ * A file prints one line; a failed test prints its error, and its file what it wrote. The very last line is
+ * `N passed, N failed`, and `, N skipped` when tests were skipped.
+ */
+
+const root = resolve(import.meta.dirname, '..')
+/** Two files at once use two cores well; more of them only make each other's limits run out. */
+const CONCURRENCY = 2
+/** No file takes a minute or two; one that hangs must not hold a machine for hours. */
+const FILE_LIMIT_MS = 600_000
+
+async function main(filters: readonly string[]): Promise<boolean> {
+  const files = globSync('tests/**/*.test.ts', { cwd: root })
+    .filter((file) => filters.length === 0 || filters.some((filter) => file.includes(filter)))
+    .sort()
+  const counts = { passed: 0, failed: 0, skipped: 0 }
+  if (files.length > 0) {
+    await onServer(async () => {
+      const waiting = files.entries()
+      const work = async (): Promise<void> => {
+        // The lanes share one iterator: each takes the next file when it is done with its last.
+        for (const [index, file] of waiting) {
+          const report = await runTestFile(resolve(root, file), FILE_LIMIT_MS)
+          counts.passed += report.passed
+          counts.failed += report.failures.length
+          counts.skipped += report.skipped
+          print(report, file, `${index + 1}/${files.length}`)
+        }
+      }
+      await Promise.all(Array.from({ length: CONCURRENCY }, work))
+    })
+  }
+  const skipped = counts.skipped > 0 ? `, ${counts.skipped} skipped` : ''
+  process.stdout.write(`\n${counts.passed} passed, ${counts.failed} failed${skipped}\n`)
+  return counts.failed === 0 && counts.passed > 0
+}
+
+/** Lends the tests a server, by the environment that their processes inherit, and stops it whatever happens. */
+async function onServer(work: () => Promise<void>): Promise<void> {
+  const server = await throwawayServer()
+  process.env[SERVER_VARIABLE] = server.url
+  const interrupted = (signal: NodeJS.Signals): void => {
+    void server.end().finally(() => process.exit(signal === 'SIGINT' ? 130 : 143))
+  }
+  process.once('SIGINT', interrupted).once('SIGTERM', interrupted)
+  try {
+    await work()
+  } finally {
+    await server.end()
+  }
+}
+
+function print(report: FileReport, file: string, place: string): void {
+  const verdict = report.failures.length === 0 ? 'ok  ' : 'FAIL'
+  const seconds = (report.durationMs / 1000).toFixed(1)
+  const lines = [`${verdict} ${place.padStart(7)} ${file} (${report.passed} passed, ${seconds} s)`]
+  for (const { name, error } of report.failures) {
+    lines.push(
+      `     ✖ ${relative(root, name) || name}`,
+      indent(inspect(error, { colors: process.stdout.isTTY })),
+    )
+  }
+  if (report.failures.length > 0 && report.output !== '')
+    lines.push(indent(`output of the file:\n${report.output}`))
+  process.stdout.write(`${lines.join('\n')}\n`)
+}
+
+function indent(text: string): string {
+  return text.trimEnd().replaceAll(/^/gm, '       ')
+}
+
+process.exitCode = (await main(process.argv.slice(2))) ? 0 : 1

@@ -1,0 +1,110 @@
+-- name: claim
+-- $1 sources, $2 instance, $3 messages at most, $4 low-water mark, $5 attempts a message has, $6 bytes at most.
+-- What waits comes first and by its own small index; what is fresh by the primary key from the low-water mark on. The
+-- first message always fits, so one that is larger than the bound still gets its turn.
+WITH w AS MATERIALIZED (
+  SELECT m.inbox_id, pg_column_size(m.payload) AS bytes FROM service_ops.integration_inbox m
+   WHERE m.source = ANY ($1::text[]) AND m.next_attempt_at <= clock_timestamp() AND m.status IN ('NEW', 'FAILED')
+   ORDER BY m.next_attempt_at LIMIT $3::integer FOR UPDATE SKIP LOCKED),
+f AS MATERIALIZED (
+  SELECT m.inbox_id, pg_column_size(m.payload) AS bytes FROM service_ops.integration_inbox m
+   WHERE m.inbox_id > $4::bigint AND m.source = ANY ($1::text[]) AND m.status = 'NEW' AND m.next_attempt_at IS NULL
+   ORDER BY m.inbox_id LIMIT $3::integer - (SELECT count(*) FROM w)::integer FOR UPDATE SKIP LOCKED),
+fit AS MATERIALIZED (
+  SELECT b.inbox_id
+    FROM (SELECT g.inbox_id, sum(g.bytes) OVER (ORDER BY g.turn, g.inbox_id) - coalesce(g.bytes, 0) AS before
+            FROM (SELECT 0 AS turn, * FROM w UNION ALL SELECT 1, * FROM f) g) b
+   WHERE coalesce(b.before, 0) < $6::bigint)
+UPDATE service_ops.integration_inbox m
+   SET status = 'PROCESSING', claim = m.claim + 1, attempts = m.attempts + 1, max_attempts = greatest($5::integer, m.attempts + 1),
+       locked_by = $2, locked_at = clock_timestamp(), updated_at = clock_timestamp()
+ WHERE m.inbox_id = ANY (ARRAY(SELECT fit.inbox_id FROM fit))
+RETURNING m.inbox_id, m.source, m.message_id, m.payload, m.group_key, m.claim, m.attempts, m.max_attempts, m.trace_id, m.traceparent,
+          m.next_attempt_at IS NULL AS fresh, m.interruptions,
+          to_char(m.source_created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS source_created_at,
+          extract(epoch FROM clock_timestamp() - coalesce(m.source_created_at, m.created_at)) * 1000 AS age_ms;
+
+-- name: done
+-- $1 instance, $2 ids, $3 claims. Written only where the claim is still ours.
+UPDATE service_ops.integration_inbox m
+   SET status = 'DONE', processed_at = clock_timestamp(), updated_at = clock_timestamp(), locked_by = NULL, locked_at = NULL,
+       next_attempt_at = NULL, last_error = NULL
+  FROM unnest($2::bigint[], $3::integer[]) o(inbox_id, claim)
+ WHERE m.inbox_id = o.inbox_id AND m.claim = o.claim AND m.locked_by = $1 AND m.status = 'PROCESSING'
+RETURNING m.inbox_id;
+
+-- name: failed
+-- $1 instance, $2 ids, $3 claims, $4 errors, $5 waits in milliseconds. The last attempt makes it DEAD, which waits for ever.
+UPDATE service_ops.integration_inbox m
+   SET status = CASE WHEN m.attempts >= m.max_attempts THEN 'DEAD' ELSE 'FAILED' END,
+       next_attempt_at = CASE WHEN m.attempts >= m.max_attempts THEN timestamptz 'infinity'
+                              ELSE clock_timestamp() + o.wait_ms * interval '1 ms' END,
+       last_error = o.error, updated_at = clock_timestamp(), locked_by = NULL, locked_at = NULL
+  FROM unnest($2::bigint[], $3::integer[], $4::text[], $5::double precision[]) o(inbox_id, claim, error, wait_ms)
+ WHERE m.inbox_id = o.inbox_id AND m.claim = o.claim AND m.locked_by = $1 AND m.status = 'PROCESSING'
+RETURNING m.inbox_id, m.status;
+
+-- name: give_back
+-- $1 instance, $2 ids, $3 claims. Through no fault of the message: the attempt is given back, the claim number is not.
+UPDATE service_ops.integration_inbox m
+   SET status = CASE WHEN m.attempts <= 1 THEN 'NEW' ELSE 'FAILED' END, attempts = greatest(m.attempts - 1, 0),
+       interruptions = m.interruptions + 1, next_attempt_at = clock_timestamp(), updated_at = clock_timestamp(),
+       locked_by = NULL, locked_at = NULL
+  FROM unnest($2::bigint[], $3::integer[]) o(inbox_id, claim)
+ WHERE m.inbox_id = o.inbox_id AND m.claim = o.claim AND m.locked_by = $1 AND m.status = 'PROCESSING'
+RETURNING m.inbox_id;
+
+-- name: floor
+-- The lowest low-water mark of any source that some processor takes: nothing fresh is in work at or below it.
+SELECT coalesce(min(coalesce(w.low, 0)), 0) AS floor
+  FROM (SELECT DISTINCT unnest(t.sources) AS source FROM service_ops.background_task t WHERE t.kind = 'processor') s
+  LEFT JOIN service_ops.inbox_low_water w USING (source);
+
+-- name: reclaim
+-- $1 dead instance, $2 rows at most, $3 true: it is frozen, not dead, $4 floor. What it had comes back: the death of a
+-- process counts as an attempt of what it ran, a freeze counts against nothing. SKIP LOCKED: several may do this at once.
+WITH r AS MATERIALIZED (
+  SELECT m.inbox_id FROM service_ops.integration_inbox m
+   WHERE m.locked_by = $1 AND m.status = 'PROCESSING' AND m.next_attempt_at IS NULL AND m.inbox_id > $4::bigint
+   ORDER BY m.inbox_id LIMIT $2::integer FOR UPDATE SKIP LOCKED),
+q AS MATERIALIZED (
+  SELECT m.inbox_id FROM service_ops.integration_inbox m
+   WHERE m.locked_by = $1 AND m.status = 'PROCESSING' AND m.next_attempt_at IS NOT NULL
+   ORDER BY m.inbox_id LIMIT $2::integer FOR UPDATE SKIP LOCKED)
+UPDATE service_ops.integration_inbox m
+   SET status = CASE WHEN $3::boolean THEN CASE WHEN m.attempts <= 1 THEN 'NEW' ELSE 'FAILED' END
+                     WHEN m.attempts >= m.max_attempts THEN 'DEAD' ELSE 'FAILED' END,
+       attempts = CASE WHEN $3::boolean THEN greatest(m.attempts - 1, 0) ELSE m.attempts END,
+       interruptions = m.interruptions + CASE WHEN $3::boolean THEN 1 ELSE 0 END,
+       next_attempt_at = CASE WHEN NOT $3::boolean AND m.attempts >= m.max_attempts THEN timestamptz 'infinity' ELSE clock_timestamp() END,
+       last_error = CASE WHEN $3::boolean THEN m.last_error ELSE 'InstanceLost: the process ended while the handler ran' END,
+       updated_at = clock_timestamp(), locked_by = NULL, locked_at = NULL
+ WHERE m.inbox_id = ANY (ARRAY(SELECT r.inbox_id FROM r UNION ALL SELECT q.inbox_id FROM q))
+RETURNING m.inbox_id;
+
+-- name: in_work_of
+-- $1 instance, $2 floor. Whether anything of it is still in work, row locks or not.
+SELECT EXISTS (SELECT FROM service_ops.integration_inbox m WHERE m.locked_by = $1 AND m.status = 'PROCESSING' AND m.next_attempt_at IS NULL
+                  AND m.inbox_id > $2::bigint)
+    OR EXISTS (SELECT FROM service_ops.integration_inbox m WHERE m.locked_by = $1 AND m.status = 'PROCESSING' AND m.next_attempt_at IS NOT NULL)
+    AS some;
+
+-- name: owners
+-- $1 floor. Every instance that has messages in work and no living row of its own: for the look at start.
+SELECT DISTINCT m.locked_by AS instance_id
+  FROM service_ops.integration_inbox m
+ WHERE m.status = 'PROCESSING'
+   AND (m.next_attempt_at IS NOT NULL OR m.inbox_id > $1::bigint)
+   AND NOT EXISTS (SELECT FROM service_ops.runner_instance i WHERE i.instance_id = m.locked_by AND i.state <> 'stopped');
+
+-- name: in_work_elsewhere
+-- $1 sources, $2 this instance, $3 low-water mark. A new exclusive leader claims nothing while this is true.
+SELECT EXISTS (SELECT FROM service_ops.integration_inbox m
+                WHERE m.source = ANY ($1::text[]) AND m.status = 'PROCESSING' AND m.locked_by <> $2 AND m.next_attempt_at IS NOT NULL)
+    OR EXISTS (SELECT FROM service_ops.integration_inbox m
+                WHERE m.inbox_id > $3::bigint AND m.source = ANY ($1::text[]) AND m.status = 'PROCESSING' AND m.locked_by <> $2
+                  AND m.next_attempt_at IS NULL) AS some;
+
+-- name: announce
+-- $1 source. Tells every instance that fresh messages are there.
+SELECT pg_notify('tidemark_inbox', $1);

@@ -1,0 +1,30 @@
+-- name: beat
+-- $1 instance, $2 holder, $3 machine, $4 region, $5 release, $6 process group, $7 state, $8 sentinel, $9 tasks.
+-- Makes the row, keeps it, and makes it again when somebody took this instance for dead.
+INSERT INTO service_ops.runner_instance AS i
+       (instance_id, holder, machine_id, region, release, process_group, state, sentinel, tasks)
+VALUES ($1, $2::uuid, $3, $4, $5, $6, $7, $8::boolean, $9::text[])
+ON CONFLICT (instance_id) DO UPDATE
+   SET state = EXCLUDED.state, sentinel = EXCLUDED.sentinel, last_seen_at = clock_timestamp();
+
+-- name: others
+-- $1 this instance. Every other instance that has not said that it stopped, with what can be seen of its life.
+WITH held AS MATERIALIZED (
+  SELECT coalesce(array_agg((l.classid::bigint << 32) | l.objid::bigint), '{}') AS keys
+    FROM pg_catalog.pg_locks l
+   WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted
+     AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database()))
+SELECT i.instance_id, i.sentinel, i.last_seen_at::text AS last_seen_at,
+       hashtextextended('tidemark:sentinel:' || i.holder, 0) = ANY (held.keys) AS sentinel_held,
+       pg_postmaster_start_time()::text AS boot
+  FROM service_ops.runner_instance i CROSS JOIN held
+ WHERE i.state <> 'stopped' AND i.instance_id <> $1;
+
+-- name: mark_stopped
+-- $1 instance, $2 its last_seen_at as it was judged: one that moved since is alive.
+UPDATE service_ops.runner_instance SET state = 'stopped'
+ WHERE instance_id = $1 AND last_seen_at = $2::timestamptz AND state <> 'stopped';
+
+-- name: forget_stopped
+-- $1 how long a stopped instance is remembered.
+DELETE FROM service_ops.runner_instance WHERE state = 'stopped' AND last_seen_at < clock_timestamp() - $1::interval;

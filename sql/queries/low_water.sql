@@ -1,0 +1,27 @@
+-- name: low_water
+-- $1 sources. Where to begin.
+SELECT coalesce(min(coalesce(w.low, 0)), 0) AS low
+  FROM unnest($1::text[]) s(source) LEFT JOIN service_ops.inbox_low_water w USING (source);
+
+-- name: look_back
+-- $1 sources, $2 settled mark. See process/lowWater.ts: the first open and the first claimable message above the mark, the
+-- newest number given so far, and who may still be inserting (anybody who holds the table's insert lock).
+SELECT (SELECT m.inbox_id FROM service_ops.integration_inbox m
+         WHERE m.inbox_id > $2::bigint AND m.source = ANY ($1::text[]) AND m.status IN ('NEW', 'PROCESSING') AND m.next_attempt_at IS NULL
+         ORDER BY m.inbox_id LIMIT 1) AS first_open,
+       (SELECT m.inbox_id FROM service_ops.integration_inbox m
+         WHERE m.inbox_id > $2::bigint AND m.source = ANY ($1::text[]) AND m.status = 'NEW' AND m.next_attempt_at IS NULL
+         ORDER BY m.inbox_id LIMIT 1) AS first_new,
+       (SELECT coalesce(max(m.inbox_id), 0) FROM service_ops.integration_inbox m) AS head,
+       (SELECT coalesce(array_agg(DISTINCT l.virtualtransaction), '{}') FROM pg_catalog.pg_locks l
+         WHERE l.locktype = 'relation' AND l.relation = 'service_ops.integration_inbox'::regclass AND l.granted
+           AND l.mode NOT IN ('AccessShareLock', 'RowShareLock', 'SIReadLock')
+           AND l.pid IS DISTINCT FROM pg_backend_pid()) AS writers,
+       (SELECT extract(epoch FROM min(m.next_attempt_at) - clock_timestamp()) * 1000 FROM service_ops.integration_inbox m
+         WHERE m.source = ANY ($1::text[]) AND m.next_attempt_at < 'infinity' AND m.status IN ('NEW', 'FAILED')) AS next_due_ms;
+
+-- name: raise_low_water
+-- $1 sources, $2 settled mark.
+INSERT INTO service_ops.inbox_low_water AS w (source, low)
+SELECT s.source, $2::bigint FROM unnest($1::text[]) s(source) ORDER BY s.source
+ON CONFLICT (source) DO UPDATE SET low = EXCLUDED.low, updated_at = clock_timestamp() WHERE w.low < EXCLUDED.low;

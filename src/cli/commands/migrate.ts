@@ -1,0 +1,79 @@
+import type { Command } from 'commander'
+import type { Settings } from '../../config/settings.ts'
+import { CODE_SCHEMA_VERSION, migrate, missingObjects, schemaStatus } from '../../db/migrate.ts'
+import { MigrationLockBusy } from '../../errors.ts'
+import { BOSS_SCHEMA_VERSION, bossSchemaVersion, migrateBoss } from '../../jobs/schema.ts'
+import { findDatabase, withDatabase } from '../database.ts'
+import { EXIT } from '../exitCodes.ts'
+import { verbLog } from '../log.ts'
+import { complain, print, printJson } from '../terminal.ts'
+import { databaseSetup, readingVerb, type Ending, type ReadingFlags } from '../verb.ts'
+
+interface Flags extends ReadingFlags {
+  readonly status?: true
+  readonly repair?: true
+}
+
+/** `tidemark migrate`: brings our schema and pg-boss's to this release, whatever RUN_MIGRATIONS says. */
+export function migrateVerb(ending: Ending): Command {
+  return readingVerb('migrate', 'apply migrations under the lock, ours and pg-boss’s')
+    .option('--status', 'only say where the schema is')
+    .option('--repair', 'run every file again, and so make again what was dropped')
+    .action(async (flags: Flags) => {
+      const { settings } = await databaseSetup(flags)
+      ending.code = flags.status === true ? await showStatus(settings, flags) : await apply(settings, flags)
+    })
+}
+
+async function apply(settings: Settings, flags: Flags): Promise<number> {
+  const { directUrl } = await findDatabase(settings)
+  const log = verbLog(settings, 'migrate')
+  try {
+    const result = await migrate({
+      url: directUrl,
+      log,
+      lockWaitMs: settings.migrationLockWaitMs,
+      statementTimeoutMs: settings.migrationStatementTimeoutMs,
+      connectTimeoutMs: settings.connectTimeoutMs,
+      repair: flags.repair === true,
+      after: async (client) => {
+        await migrateBoss(client)
+      },
+    })
+    if (flags.json === true) printJson(result)
+    else print(result.applied.length === 0 ? 'nothing to apply' : `applied: ${result.applied.join(', ')}`)
+    return sayMissing(result.missing)
+  } catch (error) {
+    if (!(error instanceof MigrationLockBusy)) throw error
+    complain(error.message)
+    return EXIT.tryAgain
+  } finally {
+    await log.close()
+  }
+}
+
+async function showStatus(settings: Settings, flags: Flags): Promise<number> {
+  const status = await withDatabase(settings, async (client) => ({
+    ...(await schemaStatus(client)),
+    codeVersion: CODE_SCHEMA_VERSION,
+    missing: await missingObjects(client),
+    boss: { version: await bossSchemaVersion(client), codeVersion: BOSS_SCHEMA_VERSION },
+  }))
+  if (flags.json === true) {
+    printJson(status)
+  } else {
+    print(status.reason)
+    print(
+      `pg-boss: schema version ${status.boss.version ?? 'none'}; this release needs ${status.boss.codeVersion}`,
+    )
+  }
+  // Before the first migration everything is missing, and that is no damage.
+  const repairable = status.version === null ? [] : status.missing
+  return sayMissing(repairable) === EXIT.done && status.fits ? EXIT.done : EXIT.failed
+}
+
+function sayMissing(missing: readonly string[]): number {
+  if (missing.length === 0) return EXIT.done
+  complain(`missing: ${missing.join(', ')}; make them again with \`tidemark migrate --repair\``)
+  return EXIT.failed
+}

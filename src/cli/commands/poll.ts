@@ -1,0 +1,40 @@
+import type { Command } from 'commander'
+import { createPool } from '../../db/pool.ts'
+import { findDatabase } from '../database.ts'
+import { EXIT } from '../exitCodes.ts'
+import { complain, print, printJson } from '../terminal.ts'
+import { databaseSetup, readingVerb, type Ending, type ReadingFlags } from '../verb.ts'
+
+/** A pass over a long backlog takes pages of milliseconds each; one that takes longer than this is worth a look. */
+const PATIENCE_MS = 60_000
+
+/** `tidemark poll NAME`: asks the poller's leader for a pass now and waits for it. */
+export function pollVerb(ending: Ending): Command {
+  return readingVerb('poll', 'run a poller now and wait for the pass')
+    .argument('<name>', 'name of the poller')
+    .action(async (name: string, flags: ReadingFlags) => {
+      const { settings } = await databaseSetup(flags)
+      const { url } = await findDatabase(settings)
+      const { requestPass } = await import('../../jobs/requestPass.ts')
+      const pool = createPool({
+        url,
+        applicationName: 'tidemark:cli',
+        max: 2,
+        connectTimeoutMs: settings.connectTimeoutMs,
+        startupOptions: false,
+        limits: { statementTimeoutMs: settings.statementTimeoutMs, lockTimeoutMs: 0, idleInTransactionMs: 0 },
+      })
+      try {
+        const pass = await requestPass(pool, name, { timeoutMs: PATIENCE_MS })
+        if (flags.json === true) printJson({ poller: name, ...pass })
+        else
+          print(
+            `${name}: ${pass.outcome}, ${pass.rowsRead} rows read, ${pass.rowsInserted} new, ${pass.lateRows} late`,
+          )
+        if (pass.outcome === 'failed') complain(`the pass failed: ${pass.error ?? 'no reason is on record'}`)
+        ending.code = pass.outcome === 'failed' ? EXIT.failed : EXIT.done
+      } finally {
+        await pool.end()
+      }
+    })
+}

@@ -1,0 +1,66 @@
+import type { Client } from 'pg'
+import type { Settings } from '../config/settings.ts'
+import { closeClient, openClient } from '../db/connection.ts'
+import { findEmbedded } from '../db/embedded.ts'
+import { NoDatabase } from '../errors.ts'
+
+const APPLICATION_NAME = 'tidemark:cli'
+
+/** Addresses of the database that a verb works on. */
+export interface DatabaseAddress {
+  readonly url: string
+  /** For session features. */
+  readonly directUrl: string
+}
+
+/**
+ * DATABASE_URL, or the embedded server that runs on TIDEMARK_DATA_DIR; starts nothing.
+ * @throws {NoDatabase} when there is neither
+ */
+export async function findDatabase(settings: Settings): Promise<DatabaseAddress> {
+  const { databaseUrl, directDatabaseUrl, dataDir } = settings
+  if (databaseUrl !== undefined) return { url: databaseUrl, directUrl: directDatabaseUrl ?? databaseUrl }
+  const embedded = await findEmbedded(dataDir)
+  if (embedded === undefined) throw new NoDatabase(dataDir)
+  return { url: embedded, directUrl: embedded }
+}
+
+/**
+ * Lends one connection to a verb and closes it afterwards.
+ * @throws {NoDatabase} when there is no database to connect to, or the connection's own error
+ */
+export async function withDatabase<T>(settings: Settings, fn: (client: Client) => Promise<T>): Promise<T> {
+  const { url } = await findDatabase(settings)
+  const client = await openClient({
+    url,
+    applicationName: APPLICATION_NAME,
+    connectTimeoutMs: settings.connectTimeoutMs,
+    // The address may be a pooler's, which refuses startup options; `readOnly` sets the limits per transaction.
+    startupOptions: false,
+    limits: { statementTimeoutMs: 0, lockTimeoutMs: 0, idleInTransactionMs: 0 },
+  })
+  try {
+    return await fn(client)
+  } finally {
+    await closeClient(client)
+  }
+}
+
+/**
+ * Runs `fn` in a read-only transaction with the statement and lock limits of the settings, and rolls it back: nothing
+ * that it does can stay. (The settings come first because they take the snapshot, after which PostgreSQL refuses to
+ * make the transaction writable again.)
+ */
+export async function readOnly<T>(client: Client, settings: Settings, fn: () => Promise<T>): Promise<T> {
+  await client.query('BEGIN READ ONLY')
+  try {
+    await client.query(
+      "SELECT set_config('statement_timeout', $1, true), set_config('lock_timeout', $2, true)",
+      [String(settings.statementTimeoutMs), String(settings.lockTimeoutMs)],
+    )
+    return await fn()
+  } finally {
+    // The connection may be what failed; what `fn` threw is the error worth showing.
+    await client.query('ROLLBACK').catch(() => undefined)
+  }
+}

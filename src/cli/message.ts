@@ -1,0 +1,15 @@
+import * as ourErrors from '../errors.ts'
+import { cleanError } from '../telemetry/errorText.ts'
+
+const OUR_CLASSES = Object.values(ourErrors)
+
+/**
+ * What a person at a terminal is told of an error. Ours carry a message that says what to do, shown whole (it may name
+ * a folder, never a password); of any other the class and the first line.
+ */
+export function messageOf(error: unknown): string {
+  // `instanceof` says so, though the check is spread over a list.
+  if (OUR_CLASSES.some((ours) => error instanceof ours)) return (error as Error).message
+  const { class: className, text } = cleanError(error)
+  return text === '' ? className : `${className}: ${text}`
+}

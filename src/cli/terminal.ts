@@ -1,0 +1,87 @@
+import Table from 'cli-table3'
+import { styleText } from 'node:util'
+
+type Style = 'bold' | 'dim' | 'green' | 'yellow' | 'red'
+
+/** Writes a line for people to stdout. */
+export function print(line = ''): void {
+  process.stdout.write(`${line}\n`)
+}
+
+/** Writes the one document of a `--json` verb. */
+export function printJson(document: unknown): void {
+  print(JSON.stringify(document, null, process.stdout.isTTY ? 2 : undefined))
+}
+
+/** Writes a complaint to stderr. */
+export function complain(line: string): void {
+  process.stderr.write(`${line}\n`)
+}
+
+/** Coloured on a terminal that wants it; `styleText` looks at the stream, NO_COLOR and FORCE_COLOR itself. */
+export function coloured(style: Style, text: string): string {
+  return styleText(style, text, { stream: process.stdout })
+}
+
+/** psql's plain look: it copies well out of a terminal, and lines up without colours. */
+const CHARACTERS = {
+  top: '',
+  'top-mid': '',
+  'top-left': '',
+  'top-right': '',
+  bottom: '',
+  'bottom-mid': '',
+  'bottom-left': '',
+  'bottom-right': '',
+  left: '',
+  'left-mid': '',
+  mid: '',
+  'mid-mid': '',
+  right: '',
+  'right-mid': '',
+  middle: '  ',
+} as const
+
+/** A table as text, a line per row; an empty list of rows gives the head alone. */
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const made = new Table({
+    head: head.map((name) => coloured('bold', name)),
+    chars: CHARACTERS,
+    // Colours are ours, by `coloured`; the library's own would come without a terminal too.
+    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0 },
+  })
+  made.push(...rows.map((row) => [...row]))
+  return made
+    .toString()
+    .split('\n')
+    .map((line) => line.trimEnd())
+    .join('\n')
+}
+
+/** A table under a heading, or a sentence where there is nothing to show. */
+export function printSection(
+  title: string,
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+  nothing: string,
+): void {
+  print(coloured('bold', title))
+  print(rows.length === 0 ? coloured('dim', nothing) : table(head, rows))
+  print()
+}
+
+/** A span in the largest unit that says enough: `0.4 s`, `12 s`, `5 min`, `3 h`, `9 d`; `-` for none. */
+export function span(seconds: number | null): string {
+  if (seconds === null) return '-'
+  const size = Math.abs(seconds)
+  if (size < 10) return `${seconds.toFixed(1)} s`
+  if (size < 120) return `${Math.round(seconds)} s`
+  if (size < 7200) return `${Math.round(seconds / 60)} min`
+  if (size < 172_800) return `${Math.round(seconds / 3600)} h`
+  return `${Math.round(seconds / 86_400)} d`
+}
+
+/** `span` of something past. */
+export function ago(seconds: number | null): string {
+  return seconds === null ? '-' : `${span(seconds)} ago`
+}

@@ -1,0 +1,96 @@
+import type { Fault } from '../errors.ts'
+import { parseDuration } from './durations.ts'
+import { NAME_EXPECTED, NAME_FORM } from './schema.ts'
+
+/** The parts as they were given, whatever their form: only names and a few words of them are looked at. */
+function partsOf(
+  config: unknown,
+  key: 'pollers' | 'processors' | 'jobs',
+): [string, Record<string, unknown>][] {
+  return Object.entries(asRecord(asRecord(config)[key])).map(([name, part]) => [name, asRecord(part)])
+}
+
+/**
+ * Faults between the parts of a config: names, sources and their processors, contracts and their handlers.
+ * Judged on the config as it was given, whatever its form, so that no fault has to wait for another's repair.
+ */
+export function crossFaults(config: unknown): Fault[] {
+  const faults: Fault[] = []
+  const kindOf = new Map<string, string>()
+  for (const kind of ['pollers', 'processors', 'jobs'] as const) {
+    for (const [name] of partsOf(config, kind)) {
+      const what = `${kind}.${name}`
+      if (!NAME_FORM.test(name)) faults.push({ what, expected: NAME_EXPECTED })
+      const other = kindOf.get(name)
+      if (other !== undefined)
+        faults.push({ what, expected: `a name of its own: ${other}.${name} has it too` })
+      else kindOf.set(name, kind)
+    }
+  }
+
+  const sources = new Set(partsOf(config, 'pollers').map(([name]) => name))
+  const takenBy = new Map<string, string>()
+  for (const [name, processor] of partsOf(config, 'processors')) {
+    const what = `processors.${name}`
+    faults.push(...workFaults(what, processor))
+    for (const source of [processor['from']].flat().filter((value) => typeof value === 'string')) {
+      const other = takenBy.get(source)
+      if (!sources.has(source)) {
+        faults.push({
+          what: `${what}.from`,
+          given: source,
+          expected: `a poller of this config${listed(sources)}`,
+        })
+      } else if (other === name) {
+        faults.push({ what: `${what}.from`, given: source, expected: 'each source once' })
+      } else if (other !== undefined) {
+        const expected = `a source without a processor yet: processors.${other} takes it, and a source has exactly one`
+        faults.push({ what: `${what}.from`, given: source, expected })
+      } else {
+        takenBy.set(source, name)
+      }
+    }
+  }
+  return faults
+}
+
+function workFaults(what: string, processor: Record<string, unknown>): Fault[] {
+  const { handle, handleBatch, contract, batchSize } = processor
+  const faults: Fault[] = []
+  if (handle === undefined && handleBatch === undefined) {
+    faults.push({ what: `${what}.handle`, expected: 'a function here, or in handleBatch' })
+  }
+  if (handle !== undefined && handleBatch !== undefined) {
+    faults.push({ what: `${what}.handleBatch`, expected: 'either handle or handleBatch, not both' })
+  }
+  if (handle !== undefined && handleBatch === undefined && contract === undefined) {
+    const expected =
+      "'transactional' (handle writes through tx) or 'external' (at least once): required with handle"
+    faults.push({ what: `${what}.contract`, expected })
+  }
+  if (handleBatch !== undefined && contract === 'transactional') {
+    faults.push({
+      what: `${what}.contract`,
+      given: contract,
+      expected: "'external', the contract of handleBatch",
+    })
+  }
+  if (batchSize !== undefined && handleBatch === undefined) {
+    faults.push({ what: `${what}.batchSize`, expected: 'handleBatch beside it' })
+  }
+  const { base, max } = asRecord(processor['backoff'])
+  const [baseMs, maxMs] = [parseDuration(base ?? 1000), parseDuration(max ?? 300_000)]
+  if (baseMs !== undefined && maxMs !== undefined && baseMs > maxMs) {
+    faults.push({ what: `${what}.backoff.max`, expected: 'no less than backoff.base' })
+  }
+  return faults
+}
+
+function listed(names: ReadonlySet<string>): string {
+  return names.size === 0 ? ' (it has none)' : ` (${[...names].join(', ')})`
+}
+
+function asRecord(value: unknown): Record<string, unknown> {
+  // Only ever read by key, and each value is looked at as `unknown`.
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {}
+}

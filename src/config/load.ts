@@ -1,0 +1,54 @@
+import { existsSync } from 'node:fs'
+import { relative, resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { ConfigInvalid } from '../errors.ts'
+import { cleanError } from '../telemetry/errorText.ts'
+import type { TidemarkConfig } from './types.ts'
+
+/** Looked for in this order when no file is named. */
+const FILE_NAMES = ['ts', 'mts', 'js', 'mjs'].map((extension) => `tidemark.config.${extension}`)
+
+/** A config as its file gave it; not checked yet. */
+export interface LoadedConfig {
+  readonly config: TidemarkConfig
+  /** As it is shown: relative to the folder that the search began in. */
+  readonly file: string
+}
+
+/**
+ * Imports the config file: the one named, else `./tidemark.config.{ts,mts,js,mjs}`; undefined when none is
+ * named and none found. The config is the default export, or the export named `config`.
+ * @throws {ConfigInvalid} when the named file is missing, throws while it is read, or exports no object.
+ */
+export async function loadConfig(file: string | undefined, cwd: string): Promise<LoadedConfig | undefined> {
+  const path = file === undefined ? findConfig(cwd) : resolve(cwd, file)
+  if (path === undefined) return undefined
+  const shown = relative(cwd, path)
+  if (!existsSync(path))
+    throw new ConfigInvalid([{ what: shown, expected: 'a file that is there' }], { file: shown })
+
+  const exported = await importFile(path, shown)
+  const config = exported['default'] ?? exported['config']
+  if (typeof config !== 'object' || config === null) {
+    const expected = 'an object as default export, or as an export named config'
+    throw new ConfigInvalid([{ what: shown, expected }], { file: shown })
+  }
+  // Its form is what resolveConfig is there to judge.
+  return { config, file: shown }
+}
+
+function findConfig(cwd: string): string | undefined {
+  return FILE_NAMES.map((name) => resolve(cwd, name)).find((path) => existsSync(path))
+}
+
+async function importFile(path: string, shown: string): Promise<Record<string, unknown>> {
+  try {
+    const exported: unknown = await import(pathToFileURL(path).href)
+    // A module's namespace is an object.
+    return exported as Record<string, unknown>
+  } catch (cause) {
+    const { class: className, text } = cleanError(cause)
+    const expected = `a file that can be imported; it threw ${className}: ${text}`
+    throw new ConfigInvalid([{ what: shown, expected }], { file: shown, cause })
+  }
+}

@@ -1,0 +1,68 @@
+import type {
+  BatchProcessorConfig,
+  CleanUp,
+  ExternalProcessorConfig,
+  JobConfig,
+  TransactionalProcessorConfig,
+} from './types.ts'
+
+/** A source with every default filled in. */
+export interface ResolvedSource {
+  readonly table: string
+  readonly id: string
+  readonly createdAt: string
+  /** `null`: the whole row; one name: that column's value; several: an object of those columns. */
+  readonly payload: string | readonly string[] | null
+  readonly groupKey: string | null
+  readonly traceId: string | null
+  readonly where: string | null
+  readonly timeZone: string | null
+  readonly latenessMs: number
+}
+
+export interface ResolvedPoller {
+  readonly name: string
+  readonly source: ResolvedSource
+  readonly everyMs: number
+  /** Null: the beginning, while the source has nothing older than `retentionMs`; beyond that it must be said. */
+  readonly startFrom: string | null
+  readonly pageSize: number
+  readonly retentionMs: number
+}
+
+export interface ResolvedProcessor {
+  readonly name: string
+  readonly from: readonly string[]
+  readonly concurrency: number
+  readonly maxAttempts: number
+  readonly backoff: { readonly baseMs: number; readonly maxMs: number }
+  readonly timeoutMs: number
+  readonly exclusive: boolean
+  readonly work:
+    | { readonly kind: 'transactional'; readonly handle: TransactionalProcessorConfig['handle'] }
+    | { readonly kind: 'external'; readonly handle: ExternalProcessorConfig['handle'] }
+    | {
+        readonly kind: 'batch'
+        readonly handle: BatchProcessorConfig['handleBatch']
+        readonly batchSize: number
+      }
+}
+
+export interface ResolvedJob {
+  readonly name: string
+  readonly cron: string
+  readonly tz: string
+  readonly retryLimit: number
+  readonly timeoutMs: number
+  readonly handle: JobConfig['handle']
+}
+
+/** A config after validation: deeply frozen, durations in milliseconds. */
+export interface ResolvedConfig {
+  readonly pollers: readonly ResolvedPoller[]
+  readonly processors: readonly ResolvedProcessor[]
+  readonly jobs: readonly ResolvedJob[]
+  /** In order of registration; a drain runs them from the last to the first. */
+  readonly onShutdown: readonly CleanUp[]
+  readonly log: { readonly redact: readonly string[] }
+}

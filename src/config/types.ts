@@ -1,0 +1,151 @@
+import type { ClientBase } from 'pg'
+import type { HandlerLog } from '../telemetry/log.ts'
+
+/** A span of time: `'500ms'`, `'30s'`, `'5m'`, `'1h'`, `'7d'`, or milliseconds as a number. */
+export type Duration = number | `${number}${'ms' | 's' | 'm' | 'h' | 'd'}`
+
+/** The table that somebody else writes and a poller reads. */
+export interface SourceConfig {
+  /** Table or view, with its schema when it is not on the search path: `service_ops.send_serviceops`. */
+  table: string
+  /** Column that names a row for good; unique in the table. It becomes the message's `message_id`, as text. */
+  id: string
+  /** Column with the time at which the row was written; `timestamptz`, set by the database. */
+  createdAt: string
+  /** Column, or list of columns, that becomes the message's payload. Default: the whole row. */
+  payload?: string | string[]
+  /** Column whose value groups messages (a tenant). Default: none. */
+  groupKey?: string
+  /** Column with the trace id. Default: the payload's `trace_id` when that is text, else a fresh id. */
+  traceId?: string
+  /** SQL condition on columns that never change. Default: every row. */
+  where?: string
+  /** Zone of a `timestamp` without zone. Required for such a column, refused for any other. */
+  timeZone?: string
+  /** How late a row's time may lie behind its commit order. Default: 0 where the database sets the time. */
+  lateness?: Duration
+}
+
+/** A background task that moves new source rows into the inbox; one leader at a time. */
+export interface PollerConfig {
+  source: SourceConfig
+  /** Time between passes, 1 s at least. Default: 60 s. `<NAME>_INTERVAL_SECONDS` in the environment overrides it. */
+  every?: Duration
+  /** Where a poller without a watermark begins: `'beginning'`, `'now'`, or an ISO 8601 time. Default: `'beginning'`. */
+  startFrom?: string
+  /** Rows in one page. Default: 500. */
+  pageSize?: number
+  /** How long a finished message is kept. Default: 7 d. */
+  retention?: Duration
+}
+
+/** One message as a handler sees it. Ids are text. */
+export interface Message {
+  readonly inboxId: string
+  readonly source: string
+  readonly messageId: string
+  readonly payload: unknown
+  readonly groupKey: string | null
+  /** Attempts begun, this one included. */
+  readonly attempts: number
+  readonly maxAttempts: number
+  readonly traceId: string
+  /** ISO 8601 text with microseconds, or null for a message that came by intake. */
+  readonly sourceCreatedAt: string | null
+}
+
+/** What every handler is given besides its message or job. */
+export interface HandlerContext {
+  readonly log: HandlerLog
+  /** Aborted when the handler's time is up, its claim is lost, or the instance must stop. */
+  readonly signal: AbortSignal
+  readonly traceId: string
+  /** Headers for outgoing calls: `X-Trace-ID` and `traceparent`. */
+  traceHeaders(): Record<string, string>
+}
+
+/** Context of a `transactional` handler: `tx` is a node-postgres client inside the message's own transaction. */
+export interface TransactionalContext extends HandlerContext {
+  readonly tx: Pick<ClientBase, 'query'>
+}
+
+/** Outcome of one message of a batch. */
+export type BatchOutcome = 'done' | { failed: unknown }
+
+interface ProcessorBase {
+  /** Name or names of the pollers and intakes whose messages this processor takes. A source has exactly one processor. */
+  from: string | string[]
+  /** Messages in work at once in this instance. Default: 10. */
+  concurrency?: number
+  /** Attempts before a message is DEAD. Default: 10. */
+  maxAttempts?: number
+  /** Wait before the next attempt: `base` doubled each time up to `max`, with jitter. Default: 1 s, 5 min. */
+  backoff?: { base?: Duration; max?: Duration }
+  /** Time that one handler call may take. Default: 60 s. */
+  timeout?: Duration
+  /** One leader in the whole cluster works. Default: false. */
+  exclusive?: boolean
+}
+
+/** The handler's own writes and DONE commit together: effects exactly once. */
+export interface TransactionalProcessorConfig extends ProcessorBase {
+  contract: 'transactional'
+  handle: (message: Message, context: TransactionalContext) => Promise<void> | void
+}
+
+/** At least once; `message.messageId` is the idempotency key. */
+export interface ExternalProcessorConfig extends ProcessorBase {
+  contract: 'external'
+  handle: (message: Message, context: HandlerContext) => Promise<void> | void
+}
+
+/** What a batch handler gives back; a function that returns nothing has the type `void`, which is meant here. */
+// eslint-disable-next-line @typescript-eslint/no-invalid-void-type -- "all done" is said by returning nothing
+type BatchReturn = BatchOutcome[] | void
+
+/** Many messages in one call; `external` only. */
+export interface BatchProcessorConfig extends ProcessorBase {
+  contract?: 'external'
+  /** Returns nothing (all done) or one outcome per message; when it throws, its messages run again one by one. */
+  handleBatch: (messages: readonly Message[], context: HandlerContext) => BatchReturn | Promise<BatchReturn>
+  /** Messages in one call. Default: 100. */
+  batchSize?: number
+}
+
+export type ProcessorConfig = TransactionalProcessorConfig | ExternalProcessorConfig | BatchProcessorConfig
+
+/** One run of a job. */
+export interface Job {
+  readonly id: string
+  readonly name: string
+  readonly data: unknown
+}
+
+/** Work on a pg-boss queue, by cron. */
+export interface JobConfig {
+  /** Five-field cron expression. */
+  cron: string
+  /** IANA time zone of the expression. Default: `UTC`. */
+  tz?: string
+  /** Retries after a failure. Default: 2. */
+  retryLimit?: number
+  /** Time that one run may take. Default: 5 min. */
+  timeout?: Duration
+  handle: (job: Job, context: HandlerContext) => Promise<void> | void
+}
+
+/** The whole of what a user writes; `defineConfig` checks its form at compile time, `resolveConfig` at run time. */
+export interface TidemarkConfig {
+  pollers?: Record<string, PollerConfig>
+  processors?: Record<string, ProcessorConfig>
+  jobs?: Record<string, JobConfig>
+  /** Clean-ups of the app's own, run at the end of a drain: last registered, first run. */
+  onShutdown?: CleanUp | CleanUp[]
+  log?: {
+    /** Names of fields whose values never reach a log line, at any depth of what a handler logs. */
+    redact?: string[]
+  }
+}
+
+/** Ends something that the app opened; may take as long as is left of SHUTDOWN_TIMEOUT_SECONDS. */
+export type CleanUp = () => Promise<void> | void

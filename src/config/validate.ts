@@ -1,0 +1,96 @@
+import { ConfigInvalid } from '../errors.ts'
+import { crossFaults } from './crossFaults.ts'
+import { faultsOf } from './faults.ts'
+import type { ResolvedConfig, ResolvedProcessor, ResolvedSource } from './resolved.ts'
+import { CONFIG_SCHEMA, type FormedConfig, type FormedProcessor, type FormedSource } from './schema.ts'
+
+/** What `resolveConfig` is told besides the config. */
+export interface ResolveOptions {
+  /** The file that it came from, for messages. */
+  readonly file?: string
+  /** `Settings.pollerIntervals`: they override `every`. */
+  readonly intervals?: ReadonlyMap<string, number>
+}
+
+/**
+ * Checks a config, fills in the defaults, turns durations into milliseconds, and freezes the result.
+ * @throws {ConfigInvalid} naming every fault at once.
+ */
+export function resolveConfig(config: unknown, options: ResolveOptions = {}): ResolvedConfig {
+  const formed = CONFIG_SCHEMA.safeParse(config)
+  // What the parts say about each other is judged on the raw config too, so that no fault waits for another.
+  const faults = [
+    ...(formed.error?.issues ?? []).flatMap((issue) => faultsOf(issue, config)),
+    ...crossFaults(config),
+  ]
+  if (!formed.success || faults.length > 0) {
+    throw new ConfigInvalid(faults, options.file === undefined ? {} : { file: options.file })
+  }
+  return deepFreeze(resolve(formed.data, options.intervals ?? new Map<string, number>()))
+}
+
+function resolve(config: FormedConfig, intervals: ReadonlyMap<string, number>): ResolvedConfig {
+  return {
+    pollers: Object.entries(config.pollers).map(([name, poller]) => ({
+      name,
+      source: resolveSource(poller.source),
+      everyMs: intervals.get(name) ?? poller.every,
+      startFrom: poller.startFrom,
+      pageSize: poller.pageSize,
+      retentionMs: poller.retention,
+    })),
+    processors: Object.entries(config.processors).map(([name, processor]) => ({
+      name,
+      from: processor.from,
+      concurrency: processor.concurrency,
+      maxAttempts: processor.maxAttempts,
+      backoff: { baseMs: processor.backoff.base, maxMs: processor.backoff.max },
+      timeoutMs: processor.timeout,
+      exclusive: processor.exclusive,
+      work: resolveWork(processor),
+    })),
+    jobs: Object.entries(config.jobs).map(([name, job]) => ({
+      name,
+      cron: job.cron.trim(),
+      tz: job.tz,
+      retryLimit: job.retryLimit,
+      timeoutMs: job.timeout,
+      handle: job.handle,
+    })),
+    onShutdown: config.onShutdown,
+    log: config.log,
+  }
+}
+
+function resolveSource(source: FormedSource): ResolvedSource {
+  return {
+    table: source.table,
+    id: source.id,
+    createdAt: source.createdAt,
+    payload: source.payload ?? null,
+    groupKey: source.groupKey ?? null,
+    traceId: source.traceId ?? null,
+    where: source.where ?? null,
+    timeZone: source.timeZone ?? null,
+    latenessMs: source.lateness ?? 0,
+  }
+}
+
+function resolveWork({
+  handle,
+  handleBatch,
+  contract,
+  batchSize,
+}: FormedProcessor): ResolvedProcessor['work'] {
+  if (handleBatch !== undefined) return { kind: 'batch', handle: handleBatch, batchSize: batchSize ?? 100 }
+  if (handle === undefined || contract === undefined) {
+    throw new Error('a processor without handle or contract passed the checks: a fault of Tidemark')
+  }
+  return { kind: contract, handle }
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value !== 'object' || value === null) return value
+  for (const inner of Object.values(value)) deepFreeze(inner)
+  return Object.freeze(value)
+}

@@ -1,0 +1,29 @@
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { processMark } from './process.ts'
+
+let registered = 0
+
+/** Writes this process down as a user of the server; returns the file to give to `unregister`. Call under the lock. */
+export function register(folder: string): string {
+  mkdirSync(folder, { recursive: true })
+  registered += 1
+  const file = join(folder, `${process.pid}.${processMark(process.pid) ?? ''}.${registered}`)
+  writeFileSync(file, '')
+  return file
+}
+
+/** Takes a user off the list; returns how many living ones are left. Call under the lock. */
+export function unregister(folder: string, file: string): number {
+  // Somebody may have deleted the whole data folder under the running server.
+  mkdirSync(folder, { recursive: true })
+  rmSync(file, { force: true })
+  // Who was killed could not take itself off: a file whose process is gone, or whose pid is now another's, is no user.
+  const names = readdirSync(folder)
+  const living = names.filter((name) => {
+    const [pid, mark] = name.split('.')
+    return processMark(Number(pid)) === mark
+  })
+  for (const name of names) if (!living.includes(name)) rmSync(join(folder, name), { force: true })
+  return living.length
+}

@@ -1,0 +1,146 @@
+import type { Client } from 'pg'
+import { MigrationFailed, MigrationLockBusy } from '../errors.ts'
+import { cleanError } from '../telemetry/errorText.ts'
+import type { Log } from '../telemetry/log.ts'
+import { closeClient, openClient } from './connection.ts'
+import { applyFiles } from './migrate/apply.ts'
+import { syncInvariants } from './migrate/invariants.ts'
+import { giveLockBack, LIBRARY_LOCK, ownLock, takeLock } from './migrate/lock.ts'
+import { missingObjects } from './migrate/schema.ts'
+import { errorClass } from './sqlstate.ts'
+
+export { CODE_SCHEMA_VERSION } from './migrate/files.ts'
+export { missingObjects, schemaStatus } from './migrate/schema.ts'
+export type { SchemaStatus } from './migrate/schema.ts'
+
+/**
+ * Migrations, safe to run by any number of instances at once.
+ *
+ * One connection of its own holds two session locks for as long as it works: ours, which operators may take to hold
+ * migrations off, and that of postgres-migrations, which other programs on this database may use. Both are tried and
+ * polled, never waited for, so an instance can give up in time and say who is in its way. Session locks are
+ * re-entrant, so the library's own endless loop for its key ends at its first try.
+ *
+ *     our lock ─▶ the library's ─▶ schema, own table ─▶ files ─▶ invariants ─▶ `after` (pg-boss) ─▶ both given back
+ *
+ * What fails on the way leaves the files before it applied and recorded; the next run goes on from there. A process
+ * that dies gives both locks back with its connection.
+ */
+export interface MigrateOptions {
+  /** A direct address: session locks do not survive a transaction pooler. */
+  readonly url: string
+  readonly log: Pick<Log, 'event'>
+  /** How long to try for the locks, in milliseconds. */
+  readonly lockWaitMs: number
+  /** Limit of each statement; files that build an index CONCURRENTLY have none. */
+  readonly statementTimeoutMs: number
+  /**
+   * How long a statement of a file may wait for a lock on a table, while everybody who comes after it waits too; the
+   * file is then tried again, five times in all. Default: 5 s.
+   */
+  readonly lockTimeoutMs?: number
+  /** Runs on the same connection, under the same lock, after ours: pg-boss's own migration. */
+  readonly after?: (client: Client) => Promise<void>
+  /** Run every file again, and so make again what was dropped. */
+  readonly repair?: boolean
+  /** Shown in `pg_stat_activity`, and to those who find the lock taken. Default: `tidemark:migrate`. */
+  readonly applicationName?: string
+  /** Default: 5 s. */
+  readonly connectTimeoutMs?: number
+  /** Gives up the wait for a lock; a file that runs is not cut short. */
+  readonly signal?: AbortSignal
+}
+
+export interface MigrateResult {
+  /** Files applied by this run, in order; with `repair` every file. */
+  readonly applied: readonly string[]
+  readonly waitedMs: number
+  readonly heldMs: number
+  /** Objects that should be there and are not; `repair` makes them again. */
+  readonly missing: readonly string[]
+}
+
+/**
+ * Brings the schema to this release's version. Throws {@link MigrationLockBusy} when a lock was not free in time,
+ * {@link MigrationFailed} when a file failed (said as `migration_failed`), RepairRefused, or the connection's error.
+ */
+export async function migrate(options: MigrateOptions): Promise<MigrateResult> {
+  const { url, applicationName = 'tidemark:migrate', connectTimeoutMs = 5_000 } = options
+  const client = await openClient({
+    url,
+    applicationName,
+    connectTimeoutMs,
+    // Set on the session later, file by file: a limit of the client's own would cut an index build short.
+    limits: { statementTimeoutMs: 0, lockTimeoutMs: 0, idleInTransactionMs: 60_000 },
+  })
+  try {
+    return await underLocks(client, options, () => work(client, options))
+  } catch (error) {
+    if (!(error instanceof MigrationLockBusy) && options.signal?.aborted !== true)
+      sayFailed(options.log, error)
+    throw error
+  } finally {
+    await closeClient(client)
+  }
+}
+
+async function work(client: Client, options: MigrateOptions): Promise<Done> {
+  const { log, statementTimeoutMs, lockTimeoutMs = 5_000, repair = false, after } = options
+  const start = performance.now()
+  const applied = await applyFiles(client, { limits: { statementTimeoutMs, lockTimeoutMs }, repair })
+  const missing = await missingObjects(client)
+  // Its table may be among the missing; that is for --repair to mend and for the caller to say, not to fail on.
+  if (!missing.includes('service_ops.invariant')) await syncInvariants(client)
+  await after?.(client)
+  sayDone(log, applied, repair, Math.round(performance.now() - start))
+  return { applied, missing }
+}
+
+type Done = Pick<MigrateResult, 'applied' | 'missing'>
+
+async function underLocks(
+  client: Client,
+  options: MigrateOptions,
+  fn: () => Promise<Done>,
+): Promise<MigrateResult> {
+  const { log, lockWaitMs, statementTimeoutMs, signal } = options
+  const own = await ownLock(client)
+  const waitedForOwn = await takeLock(client, own, { waitMs: lockWaitMs, log, signal })
+  const waitMs = Math.max(0, lockWaitMs - waitedForOwn)
+  const waitedMs = waitedForOwn + (await takeLock(client, LIBRARY_LOCK, { waitMs, log, signal }))
+  const start = performance.now()
+  log.event('migration_lock_acquired', 'migration lock acquired', {
+    waited_ms: waitedMs,
+    statement_timeout_s: statementTimeoutMs / 1_000,
+  })
+  try {
+    const done = await fn()
+    await giveLockBack(client, LIBRARY_LOCK)
+    await giveLockBack(client, own)
+    return { ...done, waitedMs, heldMs: Math.round(performance.now() - start) }
+  } finally {
+    // After a failure the end of the connection, which follows at once, gives both back.
+    const heldMs = Math.round(performance.now() - start)
+    log.event('migration_lock_released', 'migration lock released', { held_ms: heldMs })
+  }
+}
+
+function sayDone(
+  log: Pick<Log, 'event'>,
+  applied: readonly string[],
+  repair: boolean,
+  durationMs: number,
+): void {
+  if (applied.length === 0) {
+    log.event('migrations_skipped', 'schema is up to date', { names: [], reason: 'up to date' })
+    return
+  }
+  const msg = repair ? `${applied.length} migrations run again` : `${applied.length} migrations applied`
+  log.event('migrations_applied', msg, { names: applied, duration_ms: durationMs })
+}
+
+function sayFailed(log: Pick<Log, 'event'>, error: unknown): void {
+  const names = error instanceof MigrationFailed && error.file !== null ? { names: [error.file] } : {}
+  const { text } = cleanError(error)
+  log.event('migration_failed', `migration failed: ${text}`, { class: errorClass(error), text, ...names })
+}

@@ -1,0 +1,97 @@
+import { DatabaseError, Pool as PgPool } from 'pg'
+import type { PoolClient, QueryResult, QueryResultRow } from 'pg'
+import { connectionConfig } from './connection.ts'
+import type { ConnectionOptions } from './connection.ts'
+
+export type { PoolClient } from 'pg'
+
+/** The least that a statement needs: a pool or a client. */
+export interface Queryable {
+  query<R extends QueryResultRow = QueryResultRow>(
+    text: string,
+    values?: readonly unknown[],
+  ): Promise<QueryResult<R>>
+}
+
+export interface PoolOptions extends ConnectionOptions {
+  /** Connections at most. */
+  readonly max: number
+  /** Told of a connection that broke, idle or in use; the pool replaces it by itself. */
+  readonly onConnectionError?: (error: Error) => void
+}
+
+/** Connections made, those waiting for work, and callers waiting for one. */
+export interface PoolCounts {
+  readonly total: number
+  readonly idle: number
+  readonly waiting: number
+}
+
+/**
+ * A bounded set of connections. `query` is for single autocommit statements; transactions go through
+ * `withTransaction`, which never gives a connection in doubt back.
+ */
+export interface Pool extends Queryable {
+  readonly max: number
+  readonly counts: PoolCounts
+  /**
+   * Lends a connection, which has an error listener for life. The borrower gives it back with `release()`, or with
+   * `release(true)` after anything that leaves its state in doubt. Rejects after the connect timeout.
+   */
+  connect(): Promise<PoolClient>
+  /** Refuses new work, waits for what is lent out, closes everything. May be called again. */
+  end(): Promise<void>
+}
+
+/** An idle connection is closed after this long. node-postgres' 10 s would reconnect between the ticks of a quiet day. */
+const IDLE_MS = 60_000
+
+/** Proxies of managed databases cut connections after 10 minutes when they restart: leave before they do. */
+const MAX_LIFETIME_S = 600
+
+/** Opens no connection yet; the first statement does. */
+export function createPool(options: PoolOptions): Pool {
+  const pool = new PgPool({
+    ...connectionConfig(options),
+    max: options.max,
+    idleTimeoutMillis: IDLE_MS,
+    maxLifetimeSeconds: MAX_LIFETIME_S,
+  })
+  // Without a listener an error event ends the process. The pool drops an idle connection by itself and then says so
+  // here; the one on each client hears of the same error, and of those in use, which the pool's never does.
+  pool.on('error', () => undefined)
+  pool.on('connect', (client) => {
+    client.on('error', (error) => options.onConnectionError?.(error))
+  })
+  let ended: Promise<void> | undefined
+
+  return {
+    max: options.max,
+    get counts() {
+      return { total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }
+    },
+    connect: () => pool.connect(),
+    end: () => (ended ??= pool.end()),
+    async query<R extends QueryResultRow>(text: string, values: readonly unknown[] = []) {
+      const client = await pool.connect()
+      let result: QueryResult<R>
+      try {
+        result = await client.query<R>(text, [...values])
+      } catch (error) {
+        client.release(!refusedCleanly(error, values))
+        throw error
+      }
+      // A text that opened a transaction must not hand it to the next borrower.
+      client.release(client.getTransactionStatus() !== 'I')
+      return result
+    },
+  }
+}
+
+/**
+ * Whether the server refused one statement and the connection is as good as before. Without parameters the text may
+ * have held several statements, a BEGIN among them; after a timeout of ours or a broken socket nothing is known.
+ */
+function refusedCleanly(error: unknown, values: readonly unknown[]): boolean {
+  return error instanceof DatabaseError && error.severity === 'ERROR' && values.length > 0
+}

@@ -1,0 +1,201 @@
+/**
+ * The poller: one pass after another, for as long as a lease lasts.
+ *
+ * States: *waiting* for the next tick, *in a pass*, *failed* (waiting before the pass is tried again). The database owns
+ * the truth; the ledger `poll_run` tells what became of each pass.
+ *
+ * - *A pass is refused*: somebody else leads. The lease is told so, and the poller leaves.
+ * - *A pass fails* (database away, source locked, permission lost): said once per failure with its class, tried again
+ *   with backoff while the lease lasts. Nothing is lost: the edge only moves with the rows.
+ * - *The lease ends* (hand-over, lost): the page at hand is finished, nothing else is begun.
+ */
+import type { Queryable } from '../db/pool.ts'
+import { backoffMs } from '../kit/backoff.ts'
+import { pause } from '../kit/pause.ts'
+import { recordRun } from '../tables/pollRun.ts'
+import type { PollRun } from '../tables/pollRun.ts'
+import { cleanError } from '../telemetry/errorText.ts'
+import type { Log } from '../telemetry/log.ts'
+import { runPass } from './pass.ts'
+import type { PassResult } from './pass.ts'
+import type { PreparedSource } from './sourceSql.ts'
+import type { DuePass, Tick } from './tick.ts'
+
+/** The right to poll, as leadership grants it. */
+export interface PollerLease {
+  readonly holder: string
+  readonly term: string
+  readonly pass: string | null
+  readonly createdEdge: string | null
+  readonly signal: AbortSignal
+  refused(what: string): void
+}
+
+export interface PollerOptions {
+  readonly db: Queryable
+  readonly name: string
+  readonly source: PreparedSource
+  readonly tick: Tick
+  readonly slackMs: number
+  readonly pageSize: number
+  /** Attempts that a message of this source has, unless its processor says otherwise when it claims. */
+  readonly maxAttempts: number
+  readonly instanceId: string
+  readonly log: Log
+  /** Rows came in: whoever processes them may look. */
+  onInserted(rows: number): void
+}
+
+/** What the poller knows of itself, for `/health` and metrics. */
+export interface PollerState {
+  /** When the newest completed pass began, by the monotonic clock. */
+  readonly lastPassAt: number | undefined
+  readonly lastCause: DuePass['cause'] | undefined
+  readonly failuresInARow: number
+}
+
+export interface Poller {
+  readonly name: string
+  readonly state: PollerState
+  lead(lease: PollerLease): Promise<void>
+}
+
+/** A pass that began this much after it was due is called late in the ledger. */
+const LATE_MS = 3_000
+
+const RETRY = { baseMs: 500, maxMs: 10_000 }
+
+export function createPoller(options: PollerOptions): Poller {
+  const { db, name, log, tick } = options
+  const state = { lastPassAt: undefined, lastCause: undefined, failuresInARow: 0 } as {
+    -readonly [K in keyof PollerState]: PollerState[K]
+  }
+
+  async function record(
+    due: DuePass,
+    startedAt: number,
+    term: string,
+    run: Partial<PollRun> & Pick<PollRun, 'outcome'>,
+  ): Promise<void> {
+    const startedMsAgo = performance.now() - startedAt
+    const late = Date.now() - startedMsAgo - due.dueAt.getTime()
+    await recordRun(db, {
+      poller: name,
+      rowsRead: 0,
+      rowsInserted: 0,
+      lateRows: 0,
+      edge: null,
+      error: null,
+      term,
+      instanceId: options.instanceId,
+      startedMsAgo,
+      dueMsAgo: startedMsAgo + Math.max(0, late),
+      ...run,
+    }).catch(() => undefined) // the ledger is a record, not a fence: a pass stands without it
+  }
+
+  async function completed(due: DuePass, result: PassResult, startedAt: number, term: string): Promise<void> {
+    const durationMs = Math.round(performance.now() - startedAt)
+    const lateMs = Date.now() - durationMs - due.dueAt.getTime()
+    const outcome = due.cause === 'backstop' ? 'backstop' : lateMs > LATE_MS ? 'late' : 'ran'
+    const { rowsRead, rowsInserted, lateRows, edge } = result
+    state.lastPassAt = startedAt
+    state.lastCause = due.cause
+    state.failuresInARow = 0
+    await record(due, startedAt, term, { outcome, rowsRead, rowsInserted, lateRows, edge })
+    log.event('poll_completed', `${name}: ${rowsInserted} new of ${rowsRead} read`, {
+      poller: name,
+      rows_read: rowsRead,
+      rows_inserted: rowsInserted,
+      late_rows: lateRows,
+      duration_ms: durationMs,
+      edge,
+      outcome,
+    })
+  }
+
+  async function failed(due: DuePass, error: unknown, startedAt: number, lease: PollerLease): Promise<void> {
+    state.failuresInARow += 1
+    const { class: errorClass, text } = cleanError(error)
+    const nextTryMs = Math.round(backoffMs(state.failuresInARow, RETRY))
+    log.event('poll_failed', `${name}: the pass failed: ${text}; next try in ${nextTryMs} ms`, {
+      poller: name,
+      class: errorClass,
+      text,
+      duration_ms: Math.round(performance.now() - startedAt),
+      next_try_ms: nextTryMs,
+    })
+    await record(due, startedAt, lease.term, { outcome: 'failed', error: `${errorClass}: ${text}` })
+    await pause(nextTryMs, lease.signal)
+  }
+
+  /** A tick that cannot be settled now (database away) is made up for by the next one: no tick is load-bearing. */
+  async function settle(due: DuePass, ok: boolean): Promise<void> {
+    await due.done({ ok }).catch(() => undefined)
+  }
+
+  function pass(lease: PollerLease, position: { pass: string }): Promise<PassResult> {
+    const fence = { poller: name, holder: lease.holder, term: lease.term, pass: position.pass }
+    return runPass({
+      db,
+      source: options.source,
+      fence,
+      slackMs: options.slackMs,
+      pageSize: options.pageSize,
+      maxAttempts: options.maxAttempts,
+      signal: lease.signal,
+      onBegun: (begun) => {
+        position.pass = begun
+      },
+      onInserted: options.onInserted,
+      onRefusedRow: (reason) =>
+        log.event('row_refused', `${name}: a row could not be read and was taken in as DEAD: ${reason}`, {
+          poller: name,
+          reason,
+        }),
+      onRemade: (edge) =>
+        log.event(
+          'watermark_created',
+          `${name}: the watermark row was missing and has been made again at ${edge}`,
+          {
+            poller: name,
+            edge,
+            term: lease.term,
+          },
+        ),
+    })
+  }
+
+  return {
+    name,
+    state,
+    async lead(lease) {
+      const position = { pass: lease.pass ?? '1' }
+      if (lease.createdEdge !== null) {
+        const msg = `${name}: there was no watermark row; it begins at ${lease.createdEdge}`
+        log.event('watermark_created', msg, { poller: name, edge: lease.createdEdge, term: lease.term })
+      }
+      for (;;) {
+        const due = await tick.next(lease.signal)
+        if (due === undefined) return
+        const startedAt = performance.now()
+        try {
+          const result = await pass(lease, position)
+          if (result.outcome === 'fenced') {
+            await record(due, startedAt, lease.term, {
+              outcome: 'fenced',
+              rowsRead: result.rowsRead,
+              rowsInserted: result.rowsInserted,
+            })
+            lease.refused('a pass')
+          } else if (result.outcome === 'completed') await completed(due, result, startedAt, lease.term)
+          await settle(due, result.outcome === 'completed')
+        } catch (error) {
+          await failed(due, error, startedAt, lease)
+          await settle(due, false)
+        }
+        if (lease.signal.aborted) return
+      }
+    },
+  }
+}

@@ -1,0 +1,202 @@
+import pg from 'pg'
+import type { ResolvedSource } from '../config/resolved.ts'
+import { quoteIdentifier } from '../db/identifier.ts'
+import { SourceInvalid } from '../errors.ts'
+import type { SourceColumn, SourceRelation } from '../tables/source.ts'
+import type { SourceColumns } from '../tables/task.ts'
+import { pageStatement } from '../tables/watermark.ts'
+import type { PageSql } from '../tables/watermark.ts'
+
+/** A source that has been checked against the catalogs, with its two statements. */
+export interface PreparedSource {
+  readonly table: string
+  readonly columns: SourceColumns
+  /** Reads a page into the inbox. */
+  readonly page: string
+  /** The same without payload: takes in, as DEAD, a row that cannot be read. */
+  readonly refuse: string
+}
+
+/** What is smaller than every id of a type. The keyset begins there, one microsecond before the edge. */
+const LOWEST_ID: Readonly<Record<string, string>> = {
+  smallint: "'-32768'::smallint",
+  integer: "'-2147483648'::integer",
+  bigint: "'-9223372036854775808'::bigint",
+  uuid: "'00000000-0000-0000-0000-000000000000'::uuid",
+  text: "''::text",
+  'character varying': "''::character varying",
+}
+
+const KINDS: Readonly<Record<string, string>> = {
+  f: 'is a foreign table: its rows are written where this database cannot see who is still writing',
+  i: 'is an index',
+  S: 'is a sequence',
+  c: 'is a composite type',
+}
+
+/**
+ * Time first: two messages that arrive together have neighbouring ids, so the index on trace_id grows at its end.
+ * 32 hex digits, as W3C trace context wants them (the form is AWS X-Ray's).
+ */
+const FRESH_TRACE_ID =
+  "lpad(to_hex(extract(epoch FROM now())::bigint), 8, '0') || substr(replace(gen_random_uuid()::text, '-', ''), 9)"
+
+const TRACE_ID_FORM = "'^[A-Za-z0-9._:-]{1,128}$'"
+
+/** Checks a source against the catalogs and writes its statements. Throws {@link SourceInvalid} with thing and remedy. */
+export function prepareSource(source: ResolvedSource, relation: SourceRelation | undefined): PreparedSource {
+  if (relation === undefined) {
+    throw new SourceInvalid(
+      source.table,
+      'there is no such table',
+      'write it with its schema, as SQL would: schema.table',
+    )
+  }
+  const wrongKind = KINDS[relation.relkind]
+  if (wrongKind !== undefined)
+    throw new SourceInvalid(source.table, wrongKind, 'point the poller at a table or view')
+  if (relation.row_security) {
+    throw new SourceInvalid(
+      source.table,
+      'row-level security may hide rows from this role, and a hidden row would count as never written',
+      'use a role that the policies do not apply to (BYPASSRLS)',
+    )
+  }
+  const column = columnFinder(source.table, relation.columns)
+  const id = column('id', source.id)
+  const lowest = LOWEST_ID[id.type]
+  if (lowest === undefined) {
+    throw new SourceInvalid(
+      source.table,
+      `the id column ${id.name} is ${id.type}; ids may be ${Object.keys(LOWEST_ID).join(', ')}`,
+      `read it through a view that casts it: ${id.name}::text`,
+    )
+  }
+  if (!id.deterministic) {
+    throw new SourceInvalid(
+      source.table,
+      `the id column ${id.name} has a nondeterministic collation, under which different ids can be equal`,
+      `read it through a view with ${id.name} COLLATE "C"`,
+    )
+  }
+  const time = timeColumn(source, column('createdAt', source.createdAt))
+  const payload = payloadSql(source, column)
+  const groupKey = source.groupKey === null ? null : column('groupKey', source.groupKey).name
+  const trace = traceColumn(source, relation, column)
+
+  const columns = [
+    `tidemark_source.${quoteIdentifier(id.name)} AS id`,
+    `${time.value} AS created_at`,
+    ...payload.columns,
+    ...(groupKey === null ? [] : [`tidemark_source.${quoteIdentifier(groupKey)}::text AS group_key`]),
+    ...(trace === null ? [] : [`tidemark_source.${quoteIdentifier(trace)}::text AS trace_id`]),
+  ]
+  const parts: Omit<PageSql, 'payload' | 'trace_id'> = {
+    columns: columns.join(', '),
+    source: relation.qualified,
+    created_at: quoteIdentifier(source.createdAt),
+    id: quoteIdentifier(id.name),
+    id_type: id.type,
+    lowest_id: lowest,
+    scan_from: time.scanFrom,
+    where: source.where === null ? 'true' : `(${source.where}\n)`,
+    group_key: groupKey === null ? 'NULL' : 'p.group_key',
+  }
+  return {
+    table: relation.qualified,
+    columns: {
+      id: quoteIdentifier(id.name),
+      created_at: time.value.replace('tidemark_source.', 's.'),
+      where: parts.where,
+    },
+    page: pageStatement({ ...parts, payload: payload.value, trace_id: traceSql(trace) }),
+    refuse: pageStatement({
+      ...parts,
+      payload: 'NULL::jsonb',
+      trace_id: trace === null ? FRESH_TRACE_ID : traceSql(trace),
+    }),
+  }
+}
+
+type ColumnFinder = (option: string, name: string) => SourceColumn
+
+function columnFinder(table: string, columns: readonly SourceColumn[]): ColumnFinder {
+  return (option, name) => {
+    const column = columns.find((candidate) => candidate.name === name)
+    if (column !== undefined) return column
+    const names = columns.map((candidate) => candidate.name).join(', ')
+    throw new SourceInvalid(
+      table,
+      `it has no column ${name}, named by \`${option}\``,
+      `its columns are ${names}`,
+    )
+  }
+}
+
+/** The time column as timestamptz, and the scan's position as the column has it. */
+function timeColumn(source: ResolvedSource, column: SourceColumn): { value: string; scanFrom: string } {
+  const raw = `tidemark_source.${quoteIdentifier(column.name)}`
+  const position = '(SELECT me.scan_ts FROM me)'
+  const fixed = column.default_expression
+  if (fixed !== null && !/[(]|^(CURRENT_|LOCAL)/.test(fixed)) {
+    throw new SourceInvalid(
+      source.table,
+      `the default of ${column.name} is the constant ${fixed}: every row would have the same time`,
+      `ALTER TABLE … ALTER COLUMN ${quoteIdentifier(column.name)} SET DEFAULT now()`,
+    )
+  }
+  if (column.type === 'timestamp with time zone') {
+    if (source.timeZone === null) return { value: raw, scanFrom: position }
+    throw new SourceInvalid(source.table, `${column.name} has a time zone of its own`, 'leave `timeZone` out')
+  }
+  if (column.type === 'timestamp without time zone') {
+    // A zone with summer time has an hour that occurs twice and one that never does: positions would not be exact.
+    if (source.timeZone === 'UTC') {
+      return { value: `(${raw} AT TIME ZONE 'UTC')`, scanFrom: `(${position} AT TIME ZONE 'UTC')` }
+    }
+    throw new SourceInvalid(
+      source.table,
+      `${column.name} is a timestamp without zone`,
+      "if it holds UTC, set `timeZone: 'UTC'`; else read it through a view that converts it with AT TIME ZONE",
+    )
+  }
+  throw new SourceInvalid(
+    source.table,
+    `the time column ${column.name} is ${column.type}`,
+    '`createdAt` must be a timestamptz that the database sets when the row is written',
+  )
+}
+
+/** Columns that a page carries for the payload, and the payload made of them, for new rows alone. */
+function payloadSql(source: ResolvedSource, column: ColumnFinder): { columns: string[]; value: string } {
+  if (source.payload === null) return { columns: ['tidemark_source AS whole'], value: 'to_jsonb(p.whole)' }
+  if (typeof source.payload === 'string') {
+    const { name, type } = column('payload', source.payload)
+    const columns = [`tidemark_source.${quoteIdentifier(name)} AS payload`]
+    if (type === 'jsonb') return { columns, value: 'p.payload' }
+    const isText = type === 'json' || type === 'text' || type === 'character varying'
+    return { columns, value: isText ? 'p.payload::jsonb' : 'to_jsonb(p.payload)' }
+  }
+  const names = source.payload.map((name) => column('payload', name).name)
+  return {
+    columns: names.map((name, i) => `tidemark_source.${quoteIdentifier(name)} AS payload_${i}`),
+    value: `jsonb_build_object(${names.map((name, i) => `${pg.escapeLiteral(name)}, p.payload_${i}`).join(', ')})`,
+  }
+}
+
+/** The column that holds the trace id; null: look into the payload. */
+function traceColumn(source: ResolvedSource, relation: SourceRelation, column: ColumnFinder): string | null {
+  if (source.traceId !== null) return column('traceId', source.traceId).name
+  if (source.payload !== null) return null
+  // The whole row is the payload: its column is its key, and cheaper to read.
+  return relation.columns.some((candidate) => candidate.name === 'trace_id' && candidate.type === 'text')
+    ? 'trace_id'
+    : null
+}
+
+function traceSql(column: string | null): string {
+  return column === null
+    ? `CASE WHEN jsonb_typeof(j.payload -> 'trace_id') = 'string' AND j.payload ->> 'trace_id' ~ ${TRACE_ID_FORM}
+              THEN j.payload ->> 'trace_id' ELSE ${FRESH_TRACE_ID} END`
+    : `CASE WHEN p.trace_id ~ ${TRACE_ID_FORM} THEN p.trace_id ELSE ${FRESH_TRACE_ID} END`
+}

@@ -1,0 +1,14 @@
+/** A pass that is due, and how that came to be known. */
+export interface DuePass {
+  readonly dueAt: Date
+  /** job: its pg-boss job came; backstop: it did not come in time; demand: somebody asked; loop: the leader's own clock. */
+  readonly cause: 'job' | 'backstop' | 'demand' | 'loop'
+  /** Records the end of the pass, and sees to the next one. */
+  done(result: { ok: boolean }): Promise<void>
+}
+
+/** What wakes a leader for its next pass; given to the poller by the runner. */
+export interface Tick {
+  /** Waits until a pass is due. Undefined: the signal aborted. */
+  next(signal: AbortSignal): Promise<DuePass | undefined>
+}

@@ -1,0 +1,200 @@
+import { PgBoss, type Clock, type SendOptions } from 'pg-boss'
+import { SchemaIncompatible } from '../errors.ts'
+import type { Pool } from '../db/pool.ts'
+import { cleanError } from '../telemetry/errorText.ts'
+import type { Log } from '../telemetry/log.ts'
+import { createBossDatabase } from './database.ts'
+import { createListen } from './listener.ts'
+import { BOSS_SCHEMA, BOSS_SCHEMA_VERSION, bossSchemaVersion } from './schema.ts'
+import {
+  startWorker,
+  within,
+  type BossWorker,
+  type HeldJob,
+  type JobHandler,
+  type PollingOptions,
+} from './workers.ts'
+
+export interface BossOptions {
+  /** The work pool: pg-boss's statements count as work. */
+  readonly pool: Pool
+  /** Direct address for LISTEN; without it pg-boss only polls. */
+  readonly directUrl?: string | undefined
+  readonly log: Log
+  /** This instance's readable name, for pg-boss's own registry. */
+  readonly instanceId: string
+  /** Time and timers, for tests. Default: the system's. */
+  readonly clock?: Clock
+}
+
+export interface QueueHealth {
+  readonly status: 'ok' | 'degraded'
+  readonly detail: string
+}
+
+/** The job to queue when another ends. */
+export interface NextJob {
+  readonly data?: object
+  readonly options: SendOptions
+}
+
+/** pg-boss as one part of an instance: started, stopped and asked how it is. */
+export interface Boss {
+  readonly pool: Pool
+  readonly log: Log
+  /** For this folder only. */
+  readonly pg: PgBoss
+  /** Throws {@link SchemaIncompatible} when the schema is missing or older than the code; runs on a newer one. */
+  start(): Promise<void>
+  /** Fetches no more jobs and starts no worker; jobs that run go on. An early step of a drain. */
+  stopFetching(): Promise<void>
+  /**
+   * Waits up to `graceMs` (default 0) for running jobs, gives the rest back unburned, and stops. Never throws, and
+   * is bounded even when the database is away. @returns how many jobs were given back
+   */
+  stop(options?: { graceMs?: number }): Promise<{ givenBack: number }>
+  /** By progress: workers that fetch, no errors lately, ticks that come as jobs. */
+  health(): QueueHealth
+  work(queue: string, options: PollingOptions, handler: JobHandler): Promise<BossWorker>
+  /** Completes an attempt (or fails it, given an error) and queues the next job, in one transaction. */
+  finish(job: HeldJob | undefined, next: { queue: string } & NextJob, error?: unknown): Promise<void>
+  /** How a due pass of a queue came; `undefined` when this instance no longer leads it. */
+  noteTick(queue: string, came: 'job' | 'backstop' | undefined): void
+}
+
+/** How long after an error or a backstop the queue still counts as degraded, in ms. */
+const LATELY_MS = 60_000
+/** The same error again is logged once in this time: workers without a database fail twice a second. */
+const REPEAT_MS = 30_000
+/** Bound of pg-boss's own stop, in ms, after everything that runs was given back. */
+const STOP_LIMIT_MS = 3_000
+
+/** Makes pg-boss on our pool; opens nothing until `start()`. */
+export function createBoss(options: BossOptions): Boss {
+  const { pool, log } = options
+  const { directUrl, instanceId } = options
+  const listen = directUrl === undefined ? undefined : createListen(directUrl, `tidemark:${instanceId}`, log)
+  const database = createBossDatabase(pool, listen)
+  const pg = new PgBoss({
+    db: database,
+    schema: BOSS_SCHEMA,
+    // Does nothing at or above the code's version, which start() has made sure of; `false` would refuse a newer
+    // schema, and with it a rollback.
+    migrate: true,
+    useListenNotify: listen !== undefined,
+    instanceName: instanceId,
+    persistWarnings: true,
+    persistQueueStats: true,
+    ...(options.clock === undefined ? {} : { clock: options.clock }),
+  })
+  const workers = new Set<BossWorker>()
+  const ticks = new Map<string, { came: 'job' | 'backstop'; backstopAt: number | undefined }>()
+  let state: 'new' | 'running' | 'not fetching' | 'stopped' = 'new'
+  let lastError: { text: string; at: number; loggedAt: number } | undefined
+
+  // Without a listener an error event would end the process.
+  pg.on('error', (error: unknown) => {
+    const { class: name, text } = cleanError(asError(error))
+    const now = performance.now()
+    const repeated = lastError?.text === text && now - lastError.loggedAt < REPEAT_MS
+    lastError = { text, at: now, loggedAt: repeated ? (lastError?.loggedAt ?? now) : now }
+    if (!repeated)
+      log.event('loop_failed', 'pg-boss reported an error', { loop: 'pg-boss', class: name, text })
+  })
+
+  function troubles(): string[] {
+    if (state !== 'running' && state !== 'not fetching') return ['pg-boss is not running']
+    const now = performance.now()
+    const found = [...workers].flatMap((worker) => worker.trouble() ?? [])
+    if (lastError !== undefined && now - lastError.at < LATELY_MS)
+      found.push(`pg-boss error: ${lastError.text}`)
+    for (const [queue, { came, backstopAt }] of ticks) {
+      const lately = backstopAt !== undefined && now - backstopAt < LATELY_MS
+      if (came === 'backstop' || lately)
+        found.push(`the jobs of ${queue} did not come, its leader makes the passes`)
+    }
+    return found
+  }
+
+  return {
+    pool,
+    log,
+    pg,
+    async start() {
+      const found = await bossSchemaVersion(pool)
+      if (found === null || found < BOSS_SCHEMA_VERSION)
+        throw new SchemaIncompatible(BOSS_SCHEMA, found, BOSS_SCHEMA_VERSION)
+      await pg.start()
+      state = 'running'
+    },
+    async stopFetching() {
+      state = 'not fetching'
+      await Promise.allSettled([...workers].map((worker) => worker.stopFetching()))
+    },
+    async stop({ graceMs = 0 } = {}) {
+      state = 'stopped'
+      const counts = await Promise.allSettled([...workers].map((worker) => worker.close(graceMs)))
+      workers.clear()
+      await within(STOP_LIMIT_MS, pg.stop({ graceful: true, timeout: STOP_LIMIT_MS - 1_000 }))
+      const givenBack = counts.reduce(
+        (sum, count) => sum + (count.status === 'fulfilled' ? count.value : 0),
+        0,
+      )
+      return { givenBack }
+    },
+    health() {
+      const found = troubles()
+      return found.length === 0
+        ? { status: 'ok', detail: '' }
+        : { status: 'degraded', detail: found.join('; ') }
+    },
+    async work(queue, polling, handler) {
+      if (state !== 'running') throw new Error('pg-boss fetches no jobs here any more')
+      const worker = await startWorker(pg, pool, queue, polling, handler)
+      workers.add(worker)
+      return {
+        queue,
+        get held() {
+          return worker.held
+        },
+        wake: () => worker.wake(),
+        stopFetching: () => worker.stopFetching(),
+        trouble: () => worker.trouble(),
+        close: async (graceMs) => {
+          workers.delete(worker)
+          return worker.close(graceMs)
+        },
+      }
+    },
+    async finish(job, { queue, data, options: send }, error) {
+      const transaction = await database.beginTransaction()
+      try {
+        const { db } = transaction
+        if (job !== undefined) {
+          if (error === undefined) await pg.complete(queue, job, null, { db })
+          else await pg.fail(queue, job, { ...cleanError(error) }, { db })
+        }
+        await pg.send(queue, data ?? null, { ...send, db })
+        await transaction.commit()
+      } catch (failure) {
+        await transaction.rollback()
+        throw failure
+      }
+    },
+    noteTick(queue, came) {
+      if (came === undefined) {
+        ticks.delete(queue)
+        return
+      }
+      const backstopAt = came === 'backstop' ? performance.now() : ticks.get(queue)?.backstopAt
+      ticks.set(queue, { came, backstopAt })
+    },
+  }
+}
+
+/** Workers report a plain object with the fields of the error they caught. */
+function asError(error: unknown): unknown {
+  if (error instanceof Error || typeof error !== 'object' || error === null) return error
+  const message = 'message' in error && typeof error.message === 'string' ? error.message : 'unknown error'
+  return Object.assign(new Error(message), 'code' in error ? { code: error.code } : {})
+}

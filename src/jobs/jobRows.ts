@@ -1,0 +1,108 @@
+import type { Queryable } from '../db/pool.ts'
+import { loadStatements } from '../db/statements.ts'
+
+const sql = loadStatements('boss', [
+  'schema_version',
+  'give_back',
+  'unfinished',
+  'bring_forward',
+  'poller_known',
+  'wake_leader',
+  'pass_since',
+])
+
+/** One attempt at a job: what fences every write about it. */
+export interface Attempt {
+  readonly queue: string
+  readonly id: string
+  readonly retryCount: number
+}
+
+/** Version of pg-boss's schema. Throws 42P01 or 3F000 when it was never installed. */
+export async function selectSchemaVersion(db: Queryable): Promise<number | null> {
+  const { rows } = await db.query<{ version: number }>(sql.schema_version)
+  return rows[0]?.version ?? null
+}
+
+/**
+ * Gives an attempt back, unburned. `created`: queued again; `cancelled`: another was queued already, this one is
+ * not needed; `lost`: the attempt was no longer ours.
+ */
+export async function giveBack(db: Queryable, attempt: Attempt): Promise<'created' | 'cancelled' | 'lost'> {
+  const values = [attempt.queue, attempt.id, attempt.retryCount]
+  const run = async (): Promise<'created' | 'cancelled' | 'lost'> => {
+    const { rows } = await db.query<{ state: 'created' | 'cancelled' }>(sql.give_back, values)
+    return rows[0]?.state ?? 'lost'
+  }
+  try {
+    return await run()
+  } catch (error) {
+    // Another job was queued between the look and the write; the second look sees it.
+    if (error instanceof Error && 'code' in error && error.code === '23505') return run()
+    throw error
+  }
+}
+
+export interface UnfinishedJob {
+  readonly id: string
+  readonly state: 'created' | 'retry' | 'active'
+  readonly retryCount: number
+  readonly startAfter: Date
+}
+
+/** What is queued or active in a queue, by the database's clock. */
+export async function selectUnfinished(
+  db: Queryable,
+  queue: string,
+): Promise<{ now: Date; jobs: UnfinishedJob[] }> {
+  // The LEFT JOIN gives one row of NULLs for an empty queue, so that the time is always there.
+  const { rows } = await db.query<{ now: Date } & (UnfinishedJob | { id: null })>(sql.unfinished, [queue])
+  return { now: rows[0]?.now ?? new Date(), jobs: rows.filter((row) => row.id !== null) }
+}
+
+/** Makes the queued job due now; false when none is queued. */
+export async function bringForward(db: Queryable, queue: string): Promise<boolean> {
+  const { rowCount } = await db.query(sql.bring_forward, [queue])
+  return (rowCount ?? 0) > 0
+}
+
+/** Whether a poller is registered, and the database's time as text with microseconds. */
+export async function selectPollerKnown(
+  db: Queryable,
+  poller: string,
+): Promise<{ known: boolean; now: string }> {
+  const { rows } = await db.query<{ known: boolean; now: string }>(sql.poller_known, [poller])
+  return rows[0] ?? { known: false, now: 'now' }
+}
+
+export async function notifyLeader(db: Queryable, poller: string): Promise<void> {
+  await db.query(sql.wake_leader, [poller])
+}
+
+/** One finished pass, counts as the ledger has them. */
+export interface PassRow {
+  readonly outcome: 'ran' | 'late' | 'backstop' | 'failed'
+  readonly rowsRead: number
+  readonly rowsInserted: number
+  readonly lateRows: number
+  readonly error: string | null
+}
+
+export async function selectPassSince(
+  db: Queryable,
+  poller: string,
+  since: string,
+): Promise<PassRow | undefined> {
+  type Row = Omit<PassRow, 'rowsRead' | 'rowsInserted' | 'lateRows'> &
+    Record<'rowsRead' | 'rowsInserted' | 'lateRows', string>
+  const { rows } = await db.query<Row>(sql.pass_since, [poller, since])
+  const [row] = rows
+  if (row === undefined) return undefined
+  return {
+    outcome: row.outcome,
+    rowsRead: Number(row.rowsRead),
+    rowsInserted: Number(row.rowsInserted),
+    lateRows: Number(row.lateRows),
+    error: row.error,
+  }
+}

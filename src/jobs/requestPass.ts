@@ -1,0 +1,54 @@
+import { PgBoss } from 'pg-boss'
+import { PassNotMade, PollerUnknown } from '../errors.ts'
+import type { Pool } from '../db/pool.ts'
+import { pause } from '../kit/pause.ts'
+import { createBossDatabase } from './database.ts'
+import { bringForward, notifyLeader, selectPassSince, selectPollerKnown, type PassRow } from './jobRows.ts'
+import { pollQueue } from './jobTick.ts'
+import { BOSS_SCHEMA } from './schema.ts'
+
+/** How often the ledger is looked at, in ms. */
+const LOOK_EVERY_MS = 50
+
+/**
+ * Asks whoever leads a poller for a pass now and waits for it; works from any process and starts nothing.
+ *
+ * The queued job is made due (or one is queued, when a pass is under way), and a NOTIFY makes the leader look at
+ * once. Pollers under 10 s have no queue: they hear the NOTIFY alone. The answer is the ledger's row of the first
+ * pass that *began* after the request, so rows committed before it are in. Waits up to `timeoutMs` (default 30 s).
+ *
+ * @throws PollerUnknown; PassNotMade when none ended in time, because nobody leads it, say, or it is paused
+ */
+export async function requestPass(
+  pool: Pool,
+  poller: string,
+  options: { readonly timeoutMs?: number; readonly signal?: AbortSignal } = {},
+): Promise<PassRow> {
+  const { timeoutMs = 30_000, signal } = options
+  const { known, now } = await selectPollerKnown(pool, poller)
+  if (!known) throw new PollerUnknown(poller)
+  await makeDue(pool, pollQueue(poller))
+  await notifyLeader(pool, poller)
+  const deadline = performance.now() + timeoutMs
+  while (signal?.aborted !== true) {
+    const pass = await selectPassSince(pool, poller, now)
+    if (pass !== undefined) return pass
+    if (performance.now() >= deadline) break
+    await pause(LOOK_EVERY_MS, signal)
+  }
+  throw new PassNotMade(poller, timeoutMs)
+}
+
+async function makeDue(pool: Pool, queue: string): Promise<void> {
+  if (await bringForward(pool, queue)) return
+  // Never started: it only writes the one row, as pg-boss writes it.
+  const pg = new PgBoss({
+    db: createBossDatabase(pool),
+    schema: BOSS_SCHEMA,
+    supervise: false,
+    schedule: false,
+  })
+  pg.on('error', () => undefined)
+  // A queue made with one release's name rules may be missing: the poller's interval is under 10 s.
+  if ((await pg.getQueue(queue)) !== null) await pg.send(queue)
+}

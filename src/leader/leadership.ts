@@ -1,0 +1,290 @@
+/**
+ * Leadership: a lease with a term, for every led task of this process.
+ *
+ * States of a task here: *stand-by* (somebody else leads, or nobody does and we may not), *leading* (the row in
+ * `background_task_leader` names our holder and term), *leaving* (the lease is given up or lost, and what was started
+ * under it comes to its end). The database owns the truth; its clock alone ends leases.
+ *
+ *     stand-by ──take over──▶ leading ──handed over, lost, refused──▶ leaving ──▶ stand-by
+ *
+ * - *The leader's process dies*: its sentinel is free within milliseconds. A stand-by that has seen it free on two looks
+ *   a second apart takes over, with that very holder and term as its evidence, so that two stand-bys with the same
+ *   evidence cannot oust one another.
+ * - *The leader freezes, or its host vanishes*: the lease runs out, then anybody takes over.
+ * - *A frozen leader wakes*: its term is over, every fenced write returns no row, it says so and steps back.
+ * - *The database is away*: nobody can renew or take over. The leader trusts its lease until attempt start + lease − 2 s
+ *   and then stops by itself; that is only politeness, the fence is the safety.
+ * - *The server restarted*: every sentinel is free while every process lives, so for a few seconds no sentinel counts.
+ * - *A drain*: `handOver` deletes the lease and tells the stand-bys in one statement; the next leader is there within
+ *   milliseconds.
+ */
+import type { Queryable } from '../db/pool.ts'
+import { startLoop } from '../kit/loop.ts'
+import { lookAtLeaders, releaseLease, renewLeases, takeOver } from '../tables/leader.ts'
+import type { Leadership as Term, LeaderLook } from '../tables/leader.ts'
+import { cleanError } from '../telemetry/errorText.ts'
+import type { Log } from '../telemetry/log.ts'
+
+/** The right to act for one task, for one term. */
+export interface Lease {
+  readonly task: string
+  readonly holder: string
+  readonly term: string
+  /** Pollers: the pass that the takeover opened. */
+  readonly pass: string | null
+  /** Pollers: the takeover had to make the watermark row, which begins at this edge. */
+  readonly createdEdge: string | null
+  /** Aborted when the lease was handed over, lost, or not renewed in time. */
+  readonly signal: AbortSignal
+  /** The database refused a write of ours: somebody else leads. */
+  refused(what: string): void
+}
+
+export interface LedTask {
+  readonly name: string
+  /** Works for as long as the lease's signal allows; resolves when nothing of it runs any more. */
+  lead(lease: Lease): Promise<void>
+}
+
+export type Role =
+  | { readonly role: 'unknown' }
+  | { readonly role: 'leader'; readonly term: string }
+  | { readonly role: 'standby'; readonly leader: string | null }
+
+export interface LeadershipOptions {
+  readonly db: Queryable
+  readonly me: { readonly holder: string; readonly instanceId: string }
+  readonly tasks: readonly LedTask[]
+  readonly heartbeatMs: number
+  readonly leaseMs: number
+  /** Whether this instance is whole and staying: a half-started or draining one takes nothing over. */
+  mayLead(): boolean
+  readonly log: Log
+}
+
+export interface Leaders {
+  /** Look at once: somebody said that a lease is free. */
+  wake(): void
+  roles(): ReadonlyMap<string, Role>
+  /** Writes of ours that were refused because somebody else leads. */
+  readonly staleWrites: number
+  /** Gives up the leases of these tasks, first thing; resolves when their work has come to its end. */
+  handOver(tasks: readonly string[]): Promise<void>
+  /** Ends the loops. Leases that were not handed over run out. */
+  stop(): Promise<void>
+}
+
+interface Held {
+  readonly lease: Lease
+  readonly ending: AbortController
+  ended: Promise<void>
+  trustedUntil: number
+  trustTimer: NodeJS.Timeout
+}
+
+const LOOK_MS = 1_000
+
+/** A lease is trusted for this much less than its length: time for the signal to reach what runs under it. */
+const TRUST_MARGIN_MS = 2_000
+
+/** After our own connection was away: time for living leaders to take their sentinels again. */
+const DISTRUST_MS = 3_000
+
+/** A task whose work broke is left to others for this long. */
+const COOL_OFF_MS = 2_000
+
+export function startLeadership(options: LeadershipOptions): Leaders {
+  const { db, me, log, leaseMs } = options
+  const held = new Map<string, Held>()
+  const roles = new Map<string, Role>(options.tasks.map((task) => [task.name, { role: 'unknown' }]))
+  const suspects = new Map<string, { holder: string; term: string; at: number }>()
+  const coolUntil = new Map<string, number>()
+  /** Tasks whose former work here has not come to its end: not led again before it has. */
+  const leaving = new Set<string>()
+  let distrustUntil = 0
+  let staleWrites = 0
+
+  function standBy(task: string, leader: string | null): void {
+    const before = roles.get(task)
+    roles.set(task, { role: 'standby', leader })
+    if (before?.role === 'unknown' || (before?.role === 'leader' && leader !== null)) {
+      const msg = `${task} not started as leader: stand-by, leader is ${leader ?? 'nobody yet'}`
+      log.event('task_standby', msg, { task, leader: leader ?? '' })
+    }
+  }
+
+  /** Ends the work under a lease. The lease itself is over already, or about to be released. */
+  function end(
+    task: string,
+    reason: 'handed over' | 'lost' | 'refused' | 'not renewed in time' | 'failed',
+  ): Held | undefined {
+    const mine = held.get(task)
+    if (mine === undefined) return undefined
+    held.delete(task)
+    leaving.add(task)
+    void mine.ended.finally(() => leaving.delete(task))
+    clearTimeout(mine.trustTimer)
+    mine.ending.abort(reason)
+    coolUntil.set(task, performance.now() + (reason === 'handed over' ? 0 : COOL_OFF_MS))
+    const { term } = mine.lease
+    roles.set(task, { role: 'standby', leader: null })
+    if (reason !== 'handed over') {
+      log.event('leader_lost', `${task}: no longer leader (term ${term}): ${reason}`, { task, term, reason })
+    }
+    return mine
+  }
+
+  function trust(mine: Held, attemptStartedAt: number): void {
+    mine.trustedUntil = attemptStartedAt + leaseMs - Math.min(TRUST_MARGIN_MS, leaseMs / 2)
+    clearTimeout(mine.trustTimer)
+    const wait = Math.max(0, mine.trustedUntil - performance.now())
+    mine.trustTimer = setTimeout(() => end(mine.lease.task, 'not renewed in time'), wait)
+  }
+
+  function begin(task: LedTask, won: Term, attemptStartedAt: number): void {
+    const ending = new AbortController()
+    const lease: Lease = {
+      task: task.name,
+      holder: me.holder,
+      term: won.term,
+      pass: won.pass,
+      createdEdge: won.created === true ? won.edge : null,
+      signal: ending.signal,
+      refused(what) {
+        staleWrites += 1
+        const fields = { task: task.name, term: won.term, what }
+        log.event('stale_write_refused', `${task.name}: ${what} of term ${won.term} was refused`, fields)
+        end(task.name, 'refused')
+      },
+    }
+    const first = roles.get(task.name)?.role === 'unknown'
+    roles.set(task.name, { role: 'leader', term: won.term })
+    announce(task.name, won, first)
+    const mine: Held = {
+      lease,
+      ending,
+      ended: Promise.resolve(),
+      trustedUntil: 0,
+      trustTimer: setTimeout(() => undefined, 0),
+    }
+    held.set(task.name, mine)
+    trust(mine, attemptStartedAt)
+    mine.ended = task.lead(lease).catch((error: unknown) => {
+      const { class: errorClass, text } = cleanError(error)
+      log.event('loop_failed', `${task.name}: its work as leader broke: ${text}`, {
+        loop: 'lead',
+        task: task.name,
+        class: errorClass,
+        text,
+      })
+      if (end(task.name, 'failed') !== undefined)
+        void releaseLease(db, task.name, me, won.term).catch(() => undefined)
+    })
+  }
+
+  function announce(task: string, won: Term, first: boolean): void {
+    const { term, from_instance: from, gap_ms: gapMs } = won
+    if (first) log.event('task_started_as_leader', `${task} started as LEADER (term ${term})`, { task, term })
+    const gap = gapMs === null ? '' : ` after ${Math.round(gapMs)} ms`
+    if (won.reason === 'elected')
+      log.event('leader_elected', `${task}: elected (term ${term})`, { task, term })
+    else if (won.reason === 'handed_over') {
+      const msg = `${task}: handed over by ${from ?? 'an unknown instance'}${gap} (term ${term})`
+      log.event('leader_handed_over', msg, { task, term, from, gap_ms: gapMs })
+    } else {
+      const msg = `${task}: took over from ${from ?? 'an unknown instance'}${gap} (term ${term})`
+      log.event('leader_took_over', msg, { task, term, from, gap_ms: gapMs })
+    }
+  }
+
+  /** Evidence that the leader is dead: its sentinel was free on two looks about a second apart, under one term. */
+  function evidence(look: LeaderLook, at: number): { holder: string; term: string } | undefined {
+    if (!look.sentinel_free || look.holder === null || look.term === null || at < distrustUntil) {
+      suspects.delete(look.task_name)
+      return undefined
+    }
+    const earlier = suspects.get(look.task_name)
+    if (earlier?.holder !== look.holder || earlier.term !== look.term) {
+      suspects.set(look.task_name, { holder: look.holder, term: look.term, at })
+      return undefined
+    }
+    return at - earlier.at >= LOOK_MS * 0.8 ? { holder: look.holder, term: look.term } : undefined
+  }
+
+  const looking = startLoop({
+    async body() {
+      const idle = options.tasks.filter((task) => !held.has(task.name))
+      if (idle.length === 0) return LOOK_MS
+      const looks = await lookAtLeaders(
+        db,
+        idle.map((task) => task.name),
+        leaseMs,
+      )
+      for (const look of looks) {
+        const task = idle.find((candidate) => candidate.name === look.task_name)
+        if (task === undefined) continue
+        const at = performance.now()
+        const dead = evidence(look, at)
+        const may = options.mayLead() && !leaving.has(task.name) && at >= (coolUntil.get(task.name) ?? 0)
+        const won =
+          may && (look.is_free || dead !== undefined)
+            ? await takeOver(db, task.name, me, leaseMs, dead)
+            : undefined
+        if (won !== undefined) begin(task, won, at)
+        else if (!look.is_free) standBy(task.name, look.instance_id)
+        else if (may) looking.wake() // lost the election: look who won
+      }
+      return LOOK_MS
+    },
+    onError() {
+      suspects.clear()
+      distrustUntil = performance.now() + DISTRUST_MS
+      return LOOK_MS
+    },
+  })
+
+  const renewing = startLoop({
+    async body() {
+      const mine = [...held.values()]
+      if (mine.length === 0) return options.heartbeatMs
+      const at = performance.now()
+      const renewed = await renewLeases(
+        db,
+        mine.map(({ lease }) => lease),
+        me.holder,
+        leaseMs,
+      )
+      for (const one of mine) {
+        if (held.get(one.lease.task) !== one) continue
+        if (renewed.has(one.lease.task)) trust(one, at)
+        else end(one.lease.task, 'lost')
+      }
+      return options.heartbeatMs
+    },
+    onError: () => Math.min(500, options.heartbeatMs),
+  })
+
+  return {
+    wake: () => looking.wake(),
+    roles: () => roles,
+    get staleWrites() {
+      return staleWrites
+    },
+    async handOver(tasks) {
+      const given = tasks.map((task) => end(task, 'handed over')).filter((mine) => mine !== undefined)
+      await Promise.all(
+        given.map(async ({ lease, ended }) => {
+          const { task, term } = lease
+          const released = await releaseLease(db, task, me, term).catch(() => false)
+          if (released)
+            log.event('leader_handed_over', `${task}: lease given up (term ${term})`, { task, term })
+          await ended
+        }),
+      )
+    },
+    async stop() {
+      await Promise.all([looking.stop(), renewing.stop()])
+      for (const task of [...held.keys()]) end(task, 'handed over')
+    },
+  }
+}

@@ -1,0 +1,138 @@
+/**
+ * Presence: this instance's own heartbeat, and its judgement of who else is alive.
+ *
+ * The database owns the truth (`runner_instance`, and the sentinel locks in `pg_locks`); what this process adds is time
+ * that it measured itself, by its monotonic clock, between two looks.
+ *
+ * Another instance is *dead* when its sentinel is free on two looks and its heartbeat has not moved for 5 s; without a
+ * sentinel, when it has not moved for a lease. It is *frozen* when its sentinel is held and its heartbeat has not moved
+ * for a lease. An owner of messages without any record is dead.
+ *
+ * - *Our own connection was away, or the server restarted*: every sentinel is free then while every process lives, so
+ *   all that was seen is forgotten and nothing is believed for one lease.
+ * - *We judge wrongly*: the judged one comes back with its next heartbeat, and its outcomes are fenced by the claim.
+ * - *We die while taking back*: everybody else judges the same and goes on; taking back is idempotent.
+ */
+import type { Queryable } from '../db/pool.ts'
+import { startLoop } from '../kit/loop.ts'
+import { beat, markStopped, otherInstances } from '../tables/instance.ts'
+import type { InstanceRecord, OtherInstance } from '../tables/instance.ts'
+
+export interface PresenceOptions {
+  readonly db: Queryable
+  /** What the next heartbeat says; read each time. */
+  record(): InstanceRecord
+  readonly heartbeatMs: number
+  readonly leaseMs: number
+  /** Takes back what a dead or frozen instance had. True: nothing of it is left. */
+  onGone(instanceId: string, state: 'dead' | 'frozen'): Promise<boolean>
+  onBeat(): void
+  onError(error: unknown): void
+  /** Milliseconds, monotonic. */
+  now?: () => number
+}
+
+export interface Presence {
+  /** Writes the present state at once. */
+  announce(): Promise<void>
+  /** When the newest heartbeat reached the database, by the monotonic clock; undefined before the first. */
+  readonly lastBeatAt: number | undefined
+  stop(): Promise<void>
+}
+
+interface Seen {
+  lastSeenAt: string
+  movedAt: number
+  freeLooks: number
+}
+
+/** A heartbeat that has not moved for this long, with the sentinel free, is a death. More than two heartbeats. */
+const STILL_MS = 5_000
+
+/** While the database is away: soon enough to be back within seconds, seldom enough to be no load. */
+const RETRY_MS = 1_000
+
+/** Judges by looks; apart from the loop so that a test can give it looks and a clock. */
+export class Watcher {
+  readonly #leaseMs: number
+  readonly #seen = new Map<string, Seen>()
+  #boot: string | undefined
+  #believeFrom = Number.NEGATIVE_INFINITY
+
+  constructor(leaseMs: number) {
+    this.#leaseMs = leaseMs
+  }
+
+  /** Forgets everything and believes nothing for a lease: after our own connection was away. */
+  distrust(now: number): void {
+    this.#seen.clear()
+    this.#believeFrom = now + this.#leaseMs
+  }
+
+  /** What one look says of each other instance. */
+  judge(others: readonly OtherInstance[], now: number): Map<string, 'dead' | 'frozen'> {
+    const boot = others[0]?.boot
+    if (boot !== undefined) {
+      if (this.#boot !== undefined && this.#boot !== boot) this.distrust(now)
+      this.#boot = boot
+    }
+    const gone = new Map<string, 'dead' | 'frozen'>()
+    for (const other of others) {
+      const seen = this.#seen.get(other.instance_id) ?? { lastSeenAt: '', movedAt: now, freeLooks: 0 }
+      this.#seen.set(other.instance_id, seen)
+      if (seen.lastSeenAt !== other.last_seen_at) {
+        seen.lastSeenAt = other.last_seen_at
+        seen.movedAt = now
+      }
+      seen.freeLooks = other.sentinel && !other.sentinel_held ? seen.freeLooks + 1 : 0
+      const stillMs = now - seen.movedAt
+      if (now < this.#believeFrom) continue
+      if (seen.freeLooks >= 2 && stillMs >= STILL_MS) gone.set(other.instance_id, 'dead')
+      else if (stillMs >= this.#leaseMs) {
+        gone.set(other.instance_id, other.sentinel && other.sentinel_held ? 'frozen' : 'dead')
+      }
+    }
+    const present = new Set(others.map((other) => other.instance_id))
+    for (const id of this.#seen.keys()) if (!present.has(id)) this.#seen.delete(id)
+    return gone
+  }
+}
+
+export function startPresence(options: PresenceOptions): Presence {
+  const now = options.now ?? (() => performance.now())
+  const watcher = new Watcher(options.leaseMs)
+  let lastBeatAt: number | undefined
+
+  async function announce(): Promise<void> {
+    await beat(options.db, options.record())
+    lastBeatAt = now()
+    options.onBeat()
+  }
+
+  const loop = startLoop({
+    async body() {
+      await announce()
+      const others = await otherInstances(options.db, options.record().instanceId)
+      for (const [instanceId, state] of watcher.judge(others, now())) {
+        const seen = others.find((other) => other.instance_id === instanceId)
+        if (seen !== undefined && (await options.onGone(instanceId, state)) && state === 'dead') {
+          await markStopped(options.db, instanceId, seen.last_seen_at)
+        }
+      }
+      return options.heartbeatMs
+    },
+    onError(error) {
+      watcher.distrust(now())
+      options.onError(error)
+      return RETRY_MS
+    },
+  })
+
+  return {
+    announce,
+    get lastBeatAt() {
+      return lastBeatAt
+    },
+    stop: () => loop.stop(),
+  }
+}

@@ -1,0 +1,215 @@
+/**
+ * One message, one handler call, one result.
+ *
+ * `transactional`: the outcome is the *first* statement of the message's own transaction, so a claim that is no longer
+ * ours ends it before the handler runs, and COMMIT makes the handler's writes and DONE one. A COMMIT whose answer was
+ * lost is `interrupted`: if it did happen, the give-back finds no row.
+ *
+ * The handler's time is up, or the instance must stop: its signal aborts, its backend is ended, its connection
+ * destroyed. A handler that does not listen goes on alone; nothing that it does with `tx` reaches the database any more.
+ */
+import type { ResolvedProcessor } from '../config/resolved.ts'
+import type { HandlerContext, Message, TransactionalContext } from '../config/types.ts'
+import type { Pool, PoolClient } from '../db/pool.ts'
+import { CONNECTION_STATES, sqlState } from '../db/sqlstate.ts'
+import { withTransaction } from '../db/transaction.ts'
+import { HandlerTimeout, TransactionOver } from '../errors.ts'
+import { writeDone } from '../tables/inbox.ts'
+import type { Claim } from '../tables/inbox.ts'
+import { handlerLog } from '../telemetry/log.ts'
+import type { Log } from '../telemetry/log.ts'
+import { traceHeaders } from '../telemetry/trace.ts'
+
+export type Result =
+  | { readonly kind: 'done' }
+  /** DONE was committed together with the handler's own writes. */
+  | { readonly kind: 'committed' }
+  | { readonly kind: 'failed'; readonly error: unknown }
+  /** Ended through no fault of the message. */
+  | { readonly kind: 'interrupted'; readonly reason: string }
+  /** The claim is somebody else's: nothing may be written. */
+  | { readonly kind: 'not ours' }
+
+export interface ExecuteOptions {
+  readonly pool: Pool
+  readonly instanceId: string
+  readonly task: string
+  readonly timeoutMs: number
+  readonly log: Log
+}
+
+export interface InWork {
+  readonly claim: Claim
+  readonly message: Message
+  /** Age when it was claimed, by the database's clock: since the source row, or since it was taken in. */
+  readonly ageMs: number
+  /** By the monotonic clock. */
+  readonly claimedAt: number
+}
+
+/** Ends a backend whose connection is being given up; a query in it would otherwise run on (and hold its locks). */
+const END_BACKEND = 'SELECT pg_terminate_backend($1)'
+
+/** Runs `work` until it ends, the time is up, or `stop` aborts. The signal given to it tells of both. */
+async function withinLimits<T>(
+  timeoutMs: number,
+  stop: AbortSignal,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const limits = new AbortController()
+  const timer = setTimeout(() => limits.abort(new HandlerTimeout(timeoutMs)), timeoutMs)
+  const onStop = (): void => limits.abort(new Stopped())
+  stop.addEventListener('abort', onStop, { once: true })
+  if (stop.aborted) onStop()
+  const over = Promise.withResolvers<never>()
+  over.promise.catch(() => undefined)
+  limits.signal.addEventListener('abort', () => over.reject(limits.signal.reason as Error), { once: true })
+  try {
+    return await Promise.race([work(limits.signal), over.promise])
+  } finally {
+    clearTimeout(timer)
+    stop.removeEventListener('abort', onStop)
+  }
+}
+
+class Stopped extends Error {
+  override readonly name = 'Stopped'
+}
+
+function contextFor(options: ExecuteOptions, message: Message, signal: AbortSignal): HandlerContext {
+  const bindings = { task: options.task, trace_id: message.traceId, message_id: message.messageId }
+  return {
+    log: handlerLog(options.log, bindings),
+    signal,
+    traceId: message.traceId,
+    traceHeaders: () => traceHeaders(message.traceId),
+  }
+}
+
+/** `external`: the handler's effects are its own; DONE is written afterwards. */
+export async function executeExternal(
+  options: ExecuteOptions,
+  handle: (message: Message, context: HandlerContext) => unknown,
+  { message }: InWork,
+  stop: AbortSignal,
+): Promise<Result> {
+  try {
+    await withinLimits(options.timeoutMs, stop, async (signal) =>
+      handle(message, contextFor(options, message, signal)),
+    )
+    return { kind: 'done' }
+  } catch (error) {
+    return error instanceof Stopped ? { kind: 'interrupted', reason: 'stopped' } : { kind: 'failed', error }
+  }
+}
+
+class NotOurs extends Error {
+  override readonly name = 'NotOurs'
+}
+
+export async function executeTransactional(
+  options: ExecuteOptions,
+  handle: (ResolvedProcessor['work'] & { kind: 'transactional' })['handle'],
+  { claim, message }: InWork,
+  stop: AbortSignal,
+): Promise<Result> {
+  const { pool, instanceId, timeoutMs } = options
+  let broken = false
+  let lent: PoolClient | undefined
+  let over = false
+  const onBroken = (): void => {
+    broken = true
+  }
+  try {
+    await withinLimits(timeoutMs, stop, (signal) =>
+      withTransaction(
+        pool,
+        async (client) => {
+          lent = client
+          client.once('end', onBroken)
+          const written = await writeDone(client, instanceId, [claim])
+          if (!written.has(claim.inboxId)) throw new NotOurs()
+          const tx = revocable(client, () => over)
+          await handle(message, {
+            ...contextFor(options, message, signal),
+            tx,
+          } satisfies TransactionalContext)
+          over = true
+          client.removeListener('end', onBroken)
+        },
+        { local: { idle_in_transaction_session_timeout: `${timeoutMs}ms` }, signal },
+      ),
+    )
+    return { kind: 'committed' }
+  } catch (error) {
+    over = true
+    if (error instanceof NotOurs) return { kind: 'not ours' }
+    if (error instanceof Stopped || error instanceof HandlerTimeout) await endBackend(pool, lent)
+    if (error instanceof Stopped) return { kind: 'interrupted', reason: 'stopped' }
+    const lostConnection = broken || lent === undefined || CONNECTION_STATES.has(sqlState(error) ?? '')
+    return lostConnection
+      ? { kind: 'interrupted', reason: 'database connection lost' }
+      : { kind: 'failed', error }
+  }
+}
+
+/** A client that stops working when its handler is over: a late write would land in somebody else's transaction. */
+function revocable(client: PoolClient, isOver: () => boolean): Pick<PoolClient, 'query'> {
+  const query = (...args: Parameters<PoolClient['query']>): unknown => {
+    if (isOver()) throw new TransactionOver()
+    return client.query(...args)
+  }
+  // `query` is overloaded in pg's types; the arguments and the result are passed through unchanged.
+  return { query: query as PoolClient['query'] }
+}
+
+async function endBackend(pool: Pool, client: PoolClient | undefined): Promise<void> {
+  // processID is not in pg's types; it is the backend's pid, set when the connection is made.
+  const pid = (client as unknown as { processID?: number } | undefined)?.processID
+  if (typeof pid === 'number') await pool.query(END_BACKEND, [pid]).catch(() => undefined)
+}
+
+/** `handleBatch`: one call for many. When it throws, each message is run again alone. */
+export async function executeBatch(
+  options: ExecuteOptions,
+  handle: (ResolvedProcessor['work'] & { kind: 'batch' })['handle'],
+  batch: readonly InWork[],
+  stop: AbortSignal,
+): Promise<Result[]> {
+  const [first] = batch
+  if (first === undefined) return []
+  const call = (messages: readonly InWork[], lead: InWork): Promise<Result[]> =>
+    withinLimits(options.timeoutMs, stop, async (signal) => {
+      const outcomes = await handle(
+        messages.map(({ message }) => message),
+        contextFor(options, lead.message, signal),
+      )
+      if (outcomes === undefined) return messages.map((): Result => ({ kind: 'done' }))
+      if (outcomes.length !== messages.length) {
+        throw new TypeError(
+          `handleBatch returned ${outcomes.length} outcomes for ${messages.length} messages`,
+        )
+      }
+      return outcomes.map((outcome): Result =>
+        outcome === 'done' ? { kind: 'done' } : { kind: 'failed', error: outcome.failed },
+      )
+    })
+  const stopped = (): Result[] => batch.map(() => ({ kind: 'interrupted', reason: 'stopped' }))
+  try {
+    return await call(batch, first)
+  } catch (error) {
+    if (error instanceof Stopped) return stopped()
+    if (batch.length === 1) return [{ kind: 'failed', error }]
+  }
+  const results: Result[] = []
+  for (const one of batch) {
+    try {
+      results.push(...(await call([one], one)))
+    } catch (error) {
+      results.push(
+        error instanceof Stopped ? { kind: 'interrupted', reason: 'stopped' } : { kind: 'failed', error },
+      )
+    }
+  }
+  return results
+}

@@ -1,0 +1,124 @@
+/**
+ * The outcome writer: collects what became of messages and writes it in batches.
+ *
+ * An outcome is *queued*, then *in a flush*, then *settled* (written, or known to be somebody else's). Flushes follow one
+ * another without a pause, so under load a batch is whatever came while the one before was written.
+ *
+ * - *The database is away, or the statement lost a race*: the batch is kept and tried again until it is settled. The
+ *   fence `(locked_by, claim)` makes a late write harmless: it finds no row when the message has gone to somebody else.
+ */
+import type { Queryable } from '../db/pool.ts'
+import { backoffMs } from '../kit/backoff.ts'
+import { startLoop } from '../kit/loop.ts'
+import { giveBack, writeDone, writeFailed } from '../tables/inbox.ts'
+import type { Claim, Failure } from '../tables/inbox.ts'
+import { cleanError } from '../telemetry/errorText.ts'
+import type { Log } from '../telemetry/log.ts'
+
+export type Settled = 'DONE' | 'FAILED' | 'DEAD' | 'given back' | 'not ours'
+
+interface Entry<T extends Claim> {
+  readonly item: T
+  settled(state: Settled): void
+}
+
+export interface Outcomes {
+  done(claim: Claim): Promise<Settled>
+  failed(failure: Failure): Promise<Settled>
+  giveBack(claim: Claim): Promise<Settled>
+  /** Outcomes not settled yet. */
+  readonly pending: number
+  /** Resolves when nothing is pending, or when the signal aborts. */
+  idle(signal: AbortSignal): Promise<void>
+  stop(): Promise<void>
+}
+
+/** One statement's worth: larger arrays gain nothing (measured by the bench) and hold more row locks. */
+const BATCH = 2_000
+
+const RETRY = { baseMs: 100, maxMs: 2_000 }
+
+/** The loop sleeps until an outcome wakes it. */
+const ASLEEP_MS = 60_000
+
+export function createOutcomes(db: Queryable, instanceId: string, log: Log): Outcomes {
+  const done: Entry<Claim>[] = []
+  const failed: Entry<Failure>[] = []
+  const back: Entry<Claim>[] = []
+  let pending = 0
+  let whenIdle: (() => void)[] = []
+
+  /** Writes the head of a queue; only what was written leaves it. */
+  async function flush<T extends Claim>(
+    queue: Entry<T>[],
+    write: (items: T[]) => Promise<(inboxId: string) => Settled>,
+  ): Promise<void> {
+    if (queue.length === 0) return
+    const batch = queue.slice(0, BATCH)
+    const stateOf = await write(batch.map((entry) => entry.item))
+    queue.splice(0, batch.length)
+    pending -= batch.length
+    for (const entry of batch) entry.settled(stateOf(entry.item.inboxId))
+    if (pending === 0) {
+      for (const resolve of whenIdle) resolve()
+      whenIdle = []
+    }
+  }
+
+  const loop = startLoop({
+    async body() {
+      await flush(done, async (claims) => {
+        const written = await writeDone(db, instanceId, claims)
+        return (id) => (written.has(id) ? 'DONE' : 'not ours')
+      })
+      await flush(failed, async (failures) => {
+        const written = await writeFailed(db, instanceId, failures)
+        return (id) => written.get(id) ?? 'not ours'
+      })
+      await flush(back, async (claims) => {
+        const written = await giveBack(db, instanceId, claims)
+        return (id) => (written.has(id) ? 'given back' : 'not ours')
+      })
+      return pending > 0 ? 0 : ASLEEP_MS
+    },
+    onError(error, failures) {
+      const { class: errorClass, text } = cleanError(error)
+      const nextTryMs = Math.round(backoffMs(failures, RETRY))
+      const msg = `${pending} outcomes could not be written: ${text}; next try in ${nextTryMs} ms`
+      if (failures <= 3 || failures % 20 === 0) {
+        log.event('outcome_deferred', msg, {
+          messages: pending,
+          class: errorClass,
+          text,
+          next_try_ms: nextTryMs,
+        })
+      }
+      return nextTryMs
+    },
+  })
+
+  function queue<T extends Claim>(entries: Entry<T>[], item: T): Promise<Settled> {
+    pending += 1
+    return new Promise((settled) => {
+      entries.push({ item, settled })
+      loop.wake()
+    })
+  }
+
+  return {
+    done: (claim) => queue(done, claim),
+    failed: (failure) => queue(failed, failure),
+    giveBack: (claim) => queue(back, claim),
+    get pending() {
+      return pending
+    },
+    idle(signal) {
+      if (pending === 0 || signal.aborted) return Promise.resolve()
+      return new Promise((resolve) => {
+        whenIdle.push(resolve)
+        signal.addEventListener('abort', () => resolve(), { once: true })
+      })
+    },
+    stop: () => loop.stop(),
+  }
+}

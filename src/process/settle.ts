@@ -1,0 +1,112 @@
+import type { ResolvedProcessor } from '../config/resolved.ts'
+import { backoffMs } from '../kit/backoff.ts'
+import { cleanError } from '../telemetry/errorText.ts'
+import type { Log } from '../telemetry/log.ts'
+import type { InWork, Result } from './execute.ts'
+import type { Outcomes, Settled } from './outcomes.ts'
+
+/** Turns results into outcomes, sees them written, and says what became of each message. */
+export interface Settlement {
+  picked(one: InWork): void
+  settle(one: InWork, result: Result, durationMs: number): Promise<void>
+  readonly finished: number
+  readonly givenBack: number
+}
+
+export function createSettlement(
+  processor: Pick<ResolvedProcessor, 'name' | 'backoff'>,
+  outcomes: Outcomes,
+  log: Log,
+): Settlement {
+  let finished = 0
+  let givenBack = 0
+
+  function fieldsOf({ message }: InWork): {
+    source: string
+    message_id: string
+    group_key: string | null
+    attempt: number
+    trace_id: string
+  } {
+    return {
+      source: message.source,
+      message_id: message.messageId,
+      group_key: message.groupKey,
+      attempt: message.attempts,
+      trace_id: message.traceId,
+    }
+  }
+
+  function done(one: InWork, durationMs: number): void {
+    finished += 1
+    log.event('message_done', `${processor.name}: ${one.message.messageId} done`, {
+      ...fieldsOf(one),
+      duration_ms: Math.round(durationMs),
+      latency_ms: Math.round(one.ageMs + performance.now() - one.claimedAt),
+    })
+  }
+
+  function interrupted(one: InWork, reason: string): void {
+    givenBack += 1
+    const msg = `${processor.name}: ${one.message.messageId} interrupted: ${reason}; its attempt does not count`
+    log.event('message_interrupted', msg, { ...fieldsOf(one), reason })
+  }
+
+  function lost(one: InWork): void {
+    const msg = `${processor.name}: ${one.message.messageId} belongs to another claim by now; nothing was written`
+    log.event('message_interrupted', msg, { ...fieldsOf(one), reason: 'claimed elsewhere' })
+  }
+
+  async function fail(one: InWork, error: unknown, durationMs: number): Promise<void> {
+    const { message, claim } = one
+    const { class: errorClass, text } = cleanError(error)
+    const waitMs = Math.round(backoffMs(message.attempts, processor.backoff))
+    const state: Settled = await outcomes.failed({ ...claim, error: `${errorClass}: ${text}`, waitMs })
+    const fields = { ...fieldsOf(one), class: errorClass, text, duration_ms: Math.round(durationMs) }
+    const attempt = `attempt ${message.attempts} of ${message.maxAttempts}`
+    if (state === 'DEAD') {
+      finished += 1
+      const msg = `${processor.name}: ${message.messageId} is DEAD after ${attempt}: ${text}`
+      log.event('message_dead', msg, fields)
+    } else if (state === 'FAILED') {
+      finished += 1
+      const msg = `${processor.name}: ${message.messageId} failed, ${attempt}: ${text}; again in ${waitMs} ms`
+      log.event('message_failed', msg, { ...fields, next_attempt_s: waitMs / 1000 })
+    } else lost(one)
+  }
+
+  return {
+    picked(one) {
+      log.event('message_picked', `${processor.name}: ${one.message.messageId} picked`, {
+        ...fieldsOf(one),
+        waited_ms: Math.round(one.ageMs),
+      })
+    },
+    async settle(one, result, durationMs) {
+      switch (result.kind) {
+        case 'committed':
+          done(one, durationMs)
+          return
+        case 'done':
+          if ((await outcomes.done(one.claim)) === 'DONE') done(one, durationMs)
+          else lost(one)
+          return
+        case 'failed':
+          await fail(one, result.error, durationMs)
+          return
+        case 'interrupted':
+          if ((await outcomes.giveBack(one.claim)) === 'given back') interrupted(one, result.reason)
+          else lost(one)
+          return
+        case 'not ours':
+          lost(one)
+      }
+    },
+    get finished() {
+      return finished
+    },
+    get givenBack() {
+      return givenBack
+    },
+  }
+}

@@ -1,0 +1,304 @@
+/**
+ * The runner: the only place that knows all parts. It starts them forward and stops them backward.
+ *
+ *     starting ──▶ ready ──stop──▶ draining ──▶ stopped
+ *        └──────────stop───────────────┘
+ *
+ * HTTP listens first, so that `/live` and a truthful `/ready` are there from the start. `stop` may come at any moment
+ * and any number of times; all callers wait for the same end. Losing the database never ends the process.
+ */
+import { createIdentity } from './config/identity.ts'
+import { readSettings } from './config/settings.ts'
+import type { TidemarkConfig } from './config/types.ts'
+import { resolveConfig } from './config/validate.ts'
+import { createApp } from './http/app.ts'
+import { serve } from './http/server.ts'
+import type { Listening } from './http/server.ts'
+import type { Readiness } from './http/statusPort.ts'
+import { startPresence } from './leader/presence.ts'
+import type { Presence } from './leader/presence.ts'
+import { keepSentinel } from './leader/sentinel.ts'
+import type { Sentinel } from './leader/sentinel.ts'
+import { pause } from './kit/pause.ts'
+import { reclaimFrom, reclaimFromLost } from './process/reclaim.ts'
+import { checkParts } from './runner/checks.ts'
+import { drain, stopWork } from './runner/drain.ts'
+import { openAddresses, openPools, schemaReady } from './runner/foundation.ts'
+import type { Addresses, Pools } from './runner/foundation.ts'
+import type { Part, RunnerOptions } from './runner/options.ts'
+import { registerAll } from './runner/registration.ts'
+import { startWork } from './runner/work.ts'
+import type { Work } from './runner/work.ts'
+import type { InstanceState } from './tables/instance.ts'
+import { readStatus } from './tables/status.ts'
+import { cleanError } from './telemetry/errorText.ts'
+import { createLog } from './telemetry/log.ts'
+
+export type { Part, RunnerOptions } from './runner/options.ts'
+
+export interface Runner {
+  /** Resolves when the instance is ready; rejects when it cannot start. */
+  start(): Promise<void>
+  /** Drains and stops. `reason` is said in the log. */
+  stop(reason?: string): Promise<void>
+  /** Gives what is in work back at once and stops. */
+  abort(): Promise<void>
+  /** The document of `tidemark status --json`. */
+  status(): Promise<unknown>
+  /** Where HTTP listens, once it does. */
+  readonly address: string | undefined
+}
+
+const ALL_PARTS: readonly Part[] = ['intake', 'pollers', 'processors', 'jobs']
+
+/** Makes an instance of a config; nothing runs before `start()`. Throws ConfigInvalid or SettingsInvalid. */
+export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions = {}): Runner {
+  const settings = options.settings ?? readSettings(process.env)
+  const parts = options.only ?? ALL_PARTS
+  const whole = resolveConfig(userConfig, { intervals: settings.pollerIntervals })
+  const config = {
+    ...whole,
+    pollers: parts.includes('pollers') ? whole.pollers : [],
+    processors: parts.includes('processors') ? whole.processors : [],
+    jobs: parts.includes('jobs') ? whole.jobs : [],
+  }
+  const identity = options.identity ?? createIdentity(settings)
+  const log =
+    options.log ??
+    createLog({
+      service: settings.serviceName,
+      instanceId: identity.instanceId,
+      level: settings.logLevel,
+      format: settings.logFormat,
+      redact: config.log.redact,
+    })
+
+  const startedAt = performance.now()
+  const ending = new AbortController()
+  let state: InstanceState = 'starting'
+  let schemaFits = true
+  let databaseLostAt: number | undefined
+  let addresses: Addresses | undefined
+  let pools: Pools | undefined
+  let sentinel: Sentinel | undefined
+  let presence: Presence | undefined
+  let work: Work | undefined
+  let http: Listening | undefined
+  let unprepare: (() => Promise<void>) | undefined
+  let failedTasks: string[] = []
+  let starting: Promise<void> | undefined
+  let stopping: Promise<void> | undefined
+
+  const tasks = [...config.pollers, ...config.processors, ...config.jobs].map(({ name }) => name)
+  const record = () => ({
+    ...identity,
+    machineId: settings.machineId,
+    region: settings.region,
+    release: settings.release,
+    processGroup: settings.processGroup,
+    state,
+    sentinel: sentinel?.held === true,
+    tasks,
+  })
+
+  function readiness(): Readiness {
+    if (state === 'draining' || state === 'stopped') return 'draining'
+    if (!schemaFits) return 'schema_incompatible'
+    if (databaseLostAt !== undefined) return 'database_unavailable'
+    return state === 'ready' ? 'ready' : 'starting'
+  }
+
+  function databaseLost(error: unknown): void {
+    if (databaseLostAt !== undefined || ending.signal.aborted) return
+    databaseLostAt = performance.now()
+    const { class: errorClass, text } = cleanError(error)
+    log.event('database_lost', `the database does not answer: ${text}`, { class: errorClass, text })
+  }
+
+  function databaseAnswers(): void {
+    if (databaseLostAt === undefined) return
+    const waitedMs = Math.round(performance.now() - databaseLostAt)
+    databaseLostAt = undefined
+    log.event('database_back', `the database answers again, after ${waitedMs} ms`, { waited_ms: waitedMs })
+    work?.leaders.wake()
+    for (const processor of work?.processors ?? []) processor.wake()
+  }
+
+  const port = {
+    readiness,
+    async probeDatabase() {
+      if (pools === undefined) throw new Error('not connected yet')
+      await pools.reserved.query('SELECT 1')
+    },
+    checks: () =>
+      checkParts({
+        boss: work?.boss,
+        leaders: work?.leaders,
+        pollers: work?.pollers ?? [],
+        processors: work?.processors ?? [],
+        failedTasks,
+      }),
+    async status() {
+      if (pools === undefined) throw new Error('not connected yet')
+      return readStatus(pools.reserved)
+    },
+  }
+
+  async function listenFirst(): Promise<void> {
+    const facts = { service: settings.serviceName, version: settings.release, features: parts }
+    const app = createApp(port, log, { ...facts, settings })
+    const { host, requestTimeoutMs } = settings
+    http = await serve(app, {
+      host,
+      port: settings.port,
+      tryNext: options.nextFreePort === true,
+      requestTimeoutMs,
+    })
+    log.event('http_listening', `listening on ${http.address}`, { address: http.address })
+  }
+
+  async function begin(): Promise<void> {
+    await listenFirst()
+    ending.signal.throwIfAborted()
+    addresses = await openAddresses(settings, log)
+    ending.signal.throwIfAborted()
+    const transactional = config.processors
+      .filter(({ work }) => work.kind === 'transactional')
+      .reduce((sum, { concurrency }) => sum + concurrency, 0)
+    const opened = openPools(settings, addresses.url, identity, transactional, () => undefined)
+    pools = opened
+    await schemaReady({
+      settings,
+      addresses,
+      pool: opened.reserved,
+      log,
+      signal: ending.signal,
+      onIncompatible: () => {
+        schemaFits = false
+      },
+    })
+    schemaFits = true
+    ending.signal.throwIfAborted()
+    unprepare = await options.prepare?.(opened.work)
+    sentinel = keepSentinel(
+      {
+        url: addresses.directUrl,
+        applicationName: `tidemark:${identity.instanceId}`,
+        connectTimeoutMs: settings.connectTimeoutMs,
+        limits: { statementTimeoutMs: settings.leaseMs / 2, lockTimeoutMs: 0, idleInTransactionMs: 0 },
+      },
+      identity.holder,
+      databaseLost,
+    )
+    presence = startPresence({
+      db: opened.reserved,
+      record,
+      heartbeatMs: settings.heartbeatMs,
+      leaseMs: settings.leaseMs,
+      onGone: (instanceId, how) => reclaimFrom(opened.work, instanceId, how, log),
+      onBeat: databaseAnswers,
+      onError: databaseLost,
+    })
+    await presence.announce()
+    await reclaimFromLost(opened.work, log)
+    const registered = await registerAll(opened.work, config, settings.release, log)
+    failedTasks = config.pollers
+      .map(({ name }) => name)
+      .filter((name) => !registered.pollers.some(({ poller }) => poller.name === name))
+    ending.signal.throwIfAborted()
+    work = await startWork({
+      settings,
+      config,
+      identity,
+      pools: opened,
+      directUrl: addresses.directUrl,
+      registered,
+      log,
+      mayLead: () => work !== undefined && schemaFits && !ending.signal.aborted,
+    })
+    state = 'ready'
+    work.leaders.wake()
+    await presence.announce()
+    const address = http?.address ?? ''
+    const sinceStartMs = Math.round(performance.now() - startedAt)
+    log.event('ready', `ready at ${address} after ${sinceStartMs} ms`, {
+      address,
+      since_start_ms: sinceStartMs,
+    })
+  }
+
+  /** Everything behind the work, in the order opposite to its start. */
+  async function close(): Promise<void> {
+    const quietly = async (act: () => Promise<unknown> | undefined): Promise<void> => {
+      try {
+        await act()
+      } catch (error) {
+        log.event('cleanup_failed', `closing failed: ${cleanError(error).text}`, cleanError(error))
+      }
+    }
+    const ended = work
+    if (ended !== undefined) await quietly(() => stopWork(ended))
+    await quietly(() => presence?.stop())
+    state = 'stopped'
+    if (databaseLostAt === undefined && presence !== undefined) await quietly(() => presence?.announce())
+    await quietly(() => sentinel?.close())
+    await quietly(() => http?.close())
+    await quietly(() => Promise.all([pools?.work.end(), pools?.reserved.end()]))
+    await quietly(() => addresses?.embedded?.leave())
+    if (options.log === undefined) await log.close()
+  }
+
+  async function end(reason: string): Promise<void> {
+    state = 'draining'
+    ending.abort(new Error(`stopped by ${reason} before it was ready`))
+    await starting?.catch(() => undefined)
+    const limit = new AbortController()
+    const overdue = pause(settings.shutdownTimeoutMs, limit.signal)
+    await Promise.race([leave(reason), overdue])
+    limit.abort()
+    for (const processor of work?.processors ?? []) processor.abort()
+    await close()
+  }
+
+  async function leave(reason: string): Promise<void> {
+    void presence?.announce().catch(() => undefined)
+    await unprepare?.()
+    if (work === undefined) return
+    await drain(work, {
+      signal: reason,
+      drainTimeoutMs: settings.drainTimeoutMs,
+      cleanUps: config.onShutdown,
+      log,
+    })
+  }
+
+  return {
+    start() {
+      starting ??= begin()
+      return starting
+    },
+    stop(reason = 'stop()') {
+      stopping ??= end(reason)
+      return stopping
+    },
+    async abort() {
+      state = 'draining'
+      ending.abort(new Error('aborted'))
+      const { processors = [], leaders, pollers = [] } = work ?? {}
+      for (const processor of processors) processor.abort()
+      await Promise.all([
+        leaders?.handOver(pollers.map(({ poller }) => poller.name)),
+        work?.jobs.stop(0),
+        ...processors.map((processor) => processor.drain(0)),
+      ])
+      await leaders?.handOver(processors.filter(({ exclusive }) => exclusive).map(({ name }) => name))
+      state = 'stopped'
+      await presence?.announce()
+      await addresses?.embedded?.leave()
+    },
+    status: () => port.status(),
+    get address() {
+      return http?.address
+    },
+  }
+}

@@ -1,0 +1,98 @@
+/**
+ * The drain: how an instance leaves, step by step, each within its limit and each said.
+ *
+ *     pollers handed over ─▶ nothing new claimed ─▶ handlers finish, or are aborted and given back
+ *       ─▶ exclusive leases handed over ─▶ users' clean-ups, last registered first ─▶ pg-boss
+ *
+ * A step that fails is logged and the next one follows: leaving late or incomplete is mended by the others (leases run
+ * out, sentinels fall, messages are taken back); staying would not be.
+ */
+import type { CleanUp } from '../config/types.ts'
+import { pause } from '../kit/pause.ts'
+import { cleanError } from '../telemetry/errorText.ts'
+import type { Log } from '../telemetry/log.ts'
+import type { Work } from './work.ts'
+
+export interface DrainOptions {
+  readonly signal: string
+  readonly drainTimeoutMs: number
+  readonly cleanUps: readonly CleanUp[]
+  readonly log: Log
+}
+
+/** What one clean-up may take. */
+const CLEAN_UP_MS = 5_000
+
+/** Jobs must be given back before pg-boss would fail them; this much is kept for that. */
+const JOB_MARGIN_MS = 500
+
+export async function drain(
+  work: Work,
+  { signal, drainTimeoutMs, cleanUps, log }: DrainOptions,
+): Promise<void> {
+  const startedAt = performance.now()
+  const inWork = (): number =>
+    work.processors.reduce((sum, { state }) => sum + state.inWork, 0) + work.jobs.running().length
+  const left = (): number => Math.max(0, drainTimeoutMs - (performance.now() - startedAt))
+  const step = async (name: string, act: () => Promise<unknown>): Promise<void> => {
+    const elapsedMs = Math.round(performance.now() - startedAt)
+    log.event('drain_step', `drain: ${name}`, { step: name, waiting: inWork(), elapsed_ms: elapsedMs })
+    try {
+      await act()
+    } catch (error) {
+      log.event('cleanup_failed', `drain: ${name} failed: ${cleanError(error).text}`, {
+        ...cleanError(error),
+        cleanup: name,
+      })
+    }
+  }
+  log.event('drain_started', `drain: ${signal}, ${inWork()} in flight`, { signal, in_flight: inWork() })
+
+  for (const processor of work.processors) processor.stopClaiming()
+  await step('hand over pollers', () => work.leaders.handOver(work.pollers.map(({ poller }) => poller.name)))
+  await step('stop fetching', () => work.boss.stopFetching())
+  await step('finish what is in flight', () =>
+    Promise.all([
+      ...work.processors.map((processor) => processor.drain(left())),
+      work.jobs.stop(Math.max(0, left() - JOB_MARGIN_MS)),
+      work.upkeep.stop(Math.max(0, left() - JOB_MARGIN_MS)),
+    ]),
+  )
+  const exclusive = work.processors.filter((processor) => processor.exclusive).map(({ name }) => name)
+  await step('hand over exclusive processors', () => work.leaders.handOver(exclusive))
+  for (const [i, cleanUp] of [...cleanUps].reverse().entries()) {
+    await step(`clean-up ${cleanUps.length - i} of ${cleanUps.length}`, () => within(CLEAN_UP_MS, cleanUp))
+  }
+  await step('stop the queue', async () => {
+    await Promise.all(work.ticks.map((tick) => tick.close?.()))
+    await work.boss.stop()
+  })
+
+  const finished = work.processors.reduce((sum, { state }) => sum + state.finished, 0)
+  const givenBack = work.processors.reduce((sum, { state }) => sum + state.givenBack, 0)
+  const elapsedMs = Math.round(performance.now() - startedAt)
+  log.event('drain_completed', `drained in ${elapsedMs} ms`, {
+    finished,
+    given_back: givenBack,
+    elapsed_ms: elapsedMs,
+  })
+}
+
+/** Takes the loops down, after a drain or instead of one. */
+export async function stopWork(work: Work): Promise<void> {
+  await work.leaders.stop()
+  await Promise.all(work.processors.map((processor) => processor.stop()))
+  await work.listener.close()
+}
+
+async function within(limitMs: number, act: CleanUp): Promise<void> {
+  const early = new AbortController()
+  const late = pause(limitMs, early.signal).then(() => {
+    if (!early.signal.aborted) throw new Error(`it took longer than ${limitMs} ms`)
+  })
+  try {
+    await Promise.race([act(), late])
+  } finally {
+    early.abort()
+  }
+}

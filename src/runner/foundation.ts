@@ -1,0 +1,159 @@
+/**
+ * What everything stands on: a database that answers, a schema that fits, and connections to it.
+ *
+ * A database that comes late is waited for; one that never comes ends the start with an error. A schema that does not
+ * fit does not: the instance stays up, not ready, says what is wrong, and looks again, since a migration by somebody
+ * else may be under way.
+ */
+import type { Settings } from '../config/settings.ts'
+import type { Identity } from '../config/identity.ts'
+import { useEmbedded } from '../db/embedded.ts'
+import type { EmbeddedServer } from '../db/embedded.ts'
+import { migrate, schemaStatus } from '../db/migrate.ts'
+import { createPool } from '../db/pool.ts'
+import type { Pool } from '../db/pool.ts'
+import { waitForDatabase } from '../db/wait.ts'
+import { MigrationLockBusy } from '../errors.ts'
+import { migrateBoss } from '../jobs/schema.ts'
+import { pause } from '../kit/pause.ts'
+import type { Log } from '../telemetry/log.ts'
+
+export interface Addresses {
+  readonly url: string
+  readonly directUrl: string
+  readonly embedded: EmbeddedServer | undefined
+}
+
+/** The configured addresses, or the embedded server's, started or joined. */
+export async function openAddresses(settings: Settings, log: Log): Promise<Addresses> {
+  const { databaseUrl, directDatabaseUrl } = settings
+  if (databaseUrl !== undefined) {
+    return { url: databaseUrl, directUrl: directDatabaseUrl ?? databaseUrl, embedded: undefined }
+  }
+  const startedAt = performance.now()
+  const embedded = await useEmbedded(settings.dataDir)
+  const port = Number(new URL(embedded.url).port)
+  const did = embedded.started ? 'started' : 'joined'
+  log.event('embedded_ready', `embedded PostgreSQL ${did} on port ${port}`, {
+    port,
+    joined: !embedded.started,
+    waited_ms: Math.round(performance.now() - startedAt),
+  })
+  return { url: embedded.url, directUrl: embedded.url, embedded }
+}
+
+/** How often a schema that does not fit is looked at again. */
+const SCHEMA_LOOK_MS = 1_000
+
+/** Between two tries to migrate after the lock was not got. */
+const MIGRATE_AGAIN_MS = 1_000
+
+export interface SchemaGate {
+  readonly settings: Settings
+  readonly addresses: Addresses
+  readonly pool: Pool
+  readonly log: Log
+  readonly signal: AbortSignal
+  onIncompatible(reason: string): void
+}
+
+/** Migrates when told to, and resolves when the schema fits this release; rejects when a migration fails. */
+export async function schemaReady(gate: SchemaGate): Promise<void> {
+  const { settings, addresses, pool, log, signal } = gate
+  await waitForDatabase(addresses.directUrl, {
+    attempts: settings.connectAttempts,
+    timeoutMs: settings.connectTimeoutMs,
+    log,
+    signal,
+  })
+  if (!settings.runMigrations) {
+    log.event('migrations_disabled', 'RUN_MIGRATIONS is not 1: the schema is checked, not changed', {})
+  }
+  let said: string | undefined
+  for (;;) {
+    if (settings.runMigrations) await migrateOrLeaveIt(gate)
+    const { fits, reason, version, oldestCode } = await schemaStatus(pool)
+    const window = `${oldestCode ?? '?'}..${version ?? '?'}`
+    if (fits) {
+      log.event('schema_checked', reason, { version: version ?? 0, window })
+      return
+    }
+    if (said !== reason) {
+      log.event('schema_incompatible', `CRITICAL: ${reason}`, { version, window })
+      gate.onIncompatible(reason)
+      said = reason
+    }
+    await pause(settings.runMigrations ? MIGRATE_AGAIN_MS : SCHEMA_LOOK_MS, signal)
+    signal.throwIfAborted()
+  }
+}
+
+/** A lock that somebody else holds is no failure: the schema may fit already, and if not, we try again. */
+async function migrateOrLeaveIt({ settings, addresses, log, signal }: SchemaGate): Promise<void> {
+  try {
+    await migrate({
+      url: addresses.directUrl,
+      log,
+      lockWaitMs: settings.migrationLockWaitMs,
+      statementTimeoutMs: settings.migrationStatementTimeoutMs,
+      after: async (client) => {
+        await migrateBoss(client)
+      },
+      signal,
+    })
+  } catch (error) {
+    if (!(error instanceof MigrationLockBusy)) throw error
+    log.event('migrations_skipped', 'the migration lock was not free in time', { reason: 'lock busy' })
+  }
+}
+
+export interface Pools {
+  /** Handlers, claims, pages, jobs. */
+  readonly work: Pool
+  /** Leases, heartbeats and health, on top, so that work can never starve them. */
+  readonly reserved: Pool
+}
+
+/** A fenced step must fail well before its lease is over. */
+const FENCED_SHARE_OF_LEASE = 0.5
+
+/** Connections of the work pool besides those that handlers hold. */
+const WORK_MARGIN = 4
+const WORK_LEAST = 10
+
+export function openPools(
+  settings: Settings,
+  url: string,
+  identity: Identity,
+  transactionalConcurrency: number,
+  onConnectionError: (error: Error) => void,
+): Pools {
+  const limits = {
+    statementTimeoutMs: settings.statementTimeoutMs,
+    lockTimeoutMs: settings.lockTimeoutMs,
+    idleInTransactionMs: settings.idleInTransactionMs,
+  }
+  const base = {
+    url,
+    applicationName: `tidemark:${identity.instanceId}`,
+    connectTimeoutMs: settings.connectTimeoutMs,
+    onConnectionError,
+  }
+  const fencedMs = Math.min(limits.statementTimeoutMs, Math.round(settings.leaseMs * FENCED_SHARE_OF_LEASE))
+  return {
+    work: createPool({
+      ...base,
+      limits,
+      max: settings.poolMax ?? Math.max(WORK_LEAST, transactionalConcurrency + WORK_MARGIN),
+    }),
+    reserved: createPool({
+      ...base,
+      limits: {
+        ...limits,
+        statementTimeoutMs: fencedMs,
+        lockTimeoutMs: Math.min(limits.lockTimeoutMs, fencedMs),
+      },
+      max: settings.poolReserved,
+    }),
+  }
+}

@@ -1,0 +1,136 @@
+/**
+ * Registration: every task of this process is checked and entered in `background_task`, which gives it its number.
+ *
+ * A poller whose source cannot be read safely, or whose table or cursor columns changed under the same name, does not
+ * start; it says why, and the rest of the process goes on without it.
+ */
+import { createHash } from 'node:crypto'
+import type { ResolvedConfig, ResolvedJob, ResolvedPoller, ResolvedProcessor } from '../config/resolved.ts'
+import type { Pool, Queryable } from '../db/pool.ts'
+import { withTransaction } from '../db/transaction.ts'
+import { SourceChanged, SourceInvalid, StartFromRequired } from '../errors.ts'
+import { prepareSource } from '../ingest/sourceSql.ts'
+import type { PreparedSource } from '../ingest/sourceSql.ts'
+import { countOlder, describeSource } from '../tables/source.ts'
+import { findTask, lockRegistry, registerTask } from '../tables/task.ts'
+import type { TaskRecord } from '../tables/task.ts'
+import { cleanError } from '../telemetry/errorText.ts'
+import type { Log } from '../telemetry/log.ts'
+
+export interface RegisteredPoller {
+  readonly poller: ResolvedPoller
+  readonly source: PreparedSource
+}
+
+export interface Registered {
+  readonly pollers: readonly RegisteredPoller[]
+  readonly processors: readonly ResolvedProcessor[]
+  readonly jobs: readonly ResolvedJob[]
+}
+
+/** Enters all tasks in the order pollers, processors, jobs: the first poller of a new database is number 1. */
+export async function registerAll(
+  pool: Pool,
+  config: ResolvedConfig,
+  release: string,
+  log: Log,
+): Promise<Registered> {
+  const pollers: RegisteredPoller[] = []
+  for (const poller of config.pollers) {
+    try {
+      const source = prepareSource(poller.source, await describeSource(pool, poller.source.table))
+      await enter(pool, async (db) => {
+        await refuseChange(db, poller, source)
+        return pollerRecord(poller, source, release)
+      })
+      pollers.push({ poller, source })
+    } catch (error) {
+      if (!(
+        error instanceof SourceInvalid ||
+        error instanceof SourceChanged ||
+        error instanceof StartFromRequired
+      )) {
+        throw error
+      }
+      const { text } = cleanError(error)
+      log.event('task_failed_to_start', `${poller.name} failed to start: ${text}`, {
+        task: poller.name,
+        reason: text,
+      })
+    }
+  }
+  for (const processor of config.processors)
+    await enter(pool, async () => processorRecord(processor, release))
+  for (const job of config.jobs) await enter(pool, async () => jobRecord(job, release))
+  return { pollers, processors: config.processors, jobs: config.jobs }
+}
+
+async function enter(pool: Pool, record: (db: Queryable) => Promise<TaskRecord>): Promise<void> {
+  await withTransaction(pool, async (client) => {
+    await lockRegistry(client)
+    await registerTask(client, await record(client))
+  })
+}
+
+async function refuseChange(db: Queryable, poller: ResolvedPoller, source: PreparedSource): Promise<void> {
+  const known = await findTask(db, poller.name)
+  if (known?.has_watermark === true && known.source_table !== null) {
+    const before = `${known.source_table} (${known.source_columns?.created_at ?? ''}, ${known.source_columns?.id ?? ''})`
+    const now = `${source.table} (${source.columns.created_at}, ${source.columns.id})`
+    if (before !== now) throw new SourceChanged(poller.name, before, now)
+    return
+  }
+  if (poller.startFrom !== null) return
+  const older = await countOlder(db, source.table, source.columns, poller.retentionMs)
+  if (older > 0) throw new StartFromRequired(poller.name, older, poller.retentionMs)
+}
+
+function pollerRecord(poller: ResolvedPoller, source: PreparedSource, release: string): TaskRecord {
+  return {
+    name: poller.name,
+    kind: 'poller',
+    led: true,
+    intervalSeconds: poller.everyMs / 1000,
+    sourceTable: source.table,
+    sourceColumns: source.columns,
+    sources: null,
+    startFrom: poller.startFrom === null || poller.startFrom === 'beginning' ? null : poller.startFrom,
+    configHash: digest(poller),
+    release,
+  }
+}
+
+function processorRecord(processor: ResolvedProcessor, release: string): TaskRecord {
+  return {
+    name: processor.name,
+    kind: 'processor',
+    led: processor.exclusive,
+    intervalSeconds: null,
+    sourceTable: null,
+    sourceColumns: null,
+    sources: processor.from,
+    startFrom: null,
+    configHash: digest(processor),
+    release,
+  }
+}
+
+function jobRecord(job: ResolvedJob, release: string): TaskRecord {
+  return {
+    name: job.name,
+    kind: 'job',
+    led: false,
+    intervalSeconds: null,
+    sourceTable: null,
+    sourceColumns: null,
+    sources: null,
+    startFrom: null,
+    configHash: digest(job),
+    release,
+  }
+}
+
+/** Of what a config says, functions left out: two releases with the same digest have the same settings. */
+function digest(config: object): string {
+  return createHash('sha256').update(JSON.stringify(config)).digest('hex').slice(0, 16)
+}

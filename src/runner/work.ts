@@ -1,0 +1,201 @@
+/**
+ * The parts that do the work of one instance, wired to each other: pollers, processors, jobs, upkeep, leadership and
+ * presence. Built when the schema is ready, started forward, taken down by drain.ts.
+ */
+import type { Identity } from '../config/identity.ts'
+import type { ResolvedConfig } from '../config/resolved.ts'
+import type { Settings } from '../config/settings.ts'
+import { listen } from '../db/listen.ts'
+import type { Listener } from '../db/listen.ts'
+import { createPoller } from '../ingest/poller.ts'
+import type { Poller } from '../ingest/poller.ts'
+import { createBoss } from '../jobs/boss.ts'
+import type { Boss } from '../jobs/boss.ts'
+import { createJobs } from '../jobs/cron.ts'
+import type { Jobs } from '../jobs/cron.ts'
+import { createJobTick } from '../jobs/jobTick.ts'
+import { createLoopTick, JOB_TICK_FROM_MS } from '../jobs/ticks.ts'
+import type { Tick } from '../jobs/ticks.ts'
+import { createUpkeep } from '../jobs/upkeep.ts'
+import type { Upkeep } from '../jobs/upkeep.ts'
+import { startLeadership } from '../leader/leadership.ts'
+import type { Leaders, LedTask } from '../leader/leadership.ts'
+import { createProcessor } from '../process/processor.ts'
+import type { Processor } from '../process/processor.ts'
+import { forgetStopped } from '../tables/instance.ts'
+import { announceInserted } from '../tables/inbox.ts'
+import { forgetRuns } from '../tables/pollRun.ts'
+import { cleanError } from '../telemetry/errorText.ts'
+import type { Log } from '../telemetry/log.ts'
+import type { Pools } from './foundation.ts'
+import type { Registered } from './registration.ts'
+
+/** Rows whose time lies this far behind their commit are still found; DESIGN's slack for clocks and rounding. */
+const SLACK_MS = 5_000
+
+/** Attempts of a message whose source has no processor in this instance's config. */
+const DEFAULT_ATTEMPTS = 10
+
+/** Upkeep: how long stopped instances and passes are remembered. */
+const DAY_MS = 86_400_000
+const KEEP_RUNS_MS = 8 * DAY_MS
+const FORGET_BATCH = 5_000
+const UPKEEP_EVERY_MS = 3_600_000
+
+/** NOTIFY takes a lock of the whole database at commit: once per this time and source is plenty for a hint. */
+const ANNOUNCE_EVERY_MS = 100
+
+export interface WorkOptions {
+  readonly settings: Settings
+  readonly config: ResolvedConfig
+  readonly identity: Identity
+  readonly pools: Pools
+  readonly directUrl: string
+  readonly registered: Registered
+  readonly log: Log
+  mayLead(): boolean
+}
+
+export interface Work {
+  readonly boss: Boss
+  readonly leaders: Leaders
+  readonly pollers: readonly { readonly poller: Poller; readonly everyMs: number }[]
+  readonly processors: readonly Processor[]
+  readonly jobs: Jobs
+  readonly upkeep: Upkeep
+  readonly ticks: readonly (Tick & { close?(): Promise<void> })[]
+  readonly listener: Listener
+}
+
+export async function startWork(options: WorkOptions): Promise<Work> {
+  const { settings, identity, pools, directUrl, registered, log } = options
+  const boss = createBoss({ pool: pools.work, directUrl, log, instanceId: identity.instanceId })
+  await boss.start()
+
+  const processors = registered.processors.map((processor) =>
+    createProcessor({ pool: pools.work, processor, instanceId: identity.instanceId, log }),
+  )
+  for (const processor of processors) if (!processor.exclusive) processor.start()
+  for (const { name, exclusive } of processors)
+    if (!exclusive) log.event('task_started', `${name} started`, { task: name })
+
+  const wakeFor = (source: string): void => {
+    for (const processor of processors) if (processor.sources.includes(source)) processor.wake()
+  }
+  const announce = announcer(pools.work, wakeFor)
+
+  const ticks = new Map<string, Tick & { close?(): Promise<void> }>()
+  const pollers = registered.pollers.map(({ poller, source }) => {
+    const { name, everyMs } = poller
+    const tick =
+      everyMs >= JOB_TICK_FROM_MS
+        ? createJobTick({ boss, poller: name, everyMs })
+        : createLoopTick({ everyMs })
+    ticks.set(name, tick)
+    const attempts = registered.processors.find((processor) => processor.from.includes(name))?.maxAttempts
+    return {
+      everyMs,
+      poller: createPoller({
+        db: pools.work,
+        name,
+        source,
+        tick,
+        slackMs: SLACK_MS + poller.source.latenessMs,
+        pageSize: poller.pageSize,
+        maxAttempts: attempts ?? DEFAULT_ATTEMPTS,
+        instanceId: identity.instanceId,
+        log,
+        onInserted: () => announce(name),
+      }),
+    }
+  })
+
+  const led: LedTask[] = [
+    ...pollers.map(({ poller }) => ({ name: poller.name, lead: poller.lead })),
+    ...processors.filter(({ exclusive }) => exclusive).map(({ name, lead }) => ({ name, lead })),
+  ]
+  const leaders = startLeadership({
+    db: pools.reserved,
+    me: identity,
+    tasks: led,
+    heartbeatMs: settings.heartbeatMs,
+    leaseMs: settings.leaseMs,
+    mayLead: options.mayLead,
+    log,
+  })
+
+  const listener = listen(directUrl, {
+    applicationName: `tidemark:${identity.instanceId}`,
+    channels: ['tidemark_leader', 'tidemark_poll', 'tidemark_inbox'],
+    onNotify(channel, payload) {
+      if (channel === 'tidemark_leader') leaders.wake()
+      else if (channel === 'tidemark_inbox') wakeFor(payload)
+      else ticks.get(payload)?.demand()
+    },
+    onUp({ afterMs }) {
+      if (afterMs !== null)
+        log.event('listen_back', 'hearing notifications again', { waited_ms: Math.round(afterMs) })
+      leaders.wake()
+      for (const processor of processors) processor.wake()
+    },
+    onDown(error) {
+      const { class: errorClass, text } = cleanError(error)
+      log.event('listen_lost', `notifications are not heard: ${text}; looking by the clock`, {
+        class: errorClass,
+        text,
+      })
+    },
+  })
+
+  const jobs = createJobs({ boss, jobs: registered.jobs, log })
+  await jobs.start()
+  for (const { name } of registered.jobs) log.event('task_started', `${name} started`, { task: name })
+  const upkeep = createUpkeep({ boss, log, duties: duties(pools) })
+  await upkeep.start()
+  return { boss, leaders, pollers, processors, jobs, upkeep, ticks: [...ticks.values()], listener }
+}
+
+function duties(pools: Pools): { name: string; everyMs: number; run(signal: AbortSignal): Promise<void> }[] {
+  return [
+    {
+      name: 'instances',
+      everyMs: UPKEEP_EVERY_MS,
+      run: async () => {
+        await forgetStopped(pools.work, DAY_MS)
+      },
+    },
+    {
+      name: 'ledger',
+      everyMs: UPKEEP_EVERY_MS,
+      run: async (signal) => {
+        while (
+          !signal.aborted &&
+          (await forgetRuns(pools.work, KEEP_RUNS_MS, FORGET_BATCH)) === FORGET_BATCH
+        );
+      },
+    },
+  ]
+}
+
+/** Wakes this instance's processors at once, and the others' by NOTIFY, at most so often. */
+function announcer(pool: Pools['work'], wakeFor: (source: string) => void): (source: string) => void {
+  const last = new Map<string, number>()
+  const timers = new Map<string, NodeJS.Timeout>()
+  const notify = (source: string): void => {
+    last.set(source, performance.now())
+    void announceInserted(pool, source).catch(() => undefined) // a hint: others look by the clock
+  }
+  return (source) => {
+    wakeFor(source)
+    if (timers.has(source)) return
+    const waitMs = (last.get(source) ?? Number.NEGATIVE_INFINITY) + ANNOUNCE_EVERY_MS - performance.now()
+    if (waitMs <= 0) notify(source)
+    else {
+      const timer = setTimeout(() => {
+        timers.delete(source)
+        notify(source)
+      }, waitMs)
+      timers.set(source, timer.unref())
+    }
+  }
+}

@@ -1,0 +1,146 @@
+import type { Queryable } from '../db/pool.ts'
+import { loadStatements } from '../db/statements.ts'
+
+const sql = loadStatements('inbox', [
+  'claim',
+  'done',
+  'failed',
+  'give_back',
+  'floor',
+  'reclaim',
+  'in_work_of',
+  'owners',
+  'in_work_elsewhere',
+  'announce',
+])
+
+/** A message as a claim returns it. int8 columns are text. */
+export interface ClaimedRow {
+  readonly inbox_id: string
+  readonly source: string
+  readonly message_id: string
+  readonly payload: unknown
+  readonly group_key: string | null
+  readonly claim: number
+  readonly attempts: number
+  readonly max_attempts: number
+  readonly interruptions: number
+  readonly trace_id: string
+  readonly traceparent: string | null
+  /** Found by its number, not among those that wait: it moves the low-water mark. */
+  readonly fresh: boolean
+  readonly source_created_at: string | null
+  readonly age_ms: string
+}
+
+/** The fence of one outcome: the message, and the number of our claim of it. */
+export interface Claim {
+  readonly inboxId: string
+  readonly claim: number
+}
+
+export interface ClaimRequest {
+  readonly sources: readonly string[]
+  readonly instanceId: string
+  readonly limit: number
+  readonly low: string
+  readonly maxAttempts: number
+  readonly maxBytes: number
+}
+
+export async function claimMessages(db: Queryable, request: ClaimRequest): Promise<ClaimedRow[]> {
+  const { sources, instanceId, limit, low, maxAttempts, maxBytes } = request
+  const values = [sources, instanceId, limit, low, maxAttempts, maxBytes]
+  return (await db.query<ClaimedRow & Record<string, unknown>>(sql.claim, values)).rows
+}
+
+const ids = (claims: readonly Claim[]): string[] => claims.map((claim) => claim.inboxId)
+const numbers = (claims: readonly Claim[]): number[] => claims.map((claim) => claim.claim)
+
+/** Writes DONE where the claim is still ours; returns the messages for which it was. */
+export async function writeDone(
+  db: Queryable,
+  instanceId: string,
+  claims: readonly Claim[],
+): Promise<Set<string>> {
+  const { rows } = await db.query<{ inbox_id: string }>(sql.done, [instanceId, ids(claims), numbers(claims)])
+  return new Set(rows.map((row) => row.inbox_id))
+}
+
+export interface Failure extends Claim {
+  readonly error: string
+  readonly waitMs: number
+}
+
+/** Writes FAILED, or DEAD after the last attempt, where the claim is still ours. */
+export async function writeFailed(
+  db: Queryable,
+  instanceId: string,
+  failures: readonly Failure[],
+): Promise<Map<string, 'FAILED' | 'DEAD'>> {
+  const { rows } = await db.query<{ inbox_id: string; status: 'FAILED' | 'DEAD' }>(sql.failed, [
+    instanceId,
+    ids(failures),
+    numbers(failures),
+    failures.map((failure) => failure.error),
+    failures.map((failure) => failure.waitMs),
+  ])
+  return new Map(rows.map((row) => [row.inbox_id, row.status]))
+}
+
+/** Gives claims back with their attempt; returns the messages for which the claim was still ours. */
+export async function giveBack(
+  db: Queryable,
+  instanceId: string,
+  claims: readonly Claim[],
+): Promise<Set<string>> {
+  const { rows } = await db.query<{ inbox_id: string }>(sql.give_back, [
+    instanceId,
+    ids(claims),
+    numbers(claims),
+  ])
+  return new Set(rows.map((row) => row.inbox_id))
+}
+
+async function floor(db: Queryable): Promise<string> {
+  return (await db.query<{ floor: string }>(sql.floor)).rows[0]?.floor ?? '0'
+}
+
+/** Takes back what a dead or frozen instance had, at most `limit` messages of each kind; returns how many. */
+export async function reclaim(
+  db: Queryable,
+  instanceId: string,
+  limit: number,
+  frozen: boolean,
+): Promise<number> {
+  return (await db.query(sql.reclaim, [instanceId, limit, frozen, await floor(db)])).rowCount ?? 0
+}
+
+/** Whether an instance still has messages in work. */
+export async function hasWork(db: Queryable, instanceId: string): Promise<boolean> {
+  return (
+    (await db.query<{ some: boolean }>(sql.in_work_of, [instanceId, await floor(db)])).rows[0]?.some === true
+  )
+}
+
+/** Instances that have messages in work and no living record. */
+export async function lostOwners(db: Queryable): Promise<string[]> {
+  const { rows } = await db.query<{ instance_id: string }>(sql.owners, [await floor(db)])
+  return rows.map((row) => row.instance_id)
+}
+
+/** Whether another instance has messages of these sources in work. */
+export async function inWorkElsewhere(
+  db: Queryable,
+  sources: readonly string[],
+  instanceId: string,
+  low: string,
+): Promise<boolean> {
+  const values = [sources, instanceId, low]
+  return (await db.query<{ some: boolean }>(sql.in_work_elsewhere, values)).rows[0]?.some === true
+}
+
+/** Tells every instance that a source has fresh messages. */
+export async function announceInserted(db: Queryable, source: string): Promise<void> {
+  await db.query(sql.announce, [source])
+}

@@ -1,0 +1,57 @@
+import type { Queryable } from '../db/pool.ts'
+import { loadStatements } from '../db/statements.ts'
+
+const sql = loadStatements('instance', ['beat', 'others', 'mark_stopped', 'forget_stopped'])
+
+export type InstanceState = 'starting' | 'ready' | 'draining' | 'stopped'
+
+/** What an instance says of itself at every heartbeat. */
+export interface InstanceRecord {
+  readonly instanceId: string
+  readonly holder: string
+  readonly machineId: string | null
+  readonly region: string | null
+  readonly release: string
+  readonly processGroup: string | null
+  readonly state: InstanceState
+  readonly sentinel: boolean
+  readonly tasks: readonly string[]
+}
+
+export async function beat(db: Queryable, me: InstanceRecord): Promise<void> {
+  await db.query(sql.beat, [
+    me.instanceId,
+    me.holder,
+    me.machineId,
+    me.region,
+    me.release,
+    me.processGroup,
+    me.state,
+    me.sentinel,
+    me.tasks,
+  ])
+}
+
+/** Another instance, as one look shows it. `last_seen_at` is text with microseconds: it is only compared. */
+export interface OtherInstance {
+  readonly instance_id: string
+  readonly sentinel: boolean
+  readonly last_seen_at: string
+  readonly sentinel_held: boolean
+  /** Start time of the server; after a restart every sentinel is free while every process lives. */
+  readonly boot: string
+}
+
+export async function otherInstances(db: Queryable, instanceId: string): Promise<OtherInstance[]> {
+  return (await db.query<OtherInstance & Record<string, unknown>>(sql.others, [instanceId])).rows
+}
+
+/** Marks a dead instance as stopped, unless it was heard of since. */
+export async function markStopped(db: Queryable, instanceId: string, lastSeenAt: string): Promise<void> {
+  await db.query(sql.mark_stopped, [instanceId, lastSeenAt])
+}
+
+/** Deletes the records of instances that stopped longer ago than that; returns how many. */
+export async function forgetStopped(db: Queryable, afterMs: number): Promise<number> {
+  return (await db.query(sql.forget_stopped, [`${afterMs} ms`])).rowCount ?? 0
+}

@@ -1,0 +1,38 @@
+import type { Queryable } from '../db/pool.ts'
+import { loadStatements } from '../db/statements.ts'
+
+const sql = loadStatements('low_water', ['low_water', 'look_back', 'raise_low_water'])
+
+/** What one look back shows. Numbers are bigint as text; see process/lowWater.ts for what follows from them. */
+export interface LookBack {
+  readonly first_open: string | null
+  readonly first_new: string | null
+  readonly head: string
+  /** Transactions that may have drawn a number and not committed it yet. */
+  readonly writers: readonly string[]
+  readonly next_due_ms: string | null
+}
+
+/** The proven mark of these sources, the lowest of them. */
+export async function readLowWater(db: Queryable, sources: readonly string[]): Promise<string> {
+  return (await db.query<{ low: string }>(sql.low_water, [sources])).rows[0]?.low ?? '0'
+}
+
+export async function lookBack(
+  db: Queryable,
+  sources: readonly string[],
+  settled: string,
+): Promise<LookBack> {
+  const { rows } = await db.query<LookBack & Record<string, unknown>>(sql.look_back, [sources, settled])
+  const [row] = rows
+  if (row === undefined) throw new Error('look_back returned no row')
+  return row
+}
+
+export async function raiseLowWater(
+  db: Queryable,
+  sources: readonly string[],
+  settled: string,
+): Promise<void> {
+  await db.query(sql.raise_low_water, [sources, settled])
+}

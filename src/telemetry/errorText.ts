@@ -1,0 +1,83 @@
+/** Length at which the text of an error is cut, in characters: a log line and a table cell stay readable. */
+const MAX_TEXT = 200
+
+/** An error as it may be shown to anybody: its class, and its first line without secrets or places. */
+export interface CleanError {
+  readonly class: string
+  readonly text: string
+}
+
+/** `scheme://user:password@host/…` of any scheme, and libpq's `password=…` words. */
+const CONNECTION_STRING = /\b[a-z][a-z0-9+.-]*:\/\/[^\s'"<>]*@[^\s'"<>]*|\bpostgres(?:ql)?:\/\/[^\s'"<>]+/gi
+const PASSWORD_WORD = /\b(password|passwd|pwd|secret|token|api[_-]?key)\s*=\s*('[^']*'|"[^"]*"|[^\s&;,]+)/gi
+/** `file:` addresses, Windows paths, and absolute POSIX paths of two parts or more (a lone `/health` is a route). */
+const FILE_URL = /\bfile:\/\/[^\s'"<>)]+/gi
+const WINDOWS_PATH = /\b[A-Za-z]:\\[^\s'"<>|)]+/g
+const POSIX_PATH = /(?<![\w:/.<>-])\/(?:[\w.@+~-]+\/)+[\w.@+~-]*(?::\d+)*/g
+
+/** The text with connection strings, passwords and absolute paths replaced; its length is left alone. */
+export function cleanText(text: string): string {
+  return text
+    .replace(FILE_URL, '[path]')
+    .replace(CONNECTION_STRING, '[connection string]')
+    .replace(PASSWORD_WORD, '$1=[redacted]')
+    .replace(WINDOWS_PATH, '[path]')
+    .replace(POSIX_PATH, '[path]')
+}
+
+/**
+ * Class and first line of whatever was thrown, fit for a log line, `last_error` and `/health`. The class is one
+ * word. A system error's is its code (`ECONNREFUSED`), since `Error` would say nothing; a database error's
+ * text begins with its SQLSTATE.
+ */
+export function cleanError(error: unknown): CleanError {
+  const name = nameOf(error)
+  const code = codeOf(error)
+  const text = cleanText(firstLine(messageOf(error)))
+  if (code === undefined) return { class: name, text: cut(text) }
+  if (name === 'Error' || name === 'AggregateError') return { class: code, text: cut(text) }
+  return { class: name, text: cut(`[${code}] ${text}`) }
+}
+
+/** The same as one string, as `last_error` keeps it: `class: text`, 200 characters at most. */
+export function errorText(error: unknown): string {
+  const { class: className, text } = cleanError(error)
+  const line = text === '' ? className : `${className}: ${text}`
+  return cut(line)
+}
+
+function cut(line: string): string {
+  return line.length > MAX_TEXT ? `${line.slice(0, MAX_TEXT - 1)}…` : line
+}
+
+function nameOf(error: unknown): string {
+  if (!(error instanceof Error)) return error === null ? 'null' : typeof error
+  // node-postgres calls its class DatabaseError and its name 'error'; the constructor tells more.
+  const { name } = error
+  return name === '' || name === 'error' || name === 'Error' ? error.constructor.name : name
+}
+
+function codeOf(error: unknown): string | undefined {
+  if (!(error instanceof Error) || !('code' in error)) return undefined
+  const { code } = error
+  return typeof code === 'string' && /^[A-Z0-9_]{3,40}$/.test(code) ? code : undefined
+}
+
+function messageOf(error: unknown): string {
+  if (error instanceof AggregateError && error.message === '') {
+    // A connection that was tried on IPv6 and IPv4 fails with an empty message and two errors inside.
+    const [first] = error.errors as readonly unknown[]
+    return first === undefined ? '' : messageOf(first)
+  }
+  if (error instanceof Error) return error.message
+  if (typeof error === 'string') return error
+  if (typeof error === 'object' && error !== null) {
+    return 'message' in error && typeof error.message === 'string' ? error.message : 'an object was thrown'
+  }
+  return String(error)
+}
+
+function firstLine(text: string): string {
+  // Longer than any line that is kept, cut before the expressions run over it.
+  return (text.trimStart().split(/[\r\n]/, 1)[0] ?? '').slice(0, 2000).trimEnd()
+}

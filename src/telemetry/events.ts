@@ -1,0 +1,220 @@
+/** Levels by name, as they stand in a line. */
+export type Level = 'debug' | 'info' | 'warn' | 'error' | 'critical'
+
+/** What every event about one message carries. */
+interface MessageFields {
+  source: string
+  message_id: string
+  group_key?: string | null
+  attempt?: number
+}
+
+/** An error in a line: its class, and its first line cleaned by `cleanError`. */
+interface ErrorFields {
+  class: string
+  text?: string
+}
+
+/** Every event and its fields, in the order in which a process meets them. Times in the unit of the name. */
+export interface Events {
+  config_invalid: { what: string; expected: string; file?: string }
+
+  database_wait: ErrorFields & { attempt: number; next_wait_s: number | null }
+  database_ready: { attempt: number; waited_ms: number }
+  database_unreachable: ErrorFields & { attempt: number }
+  database_lost: ErrorFields
+  database_back: { waited_ms: number }
+  embedded_ready: { port: number; joined: boolean; waited_ms?: number }
+  embedded_stopped: { reason?: string }
+  pooler_detected: { consequence: string }
+
+  schema_checked: { version: number; window: string; tables?: number }
+  schema_incompatible: { version: number | null; window: string; tables?: readonly string[] }
+  table_missing: { table: string; command: string }
+
+  migrations_disabled: { names?: readonly string[] }
+  migrations_applied: { names: readonly string[]; duration_ms?: number }
+  migrations_skipped: { names?: readonly string[]; reason?: string }
+  migration_failed: ErrorFields & { names?: readonly string[] }
+  migration_lock_acquired: { waited_ms: number; statement_timeout_s: number }
+  migration_lock_busy: {
+    pid: number | null
+    application: string | null
+    age_s: number | null
+    how_to_end: string
+    waited_ms?: number
+  }
+  migration_lock_released: { held_ms: number }
+
+  task_started: { task: string }
+  task_started_as_leader: { task: string; term: number | string }
+  task_standby: { task: string; leader: string }
+  task_failed_to_start: { task: string; reason: string }
+  task_paused: { task: string; by: string | null }
+  task_resumed: { task: string; by: string | null }
+  task_orphaned: { task: string }
+
+  leader_elected: { task: string; term: number | string }
+  leader_took_over: { task: string; term: number | string; from: string | null; gap_ms: number | null }
+  leader_handed_over: { task: string; term: number | string; from?: string | null; gap_ms?: number | null }
+  leader_lost: { task: string; term: number | string; reason?: string }
+  stale_write_refused: { task: string; term: number | string; what?: string }
+
+  watermark_created: { poller: string; edge?: string; from?: string; term?: number | string }
+  clock_stepped: { by_ms: number | null; task?: string }
+  poll_completed: {
+    poller: string
+    rows_read: number
+    rows_inserted: number
+    late_rows: number
+    duration_ms: number
+    edge: string | null
+    outcome?: string
+  }
+  poll_failed: ErrorFields & { poller: string; duration_ms?: number; next_try_ms?: number }
+  row_refused: { poller: string; reason: string }
+
+  message_picked: MessageFields & { waited_ms?: number }
+  slot_acquired: MessageFields & { in_use: number; max: number | null }
+  message_done: MessageFields & { duration_ms: number; latency_ms?: number | null }
+  message_failed: MessageFields & ErrorFields & { duration_ms?: number; next_attempt_s?: number }
+  message_dead: MessageFields & ErrorFields & { duration_ms?: number }
+  message_interrupted: MessageFields & { reason: string }
+  slot_released: MessageFields & { reason: 'done' | 'failed' | 'dead' | 'interrupted' | 'reclaimed' }
+  reclaimed_instance: { dead_instance: string; messages: number; reason: string }
+  outcome_deferred: ErrorFields & { messages: number; next_try_ms?: number }
+  handler_log: { level: Exclude<Level, 'critical'>; task?: string; fields?: Record<string, unknown> }
+
+  job_started: { job: string; job_id?: string; attempt: number }
+  job_done: { job: string; job_id?: string; attempt?: number; duration_ms: number }
+  job_failed: ErrorFields & { job: string; job_id?: string; attempt?: number; duration_ms?: number }
+
+  pool_pressure: { waiting: number; in_use?: number; max?: number }
+  listen_lost: ErrorFields
+  listen_back: { waited_ms: number }
+  /** A part's own loop threw what it should have caught; the loop goes on. */
+  loop_failed: ErrorFields & { loop: string; task?: string; next_try_ms?: number }
+  health_failed: { class?: string; checks?: readonly string[] }
+  health_recovered: { after_ms?: number }
+
+  http_listening: { address: string }
+  http_request: {
+    level: Level
+    method: string
+    /** The path as the client gave it, without its query. */
+    path: string
+    status: number
+    duration_ms: number
+    class?: string
+  }
+
+  drain_started: { signal: string; in_flight: number }
+  drain_step: { step: string; waiting: number; elapsed_ms: number }
+  drain_completed: { finished: number; given_back: number; elapsed_ms?: number }
+  cleanup_failed: ErrorFields & { cleanup?: string }
+  drain_failed: ErrorFields
+  start_failed: ErrorFields & { step?: string }
+  /** Something was thrown that nobody caught; the process gives its work back and ends. */
+  crashed: ErrorFields
+
+  ready: { address: string; since_start_ms: number }
+}
+
+export type EventName = keyof Events
+
+/**
+ * The level of every event; `'given'` where the line brings its own in its field `level`.
+ *
+ * `warn` is what mends itself, `error` what somebody should look at by day, `critical` what nothing but a
+ * person mends. What happens per message is `info` (and sampled, sampler.ts) when it tells the message's
+ * fate, `debug` when it tells how it got there.
+ */
+export const EVENTS = {
+  config_invalid: 'error',
+
+  database_wait: 'warn',
+  database_ready: 'info',
+  database_unreachable: 'critical',
+  database_lost: 'error',
+  database_back: 'info',
+  embedded_ready: 'info',
+  embedded_stopped: 'info',
+  pooler_detected: 'warn',
+
+  schema_checked: 'info',
+  schema_incompatible: 'critical',
+  table_missing: 'critical',
+
+  migrations_disabled: 'info',
+  migrations_applied: 'info',
+  migrations_skipped: 'info',
+  migration_failed: 'critical',
+  migration_lock_acquired: 'info',
+  migration_lock_busy: 'warn',
+  migration_lock_released: 'info',
+
+  task_started: 'info',
+  task_started_as_leader: 'info',
+  task_standby: 'info',
+  task_failed_to_start: 'error',
+  task_paused: 'info',
+  task_resumed: 'info',
+  task_orphaned: 'warn',
+
+  leader_elected: 'info',
+  leader_took_over: 'warn',
+  leader_handed_over: 'info',
+  leader_lost: 'warn',
+  stale_write_refused: 'warn',
+
+  watermark_created: 'warn',
+  clock_stepped: 'warn',
+  poll_completed: 'info',
+  poll_failed: 'error',
+  row_refused: 'error',
+
+  message_picked: 'info',
+  slot_acquired: 'debug',
+  message_done: 'info',
+  message_failed: 'warn',
+  message_dead: 'error',
+  message_interrupted: 'info',
+  slot_released: 'debug',
+  reclaimed_instance: 'warn',
+  outcome_deferred: 'warn',
+  handler_log: 'given',
+
+  job_started: 'debug',
+  job_done: 'info',
+  job_failed: 'error',
+
+  pool_pressure: 'warn',
+  listen_lost: 'warn',
+  listen_back: 'info',
+  loop_failed: 'error',
+  health_failed: 'error',
+  health_recovered: 'info',
+
+  http_listening: 'info',
+  http_request: 'given',
+
+  drain_started: 'info',
+  drain_step: 'info',
+  drain_completed: 'info',
+  cleanup_failed: 'error',
+  drain_failed: 'error',
+  start_failed: 'critical',
+  crashed: 'critical',
+
+  ready: 'info',
+} as const satisfies Record<EventName, Level | 'given'>
+
+/** Events that come once or more per message, and so are thinned out at high rates. */
+export const PER_MESSAGE_EVENTS: ReadonlySet<EventName> = new Set([
+  'message_picked',
+  'slot_acquired',
+  'message_done',
+  'message_failed',
+  'message_interrupted',
+  'slot_released',
+])

@@ -1,0 +1,124 @@
+import assert from 'node:assert/strict'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, test, type TestContext } from 'node:test'
+import { tidemark } from './tidemark.ts'
+
+async function emptyFolder(context: TestContext): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'tidemark-cli-'))
+  context.after(() => rm(folder, { recursive: true }))
+  return folder
+}
+
+describe('the command line', () => {
+  test('names an unknown verb or flag and exits 64', async () => {
+    const cases: [args: string[], named: RegExp][] = [
+      [['frobnicate'], /frobnicate/],
+      [['statsu'], /statsu[\s\S]*status/],
+      [['status', '--frob'], /--frob/],
+      [['start', '--only', 'pollers,cooks'], /cooks/],
+      [['poll'], /name/],
+      [['verify', 'twice'], /too many arguments/],
+    ]
+    for (const [args, named] of cases) {
+      const { code, stdout, stderr } = await tidemark(args)
+      assert.deepEqual([code, stdout], [64, ''], args.join(' '))
+      assert.match(stderr, named)
+    }
+  })
+
+  test('shows help and version on stdout and exits 0', async () => {
+    const version = await tidemark(['--version'])
+    assert.match(version.stdout, /^\d+\.\d+\.\d+\n$/)
+    for (const args of [['--help'], ['status', '--help']]) {
+      const { code, stdout } = await tidemark(args)
+      assert.equal(code, 0)
+      assert.match(stdout, /^Usage: tidemark/)
+    }
+    assert.match((await tidemark(['status', '--help'])).stdout, /--json[\s\S]*|--config/)
+  })
+
+  test('without a verb shows the help on stderr and exits 64', async () => {
+    const { code, stderr } = await tidemark([])
+    assert.equal(code, 64)
+    assert.match(stderr, /^Usage: tidemark/)
+  })
+})
+
+describe('bad settings', () => {
+  test('are all named, on stderr, and exit 78', async () => {
+    for (const verb of ['status', 'verify', 'sql', 'migrate', 'start']) {
+      const env = { PORT: 'abc', LOG_LEVEL: 'loud', DATABASE_URL: 'mysql://me:hunter2@db/app' }
+      const { code, stdout, stderr } = await tidemark([verb, ...(verb === 'start' ? ['--demo'] : [])], {
+        env,
+      })
+      assert.deepEqual([code, stdout], [78, ''], verb)
+      for (const name of ['PORT', 'LOG_LEVEL', 'DATABASE_URL']) assert.match(stderr, new RegExp(name))
+      assert.doesNotMatch(stderr, /hunter2/)
+    }
+  })
+
+  test('of start are JSON lines where no terminal reads them', async () => {
+    const { stderr } = await tidemark(['start', '--demo'], { env: { PORT: 'abc', LOG_LEVEL: 'loud' } })
+    const lines = stderr
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>)
+    assert.deepEqual(
+      lines.map(({ event, level, what }) => [event, level, what]),
+      [
+        ['config_invalid', 'error', 'PORT'],
+        ['config_invalid', 'error', 'LOG_LEVEL'],
+      ],
+    )
+  })
+
+  test('and a bad config file are named together', async (context) => {
+    const cwd = await emptyFolder(context)
+    await writeFile(join(cwd, 'mine.mjs'), 'export default { pollers: { Orders: {} }, nonsense: 1 }')
+    const { code, stderr } = await tidemark(['start', '--config', 'mine.mjs'], { cwd, env: { PORT: 'abc' } })
+    assert.equal(code, 78)
+    for (const named of [/PORT/, /pollers\.Orders/, /nonsense/, /mine\.mjs/]) assert.match(stderr, named)
+  })
+})
+
+describe('the config file', () => {
+  test('that is named and missing exits 78, of any verb', async (context) => {
+    const cwd = await emptyFolder(context)
+    for (const verb of ['start', 'status']) {
+      const { code, stderr } = await tidemark([verb, '--config', 'gone.ts'], { cwd })
+      assert.equal(code, 78)
+      assert.match(stderr, /gone\.ts/)
+    }
+  })
+
+  test('is needed by start, which says what to do', async (context) => {
+    const { code, stderr } = await tidemark(['start'], { cwd: await emptyFolder(context) })
+    assert.equal(code, 78)
+    assert.match(stderr, /--demo/)
+  })
+})
+
+test('a verb without any database says that no embedded server runs', async (context) => {
+  const cwd = await emptyFolder(context)
+  for (const [verb, expected] of [
+    ['status', 1],
+    ['sql', 1],
+    ['verify', 2],
+    ['migrate', 1],
+  ] as const) {
+    const { code, stdout, stderr } = await tidemark([verb], { cwd })
+    assert.deepEqual([code, stdout], [expected, ''], verb)
+    assert.match(stderr, /no embedded server runs/)
+  }
+})
+
+test('a database that is away is told by its class, without the password', async () => {
+  // Port 1 is nobody's.
+  const env = { DATABASE_URL: 'postgres://me:hunter2@127.0.0.1:1/app' }
+  const { code, stderr } = await tidemark(['status'], { env })
+  assert.equal(code, 1)
+  assert.match(stderr, /ECONNREFUSED/)
+  assert.doesNotMatch(stderr, /hunter2|at .*\.ts/)
+})

@@ -1,0 +1,173 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { defineConfig } from '../../src/config/define.ts'
+import { resolveConfig } from '../../src/config/validate.ts'
+import { ConfigInvalid } from '../../src/errors.ts'
+
+const source = { table: 'service_ops.orders', id: 'order_id', createdAt: 'created_at' }
+const handle = (): void => {}
+const processor = { from: 'orders', contract: 'external', handle }
+
+function faultsOf(config: unknown): string[] {
+  try {
+    resolveConfig(config)
+  } catch (error) {
+    assert.ok(error instanceof ConfigInvalid)
+    return error.faults.map(({ what }) => what).sort()
+  }
+  return []
+}
+
+describe('a config that is right', () => {
+  test('has its defaults filled in, its durations in milliseconds, and is frozen through and through', () => {
+    const config = defineConfig({
+      pollers: { orders: { source, every: '10s', retention: '1d' } },
+      processors: { billing: { from: 'orders', contract: 'transactional', handle, backoff: { base: '2s' } } },
+      jobs: { report: { cron: '0 3 * * *', tz: 'Europe/Berlin', handle } },
+      onShutdown: handle,
+      log: { redact: ['name'] },
+    })
+    const resolved = resolveConfig(config)
+    assert.deepEqual(resolved, {
+      pollers: [
+        {
+          name: 'orders',
+          source: {
+            ...source,
+            payload: null,
+            groupKey: null,
+            traceId: null,
+            where: null,
+            timeZone: null,
+            latenessMs: 0,
+          },
+          everyMs: 10_000,
+          startFrom: null,
+          pageSize: 500,
+          retentionMs: 86_400_000,
+        },
+      ],
+      processors: [
+        {
+          name: 'billing',
+          from: ['orders'],
+          concurrency: 10,
+          maxAttempts: 10,
+          backoff: { baseMs: 2000, maxMs: 300_000 },
+          timeoutMs: 60_000,
+          exclusive: false,
+          work: { kind: 'transactional', handle },
+        },
+      ],
+      jobs: [
+        { name: 'report', cron: '0 3 * * *', tz: 'Europe/Berlin', retryLimit: 2, timeoutMs: 300_000, handle },
+      ],
+      onShutdown: [handle],
+      log: { redact: ['name'] },
+    })
+    assert.equal(Object.isFrozen(resolved.pollers[0]?.source), true)
+    assert.equal(Object.isFrozen(resolved.processors[0]?.work), true)
+  })
+
+  test('may be empty, and takes intervals from the environment', () => {
+    assert.deepEqual(resolveConfig({}).pollers, [])
+    const intervals = new Map([['orders', 3000]])
+    assert.equal(resolveConfig({ pollers: { orders: { source } } }, { intervals }).pollers[0]?.everyMs, 3000)
+  })
+
+  test('with handleBatch needs no contract, and batches 100', () => {
+    const config = {
+      pollers: { orders: { source } },
+      processors: { p: { from: ['orders'], handleBatch: handle } },
+    }
+    assert.deepEqual(resolveConfig(config).processors[0]?.work, { kind: 'batch', handle, batchSize: 100 })
+  })
+})
+
+describe('a config that is wrong', () => {
+  test('has all its faults named at once', () => {
+    const faults = faultsOf({
+      pollers: {
+        Orders: { source: { table: 'a b', id: '', createdAt: 'c', created: 'c' }, every: '10ms' },
+        items: { source: { ...source, timeZone: 'Mars/Base' }, pageSize: 0, startFrom: 'yesterday' },
+      },
+      processors: { p: { from: 'nobody', handle: 7, contract: 'maybe', timeout: 'long' } },
+      jobs: { j: { cron: 'daily' } },
+      extra: 1,
+    })
+    assert.deepEqual(faults, [
+      'extra',
+      'jobs.j.cron',
+      'jobs.j.handle',
+      'pollers.Orders',
+      'pollers.Orders.every',
+      'pollers.Orders.source.created',
+      'pollers.Orders.source.id',
+      'pollers.Orders.source.table',
+      'pollers.items.pageSize',
+      'pollers.items.source.timeZone',
+      'pollers.items.startFrom',
+      'processors.p.contract',
+      'processors.p.from',
+      'processors.p.handle',
+      'processors.p.timeout',
+    ])
+  })
+
+  const pollers = { orders: { source }, items: { source } }
+  const cases: [what: string, config: unknown, fault: string[]][] = [
+    ['no object', 'config', ['the config']],
+    ['a name that is taken', { pollers, jobs: { orders: { cron: '* * * * *', handle } } }, ['jobs.orders']],
+    ['a name that is too long', { pollers: { ['a'.repeat(64)]: { source } } }, [`pollers.${'a'.repeat(64)}`]],
+    [
+      'a source with two processors',
+      { pollers, processors: { a: processor, b: { ...processor, from: ['items', 'orders'] } } },
+      ['processors.b.from'],
+    ],
+    [
+      'a source twice',
+      { pollers, processors: { a: { ...processor, from: ['orders', 'orders'] } } },
+      ['processors.a.from'],
+    ],
+    ['no source', { pollers, processors: { a: { ...processor, from: [] } } }, ['processors.a.from']],
+    [
+      'handle without a contract',
+      { pollers, processors: { a: { from: 'orders', handle } } },
+      ['processors.a.contract'],
+    ],
+    [
+      'neither handle nor handleBatch',
+      { pollers, processors: { a: { from: 'orders' } } },
+      ['processors.a.handle'],
+    ],
+    [
+      'handle and handleBatch',
+      { pollers, processors: { a: { ...processor, handleBatch: handle } } },
+      ['processors.a.handleBatch'],
+    ],
+    [
+      'handleBatch in a transaction',
+      { pollers, processors: { a: { from: 'orders', contract: 'transactional', handleBatch: handle } } },
+      ['processors.a.contract'],
+    ],
+    [
+      'batchSize without handleBatch',
+      { pollers, processors: { a: { ...processor, batchSize: 9 } } },
+      ['processors.a.batchSize'],
+    ],
+    [
+      'a backoff upside down',
+      { pollers, processors: { a: { ...processor, backoff: { base: '1h', max: '1s' } } } },
+      ['processors.a.backoff.max'],
+    ],
+    [
+      'an interval longer than a timer',
+      { pollers: { orders: { source, every: '30d' } } },
+      ['pollers.orders.every'],
+    ],
+    ['a clean-up that is none', { onShutdown: ['x'] }, ['onShutdown']],
+  ]
+  for (const [what, config, fault] of cases) {
+    test(`has ${what}: it is named`, () => assert.deepEqual(faultsOf(config), fault))
+  }
+})

@@ -1,0 +1,49 @@
+import { connect, createServer } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
+import type { Scope } from '../support/database.ts'
+
+export interface Relay {
+  /** The database's address by way of this relay. */
+  readonly url: string
+  /** Accepts connections; before, the port refuses them. */
+  open(): Promise<void>
+  /** From now on nothing is passed on, in either direction, and no connection is closed: a host that vanished. */
+  freeze(): void
+}
+
+/** A way to the database that a test can cut: a port of this host, refused until it is opened. */
+export async function relay(t: Scope, to: string): Promise<Relay> {
+  const target = new URL(to)
+  const sockets = new Set<Socket>()
+  let frozen = false
+  const server = createServer((socket) => {
+    const beyond = connect(Number(target.port), target.hostname)
+    pass(socket, beyond)
+    pass(beyond, socket)
+  })
+  const pass = (from: Socket, into: Socket): void => {
+    sockets.add(from)
+    from.on('error', () => undefined)
+    from.on('data', (bytes) => {
+      if (!frozen) into.write(bytes)
+    })
+    from.on('close', () => {
+      if (!frozen) into.destroy()
+    })
+  }
+  const openOn = (port: number): Promise<void> =>
+    new Promise((resolve) => server.listen(port, '127.0.0.1', () => resolve()))
+  const close = (): Promise<void> => new Promise((resolve) => server.close(() => resolve()))
+
+  await openOn(0)
+  const { port } = server.address() as AddressInfo
+  await close()
+  t.after(async () => {
+    for (const socket of sockets) socket.destroy()
+    if (server.listening) await close()
+  })
+  const url = new URL(to)
+  url.hostname = '127.0.0.1'
+  url.port = String(port)
+  return { url: url.href, open: () => openOn(port), freeze: () => void (frozen = true) }
+}

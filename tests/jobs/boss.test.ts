@@ -1,0 +1,191 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { giveBack } from '../../src/jobs/jobRows.ts'
+import { until } from '../support/until.ts'
+import { createBosses, jobsOf } from './bosses.ts'
+
+const FAST = { pollingIntervalSeconds: 0.5 }
+
+/** A handler that never ends of its own accord, as one that ignores its signal. */
+function stuck(): { handler: () => Promise<void>; started: Promise<void>; end(): void } {
+  const started = Promise.withResolvers<void>()
+  const ended = Promise.withResolvers<void>()
+  const handler = async (): Promise<void> => {
+    started.resolve()
+    await ended.promise
+  }
+  return { handler, started: started.promise, end: () => ended.resolve() }
+}
+
+test('stop gives back a running job with its retries unburned, and quickly', async (t) => {
+  const bosses = await createBosses(t)
+  const boss = await bosses.boss()
+  await boss.pg.createQueue('q', { policy: 'exclusive', retryLimit: 0 })
+  const { handler, started, end } = stuck()
+  await boss.work('q', FAST, handler)
+  await boss.pg.send('q')
+  await started
+  const start = performance.now()
+  assert.deepEqual(await boss.stop({ graceMs: 100 }), { givenBack: 1 })
+  assert.ok(performance.now() - start < 3_000)
+  const [job] = await jobsOf(bosses.pool, 'q')
+  assert.deepEqual([job?.state, job?.retry_count], ['created', 0])
+  // The next attempt has a number of its own and as many retries left as before.
+  const other = await bosses.boss()
+  const [again] = await other.pg.fetch('q', { includeMetadata: true })
+  assert.deepEqual([again?.retryCount, again?.retryLimit], [1, 1])
+  end()
+  assert.equal((await jobsOf(bosses.pool, 'q'))[0]?.state, 'active')
+})
+
+test('stop waits for a job that ends within its grace', async (t) => {
+  const bosses = await createBosses(t)
+  const boss = await bosses.boss()
+  await boss.pg.createQueue('q')
+  const { handler, started, end } = stuck()
+  await boss.work('q', FAST, handler)
+  await boss.pg.send('q')
+  await started
+  const stopping = boss.stop({ graceMs: 10_000 })
+  end()
+  assert.deepEqual(await stopping, { givenBack: 0 })
+  assert.equal((await jobsOf(bosses.pool, 'q'))[0]?.state, 'completed')
+})
+
+test('stop is bounded when the database no longer answers', async (t) => {
+  const bosses = await createBosses(t)
+  const boss = await bosses.boss()
+  await boss.pg.createQueue('q')
+  const { handler, started, end } = stuck()
+  await boss.work('q', FAST, handler)
+  await boss.pg.send('q')
+  await started
+  t.after(end)
+  // As when the host vanished: what is asked is never answered.
+  const silence = Promise.withResolvers<never>()
+  silence.promise.catch(() => undefined)
+  t.after(() => silence.reject(new Error('the test is over')))
+  Object.assign(boss.own, { connect: () => silence.promise, query: () => silence.promise })
+  const start = performance.now()
+  await boss.stop({ graceMs: 100 })
+  assert.ok(performance.now() - start < 15_000)
+})
+
+test('a job given back is fenced: a late word about the old attempt changes nothing', async (t) => {
+  const bosses = await createBosses(t)
+  const { pg } = await bosses.boss()
+  await pg.createQueue('q', { policy: 'stately', retryLimit: 0 })
+  await pg.send('q')
+  const [first] = await pg.fetch('q')
+  assert.ok(first !== undefined)
+  const old = { queue: 'q', ...first }
+  assert.equal(await giveBack(bosses.pool, old), 'created')
+  assert.equal(await giveBack(bosses.pool, old), 'lost')
+  await pg.fetch('q')
+  await pg.complete('q', first)
+  await pg.fail('q', first)
+  assert.equal(await giveBack(bosses.pool, old), 'lost')
+  const [job] = await jobsOf(bosses.pool, 'q')
+  assert.deepEqual([job?.state, job?.retry_count], ['active', 1])
+})
+
+test('a stately job is not given back beside one that is queued already', async (t) => {
+  const bosses = await createBosses(t)
+  const { pg } = await bosses.boss()
+  await pg.createQueue('q', { policy: 'stately', retryLimit: 0 })
+  await pg.send('q')
+  const [first] = await pg.fetch('q')
+  assert.ok(first !== undefined)
+  assert.notEqual(await pg.send('q'), null)
+  assert.equal(await giveBack(bosses.pool, { queue: 'q', ...first }), 'cancelled')
+  assert.deepEqual(
+    (await jobsOf(bosses.pool, 'q')).map(({ state }) => state),
+    ['cancelled', 'created'],
+  )
+})
+
+test('finish completes and sends in one transaction', async (t) => {
+  const bosses = await createBosses(t)
+  const boss = await bosses.boss()
+  await boss.pg.createQueue('q', { policy: 'exclusive' })
+  await boss.pg.send('q')
+  const [first] = await boss.pg.fetch('q', { includeMetadata: true })
+  assert.ok(first !== undefined)
+  const held = {
+    queue: 'q',
+    id: first.id,
+    retryCount: first.retryCount,
+    data: null,
+    singletonKey: null,
+    dueAt: first.startAfter,
+    fetchedAt: first.startedOn,
+  }
+  await assert.rejects(boss.finish(held, { queue: 'nowhere', options: {} }))
+  assert.deepEqual(
+    (await jobsOf(bosses.pool, 'q')).map(({ state }) => state),
+    ['active'],
+  )
+  await boss.finish(held, { queue: 'q', options: { startAfter: 60 } })
+  assert.deepEqual(
+    (await jobsOf(bosses.pool, 'q')).map(({ state }) => state),
+    ['completed', 'created'],
+  )
+  // Nothing is left open on the pool after the one that failed.
+  await until('all connections to be idle', () => boss.own.counts.total === boss.own.counts.idle)
+})
+
+test('health tells of stopped workers and of errors, and no error ends the process', async (t) => {
+  const bosses = await createBosses(t)
+  const boss = await bosses.boss()
+  await boss.pg.createQueue('q')
+  await boss.work('q', FAST, () => Promise.resolve())
+  assert.deepEqual(boss.health(), { status: 'ok', detail: '' })
+  await bosses.pool.query('ALTER TABLE pgboss.job_common RENAME TO job_away')
+  await until('an error', () => boss.health().status === 'degraded')
+  assert.match(boss.health().detail, /pg-boss error/)
+  await bosses.pool.query('ALTER TABLE pgboss.job_away RENAME TO job_common')
+  assert.ok(bosses.lines.some(({ event, loop }) => event === 'loop_failed' && loop === 'pg-boss'))
+
+  const other = await bosses.boss()
+  await other.work('q', FAST, () => Promise.resolve())
+  await other.stopFetching()
+  assert.match(other.health().detail, /worker of q is stopped/)
+  await other.stop()
+  assert.match(other.health().detail, /not running/)
+})
+
+test('a connection that dies between statements or inside a transaction hurts nobody', async (t) => {
+  const bosses = await createBosses(t)
+  const boss = await bosses.boss()
+  const kill = (pid: unknown): Promise<unknown> => bosses.pool.query('SELECT pg_terminate_backend($1)', [pid])
+  const transaction = await boss.pg.getDb().beginTransaction?.()
+  assert.ok(transaction !== undefined)
+  const { rows } = await transaction.db.executeSql('SELECT pg_backend_pid() AS pid')
+  await kill((rows as { pid: number }[])[0]?.pid)
+  await assert.rejects(transaction.db.executeSql('SELECT 1'))
+  await transaction.rollback()
+  await assert.rejects(transaction.commit(), /settled/)
+  // A script that fails between BEGIN and COMMIT takes its connection along.
+  await assert.rejects(boss.pg.getDb().executeSql('BEGIN; SELECT 1/0; COMMIT'))
+  const { rows: clean } = await boss.own.query<{ alone: boolean }>(
+    'SELECT now() = statement_timestamp() AS alone',
+  )
+  assert.equal(clean[0]?.alone, true)
+})
+
+test('LISTEN wakes a worker of a queue with notify at once', async (t) => {
+  const bosses = await createBosses(t)
+  const boss = await bosses.boss({ listen: true })
+  await boss.pg.createQueue('q', { notify: true })
+  const heard = Promise.withResolvers<number>()
+  await boss.work('q', { pollingIntervalSeconds: 60, notifyPollingIntervalSeconds: 60 }, () => {
+    heard.resolve(performance.now())
+    return Promise.resolve()
+  })
+  // The worker's first look finds nothing, and its next one would be in a minute.
+  await until('the first look', () => boss.pg.getWipData()[0]?.lastFetchedOn != null)
+  const start = performance.now()
+  const other = await bosses.boss()
+  await other.pg.send('q')
+  assert.ok((await heard.promise) - start < 5_000)
+})

@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { TestClock } from 'pg-boss'
+import type { ResolvedJob } from '../../src/config/resolved.ts'
+import { createJobs, jobQueue } from '../../src/jobs/cron.ts'
+import { until } from '../support/until.ts'
+import { createBosses, jobsOf } from './bosses.ts'
+
+const QUEUE = jobQueue('digest')
+
+function digest(handle: ResolvedJob['handle'], more: Partial<ResolvedJob> = {}): ResolvedJob {
+  return {
+    name: 'digest',
+    cron: '* * * * *',
+    tz: 'Europe/Berlin',
+    retryLimit: 2,
+    timeoutMs: 30_000,
+    handle,
+    ...more,
+  }
+}
+
+test('with two instances a cron job runs once per tick, also for ticks that nobody saw', async (t) => {
+  const bosses = await createBosses(t)
+  const clock = new TestClock(new Date('2026-11-22T10:00:30Z'))
+  const runs: string[] = []
+  for (const instance of ['a', 'b']) {
+    const boss = await bosses.boss({ clock })
+    const jobs = createJobs({ boss, jobs: [digest(() => void runs.push(instance))], log: bosses.log })
+    await jobs.start()
+    t.after(() => jobs.stop(0))
+  }
+  const minutes = async (count: number): Promise<void> => {
+    for (let i = 0; i < count * 12; i++) await clock.tick(5_000)
+  }
+  await minutes(3)
+  assert.equal(runs.length, 3)
+  // An outage of ten minutes: one run makes up for all of them, and the rhythm goes on.
+  await clock.setTime(new Date(clock.now() + 600_000))
+  await minutes(2)
+  await until('the missed run', () => runs.length >= 6)
+  assert.ok(runs.length <= 7)
+  const jobs = await jobsOf(bosses.pool, QUEUE)
+  assert.equal(jobs.filter(({ state }) => state !== 'completed').length, 0)
+})
+
+test('a run is logged under a trace of its own, and a failed one is tried again', async (t) => {
+  const bosses = await createBosses(t)
+  const boss = await bosses.boss()
+  const traces: string[] = []
+  const jobs = createJobs({
+    boss,
+    jobs: [
+      digest((job, { log, traceId, traceHeaders }) => {
+        traces.push(traceId)
+        assert.equal(traceHeaders()['X-Trace-ID'], traceId)
+        log.info('counting')
+        if (traces.length === 1) throw new RangeError('first time')
+        assert.equal(job.name, 'digest')
+      }),
+    ],
+    log: bosses.log,
+  })
+  await jobs.start()
+  t.after(() => jobs.stop(0))
+  await boss.pg.send(QUEUE, null, { retryDelay: 0, retryBackoff: false })
+  await until('the second run', async () => (await jobsOf(bosses.pool, QUEUE))[0]?.state === 'completed')
+  const events = bosses.lines.filter(({ trace_id }) => trace_id === traces[0]).map(({ event }) => event)
+  assert.deepEqual(events, ['job_started', 'handler_log', 'job_failed'])
+  const second = bosses.lines.filter(({ trace_id }) => trace_id === traces[1])
+  assert.deepEqual(
+    second.map(({ event }) => event),
+    ['job_started', 'handler_log', 'job_done'],
+  )
+  assert.equal(second.at(-1)?.['attempt'], 2)
+})
+
+test('a run past its timeout is aborted and fails', async (t) => {
+  const bosses = await createBosses(t)
+  const boss = await bosses.boss()
+  const aborted = Promise.withResolvers<unknown>()
+  const jobs = createJobs({
+    boss,
+    jobs: [
+      digest(
+        (_, { signal }) =>
+          new Promise<void>((resolve) => {
+            signal.addEventListener('abort', () => {
+              aborted.resolve(signal.reason)
+              resolve()
+            })
+          }),
+        { timeoutMs: 200, retryLimit: 0 },
+      ),
+    ],
+    log: bosses.log,
+  })
+  await jobs.start()
+  t.after(() => jobs.stop(0))
+  await boss.pg.send(QUEUE)
+  assert.match(String(await aborted.promise), /JobTimedOut/)
+  await until('the failure', async () => (await jobsOf(bosses.pool, QUEUE))[0]?.state === 'failed')
+})
+
+test('a drain waits for a run, and gives it back when it takes too long', async (t) => {
+  const bosses = await createBosses(t)
+  const boss = await bosses.boss()
+  let seen: AbortSignal | undefined
+  const started = Promise.withResolvers<void>()
+  const end = Promise.withResolvers<void>()
+  const jobs = createJobs({
+    boss,
+    jobs: [
+      digest(async (_, { signal }) => {
+        seen = signal
+        started.resolve()
+        await end.promise
+      }),
+    ],
+    log: bosses.log,
+  })
+  await jobs.start()
+  await boss.pg.send(QUEUE)
+  await started.promise
+  assert.deepEqual(jobs.running(), ['digest'])
+  assert.deepEqual(await jobs.stop(200), { givenBack: 1 })
+  assert.equal(seen?.aborted, true)
+  end.resolve()
+  await until('the handler to end', () => jobs.running().length === 0)
+  const [job] = await jobsOf(bosses.pool, QUEUE)
+  assert.deepEqual([job?.state, job?.retry_count, job?.retry_limit], ['created', 0, 3])
+})

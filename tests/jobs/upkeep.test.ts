@@ -1,0 +1,69 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { createUpkeep, UPKEEP_QUEUE } from '../../src/jobs/upkeep.ts'
+import { until } from '../support/until.ts'
+import { createBosses, jobsOf } from './bosses.ts'
+
+test('duties run again and again, never two runs of one at once, whichever instance works them', async (t) => {
+  const bosses = await createBosses(t)
+  const running = { now: 0, worst: 0, runs: 0 }
+  for (let i = 0; i < 2; i++) {
+    const boss = await bosses.boss()
+    const run = async (): Promise<void> => {
+      running.now += 1
+      running.runs += 1
+      running.worst = Math.max(running.worst, running.now)
+      await bosses.pool.query('SELECT pg_sleep(0.1)')
+      running.now -= 1
+    }
+    const upkeep = createUpkeep({
+      boss,
+      duties: [{ name: 'retention', everyMs: 1_000, run }],
+      log: bosses.log,
+    })
+    await upkeep.start()
+    t.after(() => upkeep.stop(1_000))
+  }
+  await until('three runs', () => running.runs >= 3)
+  assert.equal(running.worst, 1)
+  const unfinished = (await jobsOf(bosses.pool, UPKEEP_QUEUE)).filter(({ state }) =>
+    ['created', 'retry', 'active'].includes(state),
+  )
+  assert.equal(unfinished.length, 1)
+})
+
+test('a duty that fails is said, and queued again at its next time', async (t) => {
+  const bosses = await createBosses(t)
+  const boss = await bosses.boss()
+  let runs = 0
+  const run = (): Promise<void> => {
+    runs += 1
+    return runs === 1 ? Promise.reject(new RangeError('no')) : Promise.resolve()
+  }
+  const upkeep = createUpkeep({ boss, duties: [{ name: 'history', everyMs: 1_000, run }], log: bosses.log })
+  await upkeep.start()
+  t.after(() => upkeep.stop(1_000))
+  await until('the second run', () => runs >= 2)
+  const states = (await jobsOf(bosses.pool, UPKEEP_QUEUE)).map(({ state }) => state)
+  assert.equal(states[0], 'failed')
+  const failed = bosses.lines.find(({ event }) => event === 'job_failed')
+  assert.deepEqual([failed?.['job'], failed?.['class']], ['upkeep.history', 'RangeError'])
+})
+
+test('stop gives back a duty that does not end in time', async (t) => {
+  const bosses = await createBosses(t)
+  const boss = await bosses.boss()
+  const started = Promise.withResolvers<void>()
+  const run = (signal: AbortSignal): Promise<void> => {
+    started.resolve()
+    return new Promise((_, reject) => {
+      signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
+    })
+  }
+  const upkeep = createUpkeep({ boss, duties: [{ name: 'slow', everyMs: 1_000, run }], log: bosses.log })
+  await upkeep.start()
+  await started.promise
+  await upkeep.stop(100)
+  const [job] = await jobsOf(bosses.pool, UPKEEP_QUEUE)
+  assert.deepEqual([job?.state, job?.retry_count], ['created', 0])
+})

@@ -1,0 +1,35 @@
+import type { Queryable } from '../../src/db/pool.ts'
+
+/** A change of one statement's text. Throws when it changes nothing, or a mutant would pass for caught. */
+export type Patch = (text: string) => string
+
+/** A way of reading the source: the real one, or a mutant of it that the tests must catch. */
+export interface Strategy {
+  readonly begin?: Patch
+  readonly page?: Patch
+  /** Begin and first page are given one snapshot, as one statement would have. */
+  readonly merged?: boolean
+}
+
+/** Replaces `from` by `to` in a statement; `from` must stand there exactly once. */
+export function replacing(...pairs: readonly (readonly [from: string, to: string])[]): Patch {
+  return (text) =>
+    pairs.reduce((before, [from, to]) => {
+      if (before.split(from).length !== 2) throw new Error(`the mutant's text is not there once: ${from}`)
+      return before.replace(from, () => to)
+    }, text)
+}
+
+/** Texts that are sent as they stand, and those that a mutant sends in their place. */
+export class Texts {
+  readonly #replaced = new Map<string, string>()
+
+  replace(text: string, patch: Patch | undefined): void {
+    if (patch !== undefined) this.#replaced.set(text, patch(text))
+  }
+
+  /** The connection, seen through the mutant. */
+  through(db: Queryable): Queryable {
+    return { query: (text, values) => db.query(this.#replaced.get(text) ?? text, values) }
+  }
+}

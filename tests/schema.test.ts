@@ -1,0 +1,50 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, test } from 'node:test'
+import { listSchema, listUncommented } from '../scripts/schema/listing.ts'
+import { createDatabase } from './support/database.ts'
+
+const sqlFolder = join(import.meta.dirname, '../sql')
+
+describe('the schema', () => {
+  test('is the one listed in sql/schema.txt (`npm run schema` writes it)', async (t) => {
+    const client = await (await createDatabase(t)).client()
+    const committed = readFileSync(join(sqlFolder, 'schema.txt'), 'utf8')
+    assert.equal(await listSchema(client, 'service_ops'), committed)
+  })
+
+  test('explains every relation, column and function, those of the demo too', async (t) => {
+    const client = await (await createDatabase(t)).client()
+    await client.query(readFileSync(join(sqlFolder, 'demo/1_tables.sql'), 'utf8'))
+    assert.deepEqual(await listUncommented(client, 'service_ops'), [])
+  })
+})
+
+describe('the listing', () => {
+  test('is the same whatever the order of creation', async (t) => {
+    const one = await (await createDatabase(t, { migrated: false })).client()
+    const two = await (await createDatabase(t, { migrated: false })).client()
+    const b =
+      'CREATE TABLE s.b (n int NOT NULL DEFAULT 1, CONSTRAINT b_n CHECK (n > 0)) WITH (fillfactor = 45)'
+    const a = 'CREATE VIEW s.a AS SELECT 1 AS x'
+    await one.query(`CREATE SCHEMA s; ${a}; ${b}; CREATE INDEX b_n_index ON s.b (n)`)
+    await two.query(`CREATE SCHEMA s; ${b}; ${a}; CREATE INDEX b_n_index ON s.b (n)`)
+    const listing = await listSchema(one, 's')
+    assert.equal(await listSchema(two, 's'), listing)
+    assert.match(
+      listing,
+      /table s\.b with \(fillfactor=45\)\n {2}n integer not null default 1\n {2}constraint b_n/,
+    )
+  })
+
+  test('finds what carries no comment', async (t) => {
+    const client = await (await createDatabase(t, { migrated: false })).client()
+    await client.query(`
+      CREATE SCHEMA s; COMMENT ON SCHEMA s IS 'schema';
+      CREATE TABLE s.t (told int, untold int); COMMENT ON TABLE s.t IS 'table'; COMMENT ON COLUMN s.t.told IS 'column';
+      CREATE VIEW s.v AS SELECT 1 AS x; COMMENT ON COLUMN s.v.x IS 'column';
+      CREATE FUNCTION s.f(int) RETURNS int LANGUAGE sql RETURN 1;`)
+    assert.deepEqual(await listUncommented(client, 's'), ['s.f(integer)', 's.t.untold', 's.v'])
+  })
+})

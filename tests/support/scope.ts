@@ -1,0 +1,12 @@
+/** What a test context gives, and node:test's own functions too: `createDatabase({ after })` in a suite. */
+export interface Scope {
+  after(fn: () => Promise<void> | void): void
+}
+
+/**
+ * Runs `fn` after the hooks that the test registers later. node:test runs hooks in the order of their registration, so
+ * a database would be dropped before what uses it is stopped; one registered when its turn comes is last again.
+ */
+export function atEnd(scope: Scope, fn: () => Promise<void> | void): void {
+  scope.after(() => scope.after(fn))
+}

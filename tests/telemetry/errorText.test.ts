@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { DatabaseError } from 'pg'
+import { cleanError, cleanText, errorText } from '../../src/telemetry/errorText.ts'
+
+function withCode<E extends Error>(error: E, code: string): E {
+  return Object.assign(error, { code })
+}
+
+describe('the text of an error', () => {
+  test('is its class and its first line, never its stack', () => {
+    const error = new RangeError('first line\n    at somewhere (/app/src/index.ts:1:2)')
+    assert.deepEqual(cleanError(error), { class: 'RangeError', text: 'first line' })
+    assert.equal(errorText(error), 'RangeError: first line')
+  })
+
+  test('names a system error by its code and puts the SQLSTATE before a database error', () => {
+    assert.deepEqual(cleanError(withCode(new Error('connect ECONNREFUSED 127.0.0.1:5432'), 'ECONNREFUSED')), {
+      class: 'ECONNREFUSED',
+      text: 'connect ECONNREFUSED 127.0.0.1:5432',
+    })
+    assert.deepEqual(cleanError(withCode(new DatabaseError('deadlock detected', 0, 'error'), '40P01')), {
+      class: 'DatabaseError',
+      text: '[40P01] deadlock detected',
+    })
+  })
+
+  test('of two failed addresses is that of the first', () => {
+    const both = withCode(
+      new AggregateError([new Error('connect ::1'), new Error('connect 127.0.0.1')]),
+      'ECONNREFUSED',
+    )
+    assert.deepEqual(cleanError(both), { class: 'ECONNREFUSED', text: 'connect ::1' })
+  })
+
+  test('is 200 characters at most', () => {
+    const { text } = cleanError(new Error('x'.repeat(5000)))
+    assert.equal(text.length, 200)
+    assert.equal(errorText(new Error('x'.repeat(5000))).length, 200)
+  })
+
+  test('can be had of whatever was thrown', () => {
+    assert.deepEqual(
+      ['text', undefined, null, 7, { message: 'm' }, {}].map((thrown) => errorText(thrown)),
+      [
+        'string: text',
+        'undefined: undefined',
+        'null: null',
+        'number: 7',
+        'object: m',
+        'object: an object was thrown',
+      ],
+    )
+  })
+})
+
+describe('cleaning replaces', () => {
+  const cases: [what: string, given: string, expected: string][] = [
+    ['a connection string', 'no postgres://u:p%40x@h:5432/db?x=1 here', 'no [connection string] here'],
+    ['one without a user', 'postgresql://h/db', '[connection string]'],
+    ['one of another system', 'redis://:pw@h:6379/0 failed', '[connection string] failed'],
+    ['a password word', 'host=h password=secret dbname=d', 'host=h password=[redacted] dbname=d'],
+    ['an absolute path', "open '/home/me/app/x.json' failed", "open '[path]' failed"],
+    ['a path with a line', 'at /srv/app/x.ts:10:3 it broke', 'at [path] it broke'],
+    ['a Windows path', 'open C:\\Users\\me\\x.txt', 'open [path]'],
+    ['a file address', 'Cannot find module file:///app/x.ts', 'Cannot find module [path]'],
+  ]
+  for (const [what, given, expected] of cases) {
+    test(what, () => assert.equal(cleanText(given), expected))
+  }
+
+  test('nothing else', () => {
+    const plain = 'GET https://api.example.com/v1/orders said 503: 1/2 and/or 3 at /health, a/b/c'
+    assert.equal(cleanText(plain), plain)
+  })
+})
