@@ -16,9 +16,12 @@ try {
   const log = { event: () => undefined }
   await migrate({ url: server.url, log, lockWaitMs: 30_000, statementTimeoutMs: 120_000 })
   const client = new Client({ connectionString: server.url })
-  await client.connect()
-  writeFileSync(file, await listSchema(client, 'service_ops'))
-  await client.end()
+  try {
+    await client.connect()
+    writeFileSync(file, await listSchema(client, 'service_ops'))
+  } finally {
+    await client.end()
+  }
 } finally {
   await server.end()
 }

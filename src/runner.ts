@@ -7,6 +7,7 @@
  * HTTP listens first, so that `/live` and a truthful `/ready` are there from the start. `stop` may come at any moment
  * and any number of times; all callers wait for the same end. Losing the database never ends the process.
  */
+import { hostname } from 'node:os'
 import { createIdentity } from './config/identity.ts'
 import { readSettings } from './config/settings.ts'
 import type { TidemarkConfig } from './config/types.ts'
@@ -14,7 +15,6 @@ import { resolveConfig } from './config/validate.ts'
 import { createApp } from './http/app.ts'
 import { serve } from './http/server.ts'
 import type { Listening } from './http/server.ts'
-import type { Readiness } from './http/statusPort.ts'
 import { startPresence } from './leader/presence.ts'
 import type { Presence } from './leader/presence.ts'
 import { keepSentinel } from './leader/sentinel.ts'
@@ -22,6 +22,7 @@ import type { Sentinel } from './leader/sentinel.ts'
 import { pause } from './kit/pause.ts'
 import { reclaimFrom, reclaimFromLost } from './process/reclaim.ts'
 import { checkParts } from './runner/checks.ts'
+import { createCondition } from './runner/condition.ts'
 import { drain, stopWork } from './runner/drain.ts'
 import { openAddresses, openPools, schemaReady } from './runner/foundation.ts'
 import type { Addresses, Pools } from './runner/foundation.ts'
@@ -29,7 +30,6 @@ import type { Part, RunnerOptions } from './runner/options.ts'
 import { registerAll } from './runner/registration.ts'
 import { startWork } from './runner/work.ts'
 import type { Work } from './runner/work.ts'
-import type { InstanceState } from './tables/instance.ts'
 import { readStatus } from './tables/status.ts'
 import { cleanError } from './telemetry/errorText.ts'
 import { createLog } from './telemetry/log.ts'
@@ -49,11 +49,11 @@ export interface Runner {
   readonly address: string | undefined
 }
 
-const ALL_PARTS: readonly Part[] = ['intake', 'pollers', 'processors', 'jobs']
+const ALL_PARTS: readonly Part[] = ['pollers', 'processors', 'jobs']
 
 /** Makes an instance of a config; nothing runs before `start()`. Throws ConfigInvalid or SettingsInvalid. */
 export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions = {}): Runner {
-  const settings = options.settings ?? readSettings(process.env)
+  const settings = options.settings ?? readSettings(process.env, { pollers: Object.keys(userConfig.pollers ?? {}) })
   const parts = options.only ?? ALL_PARTS
   const whole = resolveConfig(userConfig, { intervals: settings.pollerIntervals })
   const config = {
@@ -75,9 +75,6 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
 
   const startedAt = performance.now()
   const ending = new AbortController()
-  let state: InstanceState = 'starting'
-  let schemaFits = true
-  let databaseLostAt: number | undefined
   let addresses: Addresses | undefined
   let pools: Pools | undefined
   let sentinel: Sentinel | undefined
@@ -89,43 +86,25 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
   let starting: Promise<void> | undefined
   let stopping: Promise<void> | undefined
 
+  const condition = createCondition(log, () => {
+    work?.leaders.wake()
+    for (const processor of work?.processors ?? []) processor.wake()
+  })
+
   const tasks = [...config.pollers, ...config.processors, ...config.jobs].map(({ name }) => name)
   const record = () => ({
     ...identity,
-    machineId: settings.machineId,
+    machineId: settings.machineId ?? hostname(),
     region: settings.region,
     release: settings.release,
     processGroup: settings.processGroup,
-    state,
+    state: condition.state,
     sentinel: sentinel?.held === true,
     tasks,
   })
 
-  function readiness(): Readiness {
-    if (state === 'draining' || state === 'stopped') return 'draining'
-    if (!schemaFits) return 'schema_incompatible'
-    if (databaseLostAt !== undefined) return 'database_unavailable'
-    return state === 'ready' ? 'ready' : 'starting'
-  }
-
-  function databaseLost(error: unknown): void {
-    if (databaseLostAt !== undefined || ending.signal.aborted) return
-    databaseLostAt = performance.now()
-    const { class: errorClass, text } = cleanError(error)
-    log.event('database_lost', `the database does not answer: ${text}`, { class: errorClass, text })
-  }
-
-  function databaseAnswers(): void {
-    if (databaseLostAt === undefined) return
-    const waitedMs = Math.round(performance.now() - databaseLostAt)
-    databaseLostAt = undefined
-    log.event('database_back', `the database answers again, after ${waitedMs} ms`, { waited_ms: waitedMs })
-    work?.leaders.wake()
-    for (const processor of work?.processors ?? []) processor.wake()
-  }
-
   const port = {
-    readiness,
+    readiness: () => condition.readiness(),
     async probeDatabase() {
       if (pools === undefined) throw new Error('not connected yet')
       await pools.reserved.query('SELECT 1')
@@ -174,10 +153,10 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
       log,
       signal: ending.signal,
       onIncompatible: () => {
-        schemaFits = false
+        condition.schemaFits = false
       },
     })
-    schemaFits = true
+    condition.schemaFits = true
     ending.signal.throwIfAborted()
     unprepare = await options.prepare?.(opened.work)
     sentinel = keepSentinel(
@@ -188,7 +167,8 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
         limits: { statementTimeoutMs: settings.leaseMs / 2, lockTimeoutMs: 0, idleInTransactionMs: 0 },
       },
       identity.holder,
-      databaseLost,
+      // A sentinel that broke is no outage: it comes back by itself, and presence tells when the database is away.
+      () => undefined,
     )
     presence = startPresence({
       db: opened.reserved,
@@ -196,8 +176,8 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
       heartbeatMs: settings.heartbeatMs,
       leaseMs: settings.leaseMs,
       onGone: (instanceId, how) => reclaimFrom(opened.work, instanceId, how, log),
-      onBeat: databaseAnswers,
-      onError: databaseLost,
+      onBeat: () => condition.answered(),
+      onError: (error) => condition.lost(error),
     })
     await presence.announce()
     await reclaimFromLost(opened.work, log)
@@ -214,9 +194,9 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
       directUrl: addresses.directUrl,
       registered,
       log,
-      mayLead: () => work !== undefined && schemaFits && !ending.signal.aborted,
+      mayLead: () => work !== undefined && condition.schemaFits && !ending.signal.aborted,
     })
-    state = 'ready'
+    condition.state = 'ready'
     work.leaders.wake()
     await presence.announce()
     const address = http?.address ?? ''
@@ -239,8 +219,8 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
     const ended = work
     if (ended !== undefined) await quietly(() => stopWork(ended))
     await quietly(() => presence?.stop())
-    state = 'stopped'
-    if (databaseLostAt === undefined && presence !== undefined) await quietly(() => presence?.announce())
+    condition.state = 'stopped'
+    if (!condition.databaseAway && presence !== undefined) await quietly(() => presence?.announce())
     await quietly(() => sentinel?.close())
     await quietly(() => http?.close())
     await quietly(() => Promise.all([pools?.work.end(), pools?.reserved.end()]))
@@ -249,7 +229,7 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
   }
 
   async function end(reason: string): Promise<void> {
-    state = 'draining'
+    condition.state = 'draining'
     ending.abort(new Error(`stopped by ${reason} before it was ready`))
     await starting?.catch(() => undefined)
     const limit = new AbortController()
@@ -282,7 +262,7 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
       return stopping
     },
     async abort() {
-      state = 'draining'
+      condition.state = 'draining'
       ending.abort(new Error('aborted'))
       const { processors = [], leaders, pollers = [] } = work ?? {}
       for (const processor of processors) processor.abort()
@@ -292,7 +272,7 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
         ...processors.map((processor) => processor.drain(0)),
       ])
       await leaders?.handOver(processors.filter(({ exclusive }) => exclusive).map(({ name }) => name))
-      state = 'stopped'
+      condition.state = 'stopped'
       await presence?.announce()
       await addresses?.embedded?.leave()
     },

@@ -1,12 +1,16 @@
 -- The demo's own tables: a source that somebody else would write, and what its handler makes of the messages.
+-- Sent as one message, so it is one transaction: instances that start together go through it one by one, where
+-- CREATE TABLE IF NOT EXISTS alone would fail for one of them.
+SELECT pg_advisory_xact_lock(hashtextextended('tidemark:demo-tables', 0));
 
 CREATE TABLE IF NOT EXISTS service_ops.send_serviceops (
   message_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   created_at timestamptz NOT NULL DEFAULT now(),
   clinic_id  text NOT NULL,
-  payload    jsonb NOT NULL
+  payload    jsonb NOT NULL,
+  -- Its index serves the poller. Not CREATE INDEX: that would wait for the writers of a running demo each time.
+  CONSTRAINT send_serviceops_cursor UNIQUE (created_at, message_id)
 );
-CREATE INDEX IF NOT EXISTS send_serviceops_cursor ON service_ops.send_serviceops (created_at, message_id);
 COMMENT ON TABLE service_ops.send_serviceops IS 'Demo: the source that message_poller reads.';
 COMMENT ON COLUMN service_ops.send_serviceops.message_id IS 'Number of the message; drawn before its transaction commits.';
 COMMENT ON COLUMN service_ops.send_serviceops.created_at IS 'Start of the writing transaction, which may commit after later ones.';

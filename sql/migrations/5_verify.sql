@@ -6,6 +6,7 @@ LANGUAGE plpgsql AS $verify$
 DECLARE
   inv  record;
   task record;
+  violations ALIAS FOR $3; -- the column found: by that name PL/pgSQL finds its own boolean
 BEGIN
   FOR inv IN SELECT * FROM service_ops.invariant ORDER BY invariant.name LOOP
     FOR task IN
@@ -22,18 +23,18 @@ BEGIN
                         task.source_columns ->> 'created_at', coalesce(task.source_columns ->> 'where', 'true'));
       END IF;
       BEGIN
-        EXECUTE query INTO found, detail;
-        ok := found = 0;
+        EXECUTE query INTO violations, detail;
+        ok := violations = 0;
         detail := CASE WHEN ok THEN inv.title ELSE inv.meaning || coalesce(' First: ' || verify.detail, '') END;
       EXCEPTION
         WHEN insufficient_privilege THEN
-          ok := NULL; found := NULL;
+          ok := NULL; violations := NULL;
           detail := SQLERRM || '. To check this: ' || CASE
             WHEN SQLERRM LIKE '%for schema%' THEN format('GRANT USAGE ON SCHEMA %s TO %I', substring(SQLERRM FROM 'for schema (\S+)'), current_user)
             WHEN task.source_table IS NOT NULL THEN format('GRANT SELECT ON %s, service_ops.integration_inbox TO %I', task.source_table, current_user)
             ELSE format('GRANT SELECT ON ALL TABLES IN SCHEMA service_ops TO %I', current_user) END;
         WHEN OTHERS THEN
-          ok := NULL; found := NULL;
+          ok := NULL; violations := NULL;
           detail := 'could not run: ' || SQLERRM;
       END;
       RETURN NEXT;

@@ -30,7 +30,9 @@ c AS (
          SELECT k.cand_boot IS DISTINCT FROM pg_postmaster_start_time() OR NOT (s.recovered <@ k.cand_vx) AS reset) x),
 k AS (
   INSERT INTO service_ops.poll_candidate (poller, cand_ts, cand_vx, cand_boot)
-  SELECT c.poller, now(), c.live, pg_postmaster_start_time() FROM c WHERE c.closed OR c.reset
+  -- The floor of now, too: a second transaction of one message has its time, and can be prepared, its session idle, when
+  -- the first one's end closes the candidate.
+  SELECT c.poller, least(now(), c.floor), c.live, pg_postmaster_start_time() FROM c WHERE c.closed OR c.reset
   ON CONFLICT (poller) DO UPDATE SET cand_ts = EXCLUDED.cand_ts, cand_vx = EXCLUDED.cand_vx, cand_boot = EXCLUDED.cand_boot)
 UPDATE service_ops.integration_poll_watermark w
    SET pass = w.pass + 1,

@@ -1,5 +1,9 @@
 import * as ourErrors from '../errors.ts'
+import { MISSING_STATES, sqlState } from '../db/sqlstate.ts'
 import { cleanError } from '../telemetry/errorText.ts'
+
+const MAKE_SCHEMA =
+  'make the schema with `tidemark migrate`, and what was dropped with `tidemark migrate --repair`'
 
 const OUR_CLASSES = Object.values(ourErrors)
 
@@ -11,5 +15,14 @@ export function messageOf(error: unknown): string {
   // `instanceof` says so, though the check is spread over a list.
   if (OUR_CLASSES.some((ours) => error instanceof ours)) return (error as Error).message
   const { class: className, text } = cleanError(error)
-  return text === '' ? className : `${className}: ${text}`
+  const line = text === '' ? className : `${className}: ${text}`
+  return isOurSchemaMissing(error) ? `${line}; ${MAKE_SCHEMA}` : line
+}
+
+function isOurSchemaMissing(error: unknown): boolean {
+  return (
+    MISSING_STATES.has(sqlState(error) ?? '') &&
+    error instanceof Error &&
+    /service_ops|pgboss/.test(error.message)
+  )
 }

@@ -27,7 +27,13 @@ export function createApp(port: StatusPort, log: Log, options: AppOptions): App 
   const app: App = new Hono()
 
   app.use(requestTrace(log))
-  app.use(secureHeaders({ contentSecurityPolicy: { defaultSrc: ["'none'"], styleSrc: ["'unsafe-inline'"] } }))
+  // Whether a domain is HTTPS alone, subdomains included, is for whoever ends TLS in front of us.
+  app.use(
+    secureHeaders({
+      strictTransportSecurity: false,
+      contentSecurityPolicy: { defaultSrc: ["'none'"], styleSrc: ["'unsafe-inline'"] },
+    }),
+  )
   app.use(async (context, next) => {
     await next()
     // Whoever keeps a connection open would keep sending to an instance that is about to leave.

@@ -57,7 +57,7 @@ export interface PollerState {
 export interface Poller {
   readonly name: string
   readonly state: PollerState
-  lead(lease: PollerLease): Promise<void>
+  readonly lead: (lease: PollerLease) => Promise<void>
 }
 
 /** A pass that began this much after it was due is called late in the ledger. */
@@ -147,7 +147,7 @@ export function createPoller(options: PollerOptions): Poller {
       onBegun: (begun) => {
         position.pass = begun
       },
-      onInserted: options.onInserted,
+      onInserted: (rows) => options.onInserted(rows),
       onRefusedRow: (reason) =>
         log.event('row_refused', `${name}: a row could not be read and was taken in as DEAD: ${reason}`, {
           poller: name,
@@ -160,7 +160,7 @@ export function createPoller(options: PollerOptions): Poller {
           {
             poller: name,
             edge,
-            term: lease.term,
+            term: Number(lease.term),
           },
         ),
     })
@@ -173,7 +173,11 @@ export function createPoller(options: PollerOptions): Poller {
       const position = { pass: lease.pass ?? '1' }
       if (lease.createdEdge !== null) {
         const msg = `${name}: there was no watermark row; it begins at ${lease.createdEdge}`
-        log.event('watermark_created', msg, { poller: name, edge: lease.createdEdge, term: lease.term })
+        log.event('watermark_created', msg, {
+          poller: name,
+          edge: lease.createdEdge,
+          term: Number(lease.term),
+        })
       }
       for (;;) {
         const due = await tick.next(lease.signal)

@@ -42,6 +42,8 @@ export type JobTick = Tick & { close(): Promise<void> }
 const LOOK_EVERY_S = 0.5
 /** Looking at the very instant of the due time would find nothing for a clock's rounding, in ms. */
 const LOOK_AFTER_DUE_MS = 10
+/** How long a job that the worker has fetched may take to arrive from there, in ms. */
+const ARRIVAL_MS = 250
 /** The leader clears dead jobs itself; pg-boss's expiry only bounds a pass that hangs, in seconds. */
 const EXPIRE_S = 3600
 /** Ended jobs are kept a day: the ledger of passes is poll_run. */
@@ -151,8 +153,7 @@ class Lead {
     this.#boss.noteTick(this.#queue, undefined)
     await this.#attempt(async () => {
       await this.#worker?.close(0)
-      if (this.#byHand === undefined) return
-      await within(GIVE_BACK_LIMIT_MS, giveBack(this.#boss.pool, this.#byHand))
+      await this.#giveBackByHand()
     })
   }
 
@@ -160,11 +161,11 @@ class Lead {
     this.#arrived = undefined
     this.#said = ''
     this.#boss.noteTick(this.#queue, 'job')
-    return this.#begun(this.#demanded ? 'demand' : 'job', job.dueAt, job, settle)
+    return this.#begun(this.#demanded ? 'demand' : 'job', job.dueAt.getTime(), job, settle)
   }
 
-  async #backstopPass(): Promise<DuePass> {
-    const dueAt = new Date(this.#expected)
+  async #backstopPass(): Promise<DuePass | undefined> {
+    const due = this.#expected
     this.#boss.noteTick(this.#queue, 'backstop')
     await this.#attempt(async () => {
       await this.#clear()
@@ -172,15 +173,27 @@ class Lead {
       // By our own hand: the pass then ends its job like any other, and no second one follows when workers are back.
       this.#byHand = await takeJob(this.#boss.pg, this.#queue)
     })
+    // A worker that lives may have been quicker; what it fetched is on its way.
+    const quicker = this.#byHand === undefined && this.#worker?.trouble() === undefined
+    if (quicker && this.#arrived === undefined) await this.#sleep(ARRIVAL_MS)
+    if (this.#over) {
+      // The lead ended meanwhile, and its end found nothing to give back yet.
+      await this.#giveBackByHand()
+      return undefined
+    }
     // Not waited for: closing a worker that is stuck takes longer than the pass may be late.
     void this.#attempt(() => this.#work())
-    return this.#begun('backstop', dueAt, this.#byHand, () => (this.#byHand = undefined))
+    const brought = this.#arrived
+    if (brought === undefined)
+      return this.#begun('backstop', due, this.#byHand, () => (this.#byHand = undefined))
+    this.#arrived = undefined
+    return this.#begun('backstop', due, brought.job, brought.settle)
   }
 
-  #begun(cause: DuePass['cause'], dueAt: Date, job: HeldJob | undefined, settle: () => void): DuePass {
+  #begun(cause: DuePass['cause'], due: number, job: HeldJob | undefined, settle: () => void): DuePass {
     this.#demanded = false
     const pass: DuePass = {
-      dueAt,
+      dueAt: new Date(Date.now() - (this.#now() - due)),
       cause,
       done: async ({ ok }) => {
         if (this.#pass !== pass) return
@@ -188,7 +201,7 @@ class Lead {
         // The lead's end gave the job back: the next leader makes this pass again.
         if (this.#over) return
         const now = this.#now()
-        const rhythm = dueAt.getTime() + this.#everyMs
+        const rhythm = due + this.#everyMs
         const next = rhythm > now ? rhythm : now + this.#everyMs
         const failure = ok ? undefined : new Error('the pass failed: service_ops.poll_run says why')
         const options = { startAfter: new Date(next) }
@@ -213,6 +226,12 @@ class Lead {
     }
   }
 
+  async #giveBackByHand(): Promise<void> {
+    const job = this.#byHand
+    this.#byHand = undefined
+    if (job !== undefined) await within(GIVE_BACK_LIMIT_MS, giveBack(this.#boss.pool, job))
+  }
+
   /** The queued job is due now, and there is one. */
   async #makeDue(): Promise<void> {
     if (await bringForward(this.#boss.pool, this.#queue)) return
@@ -222,7 +241,13 @@ class Lead {
   /** At the due time: the worker looks now instead of at its next turn. */
   async #look(): Promise<void> {
     this.#looked = true
-    if (this.#unsent) this.#unsent = !(await this.#attempt(() => this.#makeDue()))
+    if (this.#unsent) {
+      // What could not send the next job could not end the last one either.
+      this.#unsent = !(await this.#attempt(async () => {
+        await this.#clear()
+        await this.#makeDue()
+      }))
+    }
     this.#worker?.wake()
   }
 

@@ -49,6 +49,6 @@ async function makeDue(pool: Pool, queue: string): Promise<void> {
     schedule: false,
   })
   pg.on('error', () => undefined)
-  // A queue made with one release's name rules may be missing: the poller's interval is under 10 s.
+  // Without a queue the poller was never led with an interval of 10 s or more: the NOTIFY alone will do.
   if ((await pg.getQueue(queue)) !== null) await pg.send(queue)
 }

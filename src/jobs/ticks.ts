@@ -10,6 +10,7 @@ export interface Tick {
 
 /** One pass that is due. */
 export interface DuePass {
+  /** On this process's clock, whatever the database's says: `Date.now() - dueAt` is how late it is. */
   readonly dueAt: Date
   readonly cause: TickCause
   /** Records the end and sees to the next one; never throws. */

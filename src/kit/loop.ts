@@ -24,7 +24,9 @@ const LONGEST_WAIT_MS = 2_147_483_647
 
 export function startLoop(options: LoopOptions): Loop {
   const stopping = new AbortController()
+  /** Asked through a function: the compiler does not see that `wake` runs during an await. */
   let woken = false
+  const wasWoken = (): boolean => woken
   let rouse: () => void = () => undefined
   let failures = 0
 
@@ -44,7 +46,7 @@ export function startLoop(options: LoopOptions): Loop {
     while (!stopping.signal.aborted) {
       woken = false
       const wait = Math.min(Math.max(0, await look()), LONGEST_WAIT_MS)
-      if (woken || wait === 0) {
+      if (wasWoken() || wait === 0) {
         // A body that never waits must still let timers and signals have their turn.
         await new Promise((resolve) => setImmediate(resolve))
         continue

@@ -43,7 +43,7 @@ export interface Lease {
 export interface LedTask {
   readonly name: string
   /** Works for as long as the lease's signal allows; resolves when nothing of it runs any more. */
-  lead(lease: Lease): Promise<void>
+  readonly lead: (lease: Lease) => Promise<void>
 }
 
 export type Role =
@@ -58,7 +58,7 @@ export interface LeadershipOptions {
   readonly heartbeatMs: number
   readonly leaseMs: number
   /** Whether this instance is whole and staying: a half-started or draining one takes nothing over. */
-  mayLead(): boolean
+  readonly mayLead: () => boolean
   readonly log: Log
 }
 
@@ -129,7 +129,11 @@ export function startLeadership(options: LeadershipOptions): Leaders {
     const { term } = mine.lease
     roles.set(task, { role: 'standby', leader: null })
     if (reason !== 'handed over') {
-      log.event('leader_lost', `${task}: no longer leader (term ${term}): ${reason}`, { task, term, reason })
+      log.event('leader_lost', `${task}: no longer leader (term ${term}): ${reason}`, {
+        task,
+        term: Number(term),
+        reason,
+      })
     }
     return mine
   }
@@ -152,7 +156,7 @@ export function startLeadership(options: LeadershipOptions): Leaders {
       signal: ending.signal,
       refused(what) {
         staleWrites += 1
-        const fields = { task: task.name, term: won.term, what }
+        const fields = { task: task.name, term: Number(won.term), what }
         log.event('stale_write_refused', `${task.name}: ${what} of term ${won.term} was refused`, fields)
         end(task.name, 'refused')
       },
@@ -183,7 +187,8 @@ export function startLeadership(options: LeadershipOptions): Leaders {
   }
 
   function announce(task: string, won: Term, first: boolean): void {
-    const { term, from_instance: from, gap_ms: gapMs } = won
+    const { from_instance: from, gap_ms: gapMs } = won
+    const term = Number(won.term)
     if (first) log.event('task_started_as_leader', `${task} started as LEADER (term ${term})`, { task, term })
     const gap = gapMs === null ? '' : ` after ${Math.round(gapMs)} ms`
     if (won.reason === 'elected')
@@ -277,7 +282,10 @@ export function startLeadership(options: LeadershipOptions): Leaders {
           const { task, term } = lease
           const released = await releaseLease(db, task, me, term).catch(() => false)
           if (released)
-            log.event('leader_handed_over', `${task}: lease given up (term ${term})`, { task, term })
+            log.event('leader_handed_over', `${task}: lease given up (term ${term})`, {
+              task,
+              term: Number(term),
+            })
           await ended
         }),
       )

@@ -63,7 +63,7 @@ async function withinLimits<T>(
   if (stop.aborted) onStop()
   const over = Promise.withResolvers<never>()
   over.promise.catch(() => undefined)
-  limits.signal.addEventListener('abort', () => over.reject(limits.signal.reason as Error), { once: true })
+  limits.signal.addEventListener('abort', () => over.reject(limits.signal.reason), { once: true })
   try {
     return await Promise.race([work(limits.signal), over.promise])
   } finally {
@@ -114,11 +114,11 @@ export async function executeTransactional(
   stop: AbortSignal,
 ): Promise<Result> {
   const { pool, instanceId, timeoutMs } = options
-  let broken = false
+  const link = { broken: false }
   let lent: PoolClient | undefined
   let over = false
   const onBroken = (): void => {
-    broken = true
+    link.broken = true
   }
   try {
     await withinLimits(timeoutMs, stop, (signal) =>
@@ -146,7 +146,7 @@ export async function executeTransactional(
     if (error instanceof NotOurs) return { kind: 'not ours' }
     if (error instanceof Stopped || error instanceof HandlerTimeout) await endBackend(pool, lent)
     if (error instanceof Stopped) return { kind: 'interrupted', reason: 'stopped' }
-    const lostConnection = broken || lent === undefined || CONNECTION_STATES.has(sqlState(error) ?? '')
+    const lostConnection = link.broken || lent === undefined || CONNECTION_STATES.has(sqlState(error) ?? '')
     return lostConnection
       ? { kind: 'interrupted', reason: 'database connection lost' }
       : { kind: 'failed', error }
@@ -155,17 +155,18 @@ export async function executeTransactional(
 
 /** A client that stops working when its handler is over: a late write would land in somebody else's transaction. */
 function revocable(client: PoolClient, isOver: () => boolean): Pick<PoolClient, 'query'> {
-  const query = (...args: Parameters<PoolClient['query']>): unknown => {
-    if (isOver()) throw new TransactionOver()
-    return client.query(...args)
-  }
   // `query` is overloaded in pg's types; the arguments and the result are passed through unchanged.
+  const pass = client.query.bind(client) as (...args: unknown[]) => unknown
+  const query = (...args: unknown[]): unknown => {
+    if (isOver()) throw new TransactionOver()
+    return pass(...args)
+  }
   return { query: query as PoolClient['query'] }
 }
 
 async function endBackend(pool: Pool, client: PoolClient | undefined): Promise<void> {
   // processID is not in pg's types; it is the backend's pid, set when the connection is made.
-  const pid = (client as unknown as { processID?: number } | undefined)?.processID
+  const pid: unknown = client !== undefined && 'processID' in client ? client.processID : undefined
   if (typeof pid === 'number') await pool.query(END_BACKEND, [pid]).catch(() => undefined)
 }
 

@@ -59,7 +59,7 @@ export interface Processor {
   /** Begins to claim; not for an exclusive one, which claims under a lease. */
   start(): void
   /** Claims under a lease until it ends; resolves when nothing is in work here any more. */
-  lead(lease: ProcessorLease): Promise<void>
+  readonly lead: (lease: ProcessorLease) => Promise<void>
   /** There may be something to claim. */
   wake(): void
   /** Claims nothing from now on. What is in work goes on. */

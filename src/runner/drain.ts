@@ -64,7 +64,7 @@ export async function drain(
     await step(`clean-up ${cleanUps.length - i} of ${cleanUps.length}`, () => within(CLEAN_UP_MS, cleanUp))
   }
   await step('stop the queue', async () => {
-    await Promise.all(work.ticks.map((tick) => tick.close?.()))
+    for (const tick of work.ticks) await tick.close?.()
     await work.boss.stop()
   })
 
@@ -91,7 +91,7 @@ async function within(limitMs: number, act: CleanUp): Promise<void> {
     if (!early.signal.aborted) throw new Error(`it took longer than ${limitMs} ms`)
   })
   try {
-    await Promise.race([act(), late])
+    await Promise.race([Promise.resolve(act()), late])
   } finally {
     early.abort()
   }

@@ -4,7 +4,7 @@ import type { Pool } from '../db/pool.ts'
 import type { Log } from '../telemetry/log.ts'
 
 /** What an instance can be started with. */
-export type Part = 'intake' | 'pollers' | 'processors' | 'jobs'
+export type Part = 'pollers' | 'processors' | 'jobs'
 
 export interface RunnerOptions {
   /** Default: read from the environment. */

@@ -53,7 +53,7 @@ export interface WorkOptions {
   readonly directUrl: string
   readonly registered: Registered
   readonly log: Log
-  mayLead(): boolean
+  readonly mayLead: () => boolean
 }
 
 export interface Work {

@@ -47,20 +47,20 @@ export interface Events {
   migration_lock_released: { held_ms: number }
 
   task_started: { task: string }
-  task_started_as_leader: { task: string; term: number | string }
+  task_started_as_leader: { task: string; term: number }
   task_standby: { task: string; leader: string }
   task_failed_to_start: { task: string; reason: string }
   task_paused: { task: string; by: string | null }
   task_resumed: { task: string; by: string | null }
   task_orphaned: { task: string }
 
-  leader_elected: { task: string; term: number | string }
-  leader_took_over: { task: string; term: number | string; from: string | null; gap_ms: number | null }
-  leader_handed_over: { task: string; term: number | string; from?: string | null; gap_ms?: number | null }
-  leader_lost: { task: string; term: number | string; reason?: string }
-  stale_write_refused: { task: string; term: number | string; what?: string }
+  leader_elected: { task: string; term: number }
+  leader_took_over: { task: string; term: number; from: string | null; gap_ms: number | null }
+  leader_handed_over: { task: string; term: number; from?: string | null; gap_ms?: number | null }
+  leader_lost: { task: string; term: number; reason?: string }
+  stale_write_refused: { task: string; term: number; what?: string }
 
-  watermark_created: { poller: string; edge?: string; from?: string; term?: number | string }
+  watermark_created: { poller: string; edge?: string; from?: string; term?: number }
   clock_stepped: { by_ms: number | null; task?: string }
   poll_completed: {
     poller: string

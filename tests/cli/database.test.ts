@@ -77,9 +77,9 @@ describe('tidemark status', () => {
     const { url, ...database } = await createDatabase(context)
     const client = await database.client()
     await client.query(`
-      INSERT INTO service_ops.background_task (task_name, kind, led, interval_seconds, source_table, sources, config_hash, release, seen_at)
-      VALUES ('orders', 'poller', true, 10, 'shop.orders', NULL, 'x', '1', now()),
-             ('billing', 'processor', false, NULL, NULL, '{orders}', 'x', '1', now());
+      INSERT INTO service_ops.background_task (id, task_name, kind, led, interval_seconds, source_table, sources, config_hash, release, seen_at)
+      VALUES (1, 'orders', 'poller', true, 10, 'shop.orders', NULL, 'x', '1', now()),
+             (2, 'billing', 'processor', false, NULL, NULL, '{orders}', 'x', '1', now());
       INSERT INTO service_ops.integration_inbox (source, message_id, payload, trace_id)
       VALUES ('orders', '1', '{}', 't'), ('orders', '2', '{}', 't')`)
     const env = { DATABASE_URL: url }
@@ -96,7 +96,7 @@ describe('tidemark status', () => {
     const { url } = await createDatabase(context, { migrated: false })
     const { code, stderr } = await tidemark(['status'], { env: { DATABASE_URL: url } })
     assert.equal(code, 1)
-    assert.match(stderr, /service_ops.*tidemark migrate/)
+    assert.match(stderr, /service_ops[\s\S]*tidemark migrate/)
   })
 })
 

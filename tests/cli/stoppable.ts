@@ -17,7 +17,7 @@ const runner: Stoppable = {
     say('starting')
     if (how === 'fails') throw new RangeError('no luck')
     if (how === 'hangs') await drained.promise
-    if (how === 'crashes') setImmediate(() => JSON.parse('{'))
+    if (how === 'crashes') setImmediate(() => void JSON.parse('{'))
   },
   async stop(reason) {
     say(`stop ${String(reason)}`)

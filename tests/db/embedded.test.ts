@@ -16,7 +16,7 @@ import {
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline/promises'
-import { describe, test, type TestContext } from 'node:test'
+import { after, describe, test, type TestContext } from 'node:test'
 import { pathToFileURL } from 'node:url'
 import { Client } from 'pg'
 import { findEmbedded, useEmbedded, type EmbeddedServer } from '../../src/db/embedded.ts'
@@ -28,15 +28,33 @@ import { until } from '../support/until.ts'
 
 const isRoot = process.getuid?.() === 0
 
-/** A data folder whose server, if the test left one, is ended with it. Its mode is 700, and as root nobody else's. */
-function dataFolder(t: TestContext): string {
+/** A fresh data folder. Its mode is 700, and as root nobody else's. */
+function freshFolder(t: TestContext): string {
   const folder = mkdtempSync(join(tmpdir(), 'tidemark-embedded-'))
   atEnd(t, () => {
-    const pid = postmasterPid(folder)
-    if (pid !== undefined && isAlive(pid)) process.kill(pid, 'SIGKILL')
+    endServer(folder)
     rmSync(folder, { recursive: true, force: true, maxRetries: 20 })
   })
   return folder
+}
+
+/** Making a cluster takes a second or more, so tests that do not need one of their own share one, in turn. */
+let shared: string | undefined
+
+function sharedFolder(t: TestContext): string {
+  const folder = (shared ??= mkdtempSync(join(tmpdir(), 'tidemark-embedded-')))
+  atEnd(t, () => endServer(folder))
+  return folder
+}
+
+after(() => {
+  if (shared !== undefined) rmSync(shared, { recursive: true, force: true, maxRetries: 20 })
+})
+
+/** A test that fails may leave its server running. */
+function endServer(folder: string): void {
+  const pid = postmasterPid(folder)
+  if (pid !== undefined && isAlive(pid)) process.kill(pid, 'SIGKILL')
 }
 
 function use(folder: string): Promise<EmbeddedServer> {
@@ -86,7 +104,7 @@ async function otherUser(t: TestContext, folder: string): Promise<User> {
 
 describe('the embedded server', () => {
   test('runs, as configured, until its last user leaves', async (t) => {
-    const folder = dataFolder(t)
+    const folder = sharedFolder(t)
     const first = await use(folder)
     const second = await use(folder)
     assert.deepEqual([first.started, second.started], [true, false])
@@ -115,7 +133,7 @@ describe('the embedded server', () => {
   })
 
   test('keeps data and address when it is started again', async (t) => {
-    const folder = dataFolder(t)
+    const folder = sharedFolder(t)
     const first = await use(folder)
     await query(first.url, 'CREATE TABLE kept AS SELECT 1 AS n')
     await first.leave()
@@ -126,7 +144,7 @@ describe('the embedded server', () => {
   })
 
   test('asks for its password, which only its owner can read', async (t) => {
-    const folder = dataFolder(t)
+    const folder = sharedFolder(t)
     const server = await use(folder)
     t.after(() => server.leave())
     assert.equal(statSync(join(folder, 'password')).mode & 0o777, 0o600)
@@ -136,7 +154,7 @@ describe('the embedded server', () => {
   })
 
   test('is started once when two processes come at the same time', async (t) => {
-    const folder = dataFolder(t)
+    const folder = freshFolder(t)
     const users = await Promise.all([otherUser(t, folder), otherUser(t, folder)])
     assert.deepEqual(users.map(({ started }) => started).sort(), [false, true])
     assert.equal(users[0].url, users[1].url)
@@ -149,7 +167,7 @@ describe('the embedded server', () => {
   })
 
   test('serves processes that come and go at the same time, and is stopped by the last', async (t) => {
-    const folder = dataFolder(t)
+    const folder = sharedFolder(t)
     const script = join(import.meta.dirname, 'embeddedUser.ts')
     const users = [3, 4, 5].map((rounds) => spawn(process.execPath, [script, folder, String(rounds)]))
     const exits = await Promise.all(users.map((user) => once(user, 'exit')))
@@ -161,7 +179,7 @@ describe('the embedded server', () => {
   })
 
   test('outlives Ctrl-C and kill -9 of the process that started it, and is stopped by the next', async (t) => {
-    const folder = dataFolder(t)
+    const folder = sharedFolder(t)
     for (const signal of ['SIGINT', 'SIGKILL'] as const) {
       const user = await otherUser(t, folder)
       const pid = postmasterPid(folder)
@@ -176,7 +194,7 @@ describe('the embedded server', () => {
   })
 
   test('is not kept running by a user that was killed', async (t) => {
-    const folder = dataFolder(t)
+    const folder = sharedFolder(t)
     const server = await use(folder)
     const other = await otherUser(t, folder)
     other.process.kill('SIGKILL')
@@ -186,9 +204,9 @@ describe('the embedded server', () => {
   })
 
   test('recovers everything committed after a kill -9 of the server', async (t) => {
-    const folder = dataFolder(t)
+    const folder = sharedFolder(t)
     const before = await use(folder)
-    await query(before.url, 'CREATE TABLE kept AS SELECT 1 AS n')
+    await query(before.url, 'CREATE TABLE survived AS SELECT 1 AS n')
     const pid = postmasterPid(folder) ?? 0
     process.kill(pid, 'SIGKILL')
     await until('the server to be gone', async () => (await findEmbedded(folder)) === undefined)
@@ -196,14 +214,14 @@ describe('the embedded server', () => {
     const after = await use(folder)
     t.after(() => after.leave())
     assert.deepEqual([after.started, after.url], [true, before.url])
-    assert.deepEqual(await query(after.url, 'SELECT n FROM kept'), [{ n: 1 }])
+    assert.deepEqual(await query(after.url, 'SELECT n FROM survived'), [{ n: 1 }])
     // The user from before the kill is still one: the server goes on for it.
     await before.leave()
     assert.equal(await findEmbedded(folder), after.url)
   })
 
   test('starts although the pid of its killed server is another process by now', async (t) => {
-    const folder = dataFolder(t)
+    const folder = sharedFolder(t)
     const first = await use(folder)
     const file = join(folder, 'postgres/data/postmaster.pid')
     const text = readFileSync(file, 'utf8')
@@ -218,7 +236,7 @@ describe('the embedded server', () => {
   })
 
   test('makes its cluster whole or not at all', async (t) => {
-    const folder = dataFolder(t)
+    const folder = freshFolder(t)
     const server = await use(folder)
     await server.leave()
     // As a kill during initdb leaves it: a draft, and nothing in its place.
@@ -231,7 +249,7 @@ describe('the embedded server', () => {
   })
 
   test('listens on the port that is asked for, and says so when it is taken', async (t) => {
-    const [one, two] = [dataFolder(t), dataFolder(t)]
+    const [one, two] = [sharedFolder(t), freshFolder(t)]
     const first = await use(one)
     t.after(() => first.leave())
     const port = Number(new URL(first.url).port)
@@ -248,7 +266,7 @@ describe('the embedded server', () => {
   })
 
   test('refuses the data of another major version, and leaves it as it is', async (t) => {
-    const folder = dataFolder(t)
+    const folder = freshFolder(t)
     mkdirSync(join(folder, 'postgres/data'), { recursive: true })
     writeFileSync(join(folder, 'postgres/data/PG_VERSION'), '15\n')
     await assert.rejects(use(folder), (error) => {
@@ -261,7 +279,7 @@ describe('the embedded server', () => {
   })
 
   test('says what to do when its package is not installed', async (t) => {
-    const folder = dataFolder(t)
+    const folder = freshFolder(t)
     cpSync(resolve(import.meta.dirname, '../../src'), join(folder, 'src'), { recursive: true })
     const copy = pathToFileURL(join(folder, 'src/db/embedded/binaries.ts')).href
     const module = (await import(copy)) as { findBinaries: typeof findBinaries }
@@ -282,10 +300,10 @@ describe('as root', () => {
 
   const skip = isRoot ? false : 'only root has another account to run the server'
   test('programs in a folder that the account cannot enter are run from a copy', { skip }, async (t) => {
-    const folder = dataFolder(t)
+    const folder = freshFolder(t)
     const account = serverAccount(join(folder, 'none'))
     const { postgres } = await findBinaries(undefined)
-    const shelf = dataFolder(t)
+    const shelf = freshFolder(t)
     chmodSync(shelf, 0o755)
     const [shared, open] = [join(shelf, 'shared'), join(shelf, 'open')]
     mkdirSync(shared)

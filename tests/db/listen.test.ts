@@ -3,7 +3,7 @@ import { describe, test } from 'node:test'
 import { listen } from '../../src/db/listen.ts'
 import type { ListenOptions, Listener } from '../../src/db/listen.ts'
 import { createDatabase } from '../support/database.ts'
-import type { Scope } from '../support/database.ts'
+import type { Scope } from '../support/scope.ts'
 import { until } from '../support/until.ts'
 import { relay } from './relay.ts'
 

@@ -4,7 +4,8 @@ import { createPool } from '../../src/db/pool.ts'
 import type { Pool, PoolOptions } from '../../src/db/pool.ts'
 import { errorClass } from '../../src/db/sqlstate.ts'
 import { createDatabase } from '../support/database.ts'
-import type { Scope, TestDatabase } from '../support/database.ts'
+import type { TestDatabase } from '../support/database.ts'
+import type { Scope } from '../support/scope.ts'
 import { until } from '../support/until.ts'
 
 async function setUp(

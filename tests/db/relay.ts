@@ -1,6 +1,6 @@
 import { connect, createServer } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
-import type { Scope } from '../support/database.ts'
+import type { Scope } from '../support/scope.ts'
 
 export interface Relay {
   /** The database's address by way of this relay. */

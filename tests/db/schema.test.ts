@@ -5,7 +5,7 @@ import { parseInvariant, readInvariants, syncInvariants } from '../../src/db/mig
 import { CODE_SCHEMA_VERSION, migrate, schemaStatus } from '../../src/db/migrate.ts'
 import { SqlFileInvalid } from '../../src/errors.ts'
 import { createDatabase } from '../support/database.ts'
-import type { Scope } from '../support/database.ts'
+import type { Scope } from '../support/scope.ts'
 import { recordedLog } from './recordedLog.ts'
 
 async function migrated(t: Scope) {

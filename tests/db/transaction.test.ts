@@ -5,7 +5,8 @@ import type { Pool, PoolClient } from '../../src/db/pool.ts'
 import { withClient, withTransaction } from '../../src/db/transaction.ts'
 import { CommitRolledBack } from '../../src/errors.ts'
 import { createDatabase } from '../support/database.ts'
-import type { Scope, TestDatabase } from '../support/database.ts'
+import type { TestDatabase } from '../support/database.ts'
+import type { Scope } from '../support/scope.ts'
 import { until } from '../support/until.ts'
 
 async function setUp(t: Scope, statementTimeoutMs = 20_000): Promise<{ pool: Pool; database: TestDatabase }> {

@@ -7,14 +7,14 @@ import { createBosses, jobsOf } from './bosses.ts'
 const FAST = { pollingIntervalSeconds: 0.5 }
 
 /** A handler that never ends of its own accord, as one that ignores its signal. */
-function stuck(): { handler: () => Promise<void>; started: Promise<void>; end(): void } {
-  const started = Promise.withResolvers<void>()
-  const ended = Promise.withResolvers<void>()
+function stuck(): { handler: () => Promise<void>; started: Promise<unknown>; end: () => void } {
+  const started = Promise.withResolvers<undefined>()
+  const ended = Promise.withResolvers<undefined>()
   const handler = async (): Promise<void> => {
-    started.resolve()
+    started.resolve(undefined)
     await ended.promise
   }
-  return { handler, started: started.promise, end: () => ended.resolve() }
+  return { handler, started: started.promise, end: () => ended.resolve(undefined) }
 }
 
 test('stop gives back a running job with its retries unburned, and quickly', async (t) => {

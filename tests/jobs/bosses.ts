@@ -15,7 +15,8 @@ export interface Bosses {
   readonly log: Log
   /** A started boss with a pool of its own, as another instance would have. */
   boss(options?: { clock?: Clock; listen?: boolean }): Promise<Boss & { readonly own: Pool }>
-  pool2(max?: number): Pool
+  /** A pool of another process, which ends with the test. */
+  newPool(max?: number): Pool
 }
 
 /** A database with pg-boss's schema, and bosses on it that end with the test. */
@@ -31,7 +32,7 @@ export async function createBosses(t: TestContext): Promise<Bosses> {
     sink: { write: (line: string) => void lines.push(JSON.parse(line) as Record<string, unknown>) },
   })
   let number = 0
-  const newPool = (max = 5): Pool => {
+  const newPool = (max = 2): Pool => {
     const pool = createPool({
       url: database.url,
       applicationName: 'tidemark:test',
@@ -44,10 +45,10 @@ export async function createBosses(t: TestContext): Promise<Bosses> {
   }
   return {
     url: database.url,
-    pool: newPool(2),
+    pool: newPool(),
     lines,
     log,
-    pool2: newPool,
+    newPool,
     async boss({ clock, listen = false } = {}) {
       number += 1
       const own = createPool({

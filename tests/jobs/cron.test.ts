@@ -23,10 +23,12 @@ function digest(handle: ResolvedJob['handle'], more: Partial<ResolvedJob> = {}):
 test('with two instances a cron job runs once per tick, also for ticks that nobody saw', async (t) => {
   const bosses = await createBosses(t)
   const clock = new TestClock(new Date('2026-11-22T10:00:30Z'))
-  const runs: string[] = []
-  for (const instance of ['a', 'b']) {
+  let runs = 0
+  // A function: the type checker would take the first comparison for the last word.
+  const ran = (): number => runs
+  for (let instance = 0; instance < 2; instance++) {
     const boss = await bosses.boss({ clock })
-    const jobs = createJobs({ boss, jobs: [digest(() => void runs.push(instance))], log: bosses.log })
+    const jobs = createJobs({ boss, jobs: [digest(() => void (runs += 1))], log: bosses.log })
     await jobs.start()
     t.after(() => jobs.stop(0))
   }
@@ -34,12 +36,11 @@ test('with two instances a cron job runs once per tick, also for ticks that nobo
     for (let i = 0; i < count * 12; i++) await clock.tick(5_000)
   }
   await minutes(3)
-  assert.equal(runs.length, 3)
+  assert.equal(ran(), 3)
   // An outage of ten minutes: one run makes up for all of them, and the rhythm goes on.
   await clock.setTime(new Date(clock.now() + 600_000))
   await minutes(2)
-  await until('the missed run', () => runs.length >= 6)
-  assert.ok(runs.length <= 7)
+  assert.equal(ran(), 6)
   const jobs = await jobsOf(bosses.pool, QUEUE)
   assert.equal(jobs.filter(({ state }) => state !== 'completed').length, 0)
 })
@@ -51,10 +52,10 @@ test('a run is logged under a trace of its own, and a failed one is tried again'
   const jobs = createJobs({
     boss,
     jobs: [
-      digest((job, { log, traceId, traceHeaders }) => {
-        traces.push(traceId)
-        assert.equal(traceHeaders()['X-Trace-ID'], traceId)
-        log.info('counting')
+      digest((job, context) => {
+        traces.push(context.traceId)
+        assert.equal(context.traceHeaders()['X-Trace-ID'], context.traceId)
+        context.log.info('counting')
         if (traces.length === 1) throw new RangeError('first time')
         assert.equal(job.name, 'digest')
       }),
@@ -106,14 +107,14 @@ test('a drain waits for a run, and gives it back when it takes too long', async 
   const bosses = await createBosses(t)
   const boss = await bosses.boss()
   let seen: AbortSignal | undefined
-  const started = Promise.withResolvers<void>()
-  const end = Promise.withResolvers<void>()
+  const started = Promise.withResolvers<undefined>()
+  const end = Promise.withResolvers<undefined>()
   const jobs = createJobs({
     boss,
     jobs: [
       digest(async (_, { signal }) => {
         seen = signal
-        started.resolve()
+        started.resolve(undefined)
         await end.promise
       }),
     ],
@@ -125,7 +126,7 @@ test('a drain waits for a run, and gives it back when it takes too long', async 
   assert.deepEqual(jobs.running(), ['digest'])
   assert.deepEqual(await jobs.stop(200), { givenBack: 1 })
   assert.equal(seen?.aborted, true)
-  end.resolve()
+  end.resolve(undefined)
   await until('the handler to end', () => jobs.running().length === 0)
   const [job] = await jobsOf(bosses.pool, QUEUE)
   assert.deepEqual([job?.state, job?.retry_count, job?.retry_limit], ['created', 0, 3])

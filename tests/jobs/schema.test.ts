@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { getRollbackPlans } from 'pg-boss'
 import { createPool } from '../../src/db/pool.ts'
-import { createBoss } from '../../src/jobs/boss.ts'
+import { createBoss, type Boss } from '../../src/jobs/boss.ts'
 import { BOSS_SCHEMA_VERSION, bossSchemaVersion, migrateBoss } from '../../src/jobs/schema.ts'
 import { SchemaIncompatible } from '../../src/errors.ts'
 import { createLog } from '../../src/telemetry/log.ts'
@@ -10,7 +10,7 @@ import { createDatabase, type TestDatabase } from '../support/database.ts'
 
 const limits = { statementTimeoutMs: 10_000, lockTimeoutMs: 5_000, idleInTransactionMs: 10_000 }
 
-function bossOn(database: TestDatabase): ReturnType<typeof createBoss> & { end(): Promise<void> } {
+function bossOn(database: TestDatabase): Boss & { readonly end: () => Promise<void> } {
   const pool = createPool({
     url: database.url,
     applicationName: 'tidemark:test',

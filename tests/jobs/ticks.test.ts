@@ -9,8 +9,8 @@ test('a new leader is due at once, later passes keep the rhythm', async () => {
   for (let i = 0; i < 3; i++) {
     const pass = await tick.next(lead.signal)
     assert.equal(pass?.cause, 'loop')
-    due.push(pass?.dueAt.getTime() ?? NaN)
-    await pass?.done({ ok: true })
+    due.push(pass.dueAt.getTime())
+    await pass.done({ ok: true })
   }
   assert.deepEqual(
     due.map((time) => time - (due[0] ?? NaN)),
@@ -36,10 +36,10 @@ test('a demand is heard while waiting and while a pass runs, and without leaders
   const first = await tick.next(lead.signal)
   assert.equal(first?.cause, 'loop')
   tick.demand()
-  await first?.done({ ok: true })
+  await first.done({ ok: true })
   const second = await tick.next(lead.signal)
   assert.equal(second?.cause, 'demand')
-  await second?.done({ ok: true })
+  await second.done({ ok: true })
   const waiting = tick.next(lead.signal)
   tick.demand()
   assert.equal((await waiting)?.cause, 'demand')

@@ -53,9 +53,9 @@ test('a duty that fails is said, and queued again at its next time', async (t) =
 test('stop gives back a duty that does not end in time', async (t) => {
   const bosses = await createBosses(t)
   const boss = await bosses.boss()
-  const started = Promise.withResolvers<void>()
+  const started = Promise.withResolvers<undefined>()
   const run = (signal: AbortSignal): Promise<void> => {
-    started.resolve()
+    started.resolve(undefined)
     return new Promise((_, reject) => {
       signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
     })

@@ -18,6 +18,8 @@ export interface Crew {
   readonly pageSize: number
   readonly slackMs: number
   readonly merged: boolean
+  /** How often a statement is stretched over several steps, from 0 to 1. */
+  readonly slow: number
   readonly counts: { takeovers: number; refused: number; closed: number; pages: number }
   /** Who leads now, as evidence of a death that did not happen. */
   leader(): Promise<{ holder: string; term: string } | undefined>
@@ -51,11 +53,17 @@ export class Poller {
     this.#crew = crew
   }
 
+  /** It believes so. */
+  get leads(): boolean {
+    return this.#fence !== undefined
+  }
+
   /** Sends the next statement, chosen by the seed; returns what it was. */
   async act(): Promise<string> {
+    const { random } = this.#crew
+    if (this.#rest.length > 0 && random.chance(0.4)) return 'is held up'
     const next = this.#rest.shift()
     if (next !== undefined) return next()
-    const { random } = this.#crew
     if (this.#fence === undefined) return random.chance(0.15) ? this.#standForElection() : 'looks on'
     if (random.chance(0.03)) {
       this.#fence = undefined
@@ -66,7 +74,8 @@ export class Poller {
 
   /** A statement of the pass before this one arrives, or one that was sent twice. */
   actLate(): string | undefined {
-    const fence = this.#crew.random.chance(0.7) ? (this.#former ?? this.#fence) : this.#fence
+    const present = this.#rest.length > 0 || this.#crew.random.chance(0.4)
+    const fence = present ? this.#fence : this.#former
     if (fence === undefined) return undefined
     this.late.start((db) => this.#readPage(db, fence))
     return `a late page of pass ${fence.pass}`
@@ -104,7 +113,7 @@ export class Poller {
 
   async #standForElection(): Promise<string> {
     const dead = await this.#crew.leader()
-    if (this.#crew.random.chance(0.7)) {
+    if (!this.#crew.random.chance(this.#crew.slow)) {
       this.session.start((db) => this.#takeOver(db, dead))
       return 'takes over'
     }
@@ -113,12 +122,13 @@ export class Poller {
   }
 
   #begin(fence: PassFence): string {
-    const { random, merged } = this.#crew
+    const { random, merged, slow } = this.#crew
     if (merged) {
       this.#stretch(
         'BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM pg_catalog.pg_class LIMIT 1',
         async (db) => {
-          const begun = await this.#beginPass(db, fence)
+          // Where one snapshot cannot be kept, PostgreSQL refuses (40001), and the COMMIT below rolls back.
+          const begun = await this.#beginPass(db, fence).catch(() => undefined)
           const page = begun && (await this.#readPage(db, { ...fence, pass: begun.pass }))
           return { begun, page }
         },
@@ -129,7 +139,7 @@ export class Poller {
       )
       return 'begins and reads on one snapshot'
     }
-    if (random.chance(0.75)) {
+    if (!random.chance(slow)) {
       this.session.start(this.#beginning(fence))
       return `begins after pass ${fence.pass}`
     }
@@ -145,7 +155,7 @@ export class Poller {
 
   #page(fence: PassFence): string {
     const done = (page: PageRead | undefined): void => this.#hasRead(page, fence)
-    if (this.#crew.random.chance(0.85)) {
+    if (!this.#crew.random.chance(this.#crew.slow / 2)) {
       this.session.start((db) => this.#readPage(db, fence), done)
       return `page of pass ${fence.pass}`
     }

@@ -35,7 +35,7 @@ import type { World } from './world.ts'
 
 const WRITERS = 6
 const POLLERS = 3
-const STEPS = 350
+const STEPS = 400
 /** Prepared transactions of other databases on a shared server hold the edge as well, for as long as they live. */
 const QUIET_LIMIT_MS = 15_000
 
@@ -99,6 +99,8 @@ class Schedule {
   readonly #gates: number[] = []
   readonly #counts = { takeovers: 0, refused: 0, closed: 0, pages: 0 }
   readonly #seed: number
+  /** How often a late packet arrives, beside 46 messages of writers. Like everything else, it differs by seed. */
+  readonly #late: number
   #writers: Writer[] = []
   #pollers: Poller[] = []
   #holdsRow = false
@@ -123,6 +125,7 @@ class Schedule {
     const shore = {
       table: world.table(idType),
       random,
+      messages: random.pick([8, 18, 50]),
       gates: schedule.#gates,
       prepared,
       closeGate: () => world.closeGate(),
@@ -135,6 +138,7 @@ class Schedule {
       random,
       pageSize: random.between(3, 7),
       slackMs: 0,
+      slow: random.pick([0.1, 0.3, 0.6]),
       merged: strategy.merged === true,
       counts: schedule.#counts,
       leader: () => world.leader(),
@@ -147,6 +151,7 @@ class Schedule {
     this.#world = world
     this.#seed = seed
     this.#random = new Random(seed)
+    this.#late = this.#random.pick([3, 8, 20])
     this.#say = say
     this.#bystander = sessions.bystander
     this.#all = [...sessions.writers, ...sessions.pollers.flat(), sessions.bystander]
@@ -157,7 +162,7 @@ class Schedule {
     const kind = this.#random.weighted({
       writer: 46,
       poller: 40,
-      late: 5,
+      late: this.#late,
       gate: this.#gates.length > 0 ? 10 : 0,
       bystander: this.#holdsRow ? 12 : 4,
     })
@@ -226,7 +231,10 @@ class Schedule {
         return writer === undefined ? ['writers', 'all wait'] : [writer.session.name, await writer.act()]
       }
       case 'poller': {
-        const poller = this.#random.pick(this.#pollers.filter((one) => !one.session.busy))
+        // Mostly one that believes it leads: the others only look on.
+        const free = this.#pollers.filter((one) => !one.session.busy)
+        const leaders = free.filter((one) => one.leads)
+        const poller = this.#random.pick(leaders.length > 0 && this.#random.chance(0.7) ? leaders : free)
         return poller === undefined ? ['pollers', 'all wait'] : [poller.session.name, await poller.act()]
       }
       case 'late': {

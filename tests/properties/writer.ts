@@ -6,6 +6,8 @@ import type { Role } from './world.ts'
 export interface Shore {
   readonly table: string
   readonly random: Random
+  /** How often a session sends two transactions in one message, beside 55 for a BEGIN. */
+  readonly messages: number
   /** Gates that are closed and that somebody waits at, or will. */
   readonly gates: number[]
   readonly prepared: { gid: string; role: Role }[]
@@ -16,7 +18,7 @@ export interface Shore {
 /** More would fill the server's max_prepared_transactions, which other tests use too. */
 const MAX_PREPARED = 4
 /** A transaction that grows for ever makes passes long and shows nothing new. */
-const MAX_STATEMENTS = 9
+const MAX_STATEMENTS = 6
 
 /**
  * Somebody else's session: it writes rows whose time is the start of its transaction, and ends its transactions in
@@ -48,11 +50,11 @@ export class Writer {
   }
 
   async #between(): Promise<string> {
-    const { random, prepared } = this.#shore
+    const { random, prepared, messages } = this.#shore
     const kind = random.weighted({
       begin: 55,
       autocommit: 12,
-      message: this.role === 'seen' ? 18 : 0,
+      message: this.role === 'seen' ? messages : 0,
       settle: prepared.length > 0 ? 30 : 0,
       rest: 5,
     })
@@ -72,7 +74,7 @@ export class Writer {
       savepoint: tired ? 0 : this.#savepoint ? 2 : 10,
       rollbackTo: this.#savepoint ? 12 : 0,
       release: this.#savepoint ? 4 : 0,
-      commit: 18,
+      commit: 24,
       rollback: 5,
       prepare: prepared.length < MAX_PREPARED ? 7 : 0,
       chain: this.role === 'seen' ? 7 : 0,

@@ -5,6 +5,7 @@ import type { Settings } from '../../config/settings.ts'
 import { isConnectionError } from '../../db/sqlstate.ts'
 import { readOnly, withDatabase } from '../database.ts'
 import { EXIT } from '../exitCodes.ts'
+import { messageOf } from '../message.ts'
 import { asObjects, printResult, runQuery, type QueryOutput } from '../query.ts'
 import { complain, print, printJson } from '../terminal.ts'
 import { databaseSetup, readingVerb, type Ending, type ReadingFlags } from '../verb.ts'
@@ -94,7 +95,7 @@ async function run(
   } catch (error) {
     // A prompt on a lost connection could only fail again.
     if (isConnectionError(error)) throw error
-    complain(`error: ${error instanceof Error ? error.message : String(error)}`)
+    complain(messageOf(error))
     return false
   }
 }

@@ -11,7 +11,7 @@ import { coloured, print } from '../terminal.ts'
 import { taskSetup, verb, type Ending } from '../verb.ts'
 
 /** Parts that `--only` can name. */
-const PARTS = ['intake', 'pollers', 'processors', 'jobs'] as const
+const PARTS = ['pollers', 'processors', 'jobs'] as const
 export type Part = (typeof PARTS)[number]
 
 interface Flags {
@@ -61,7 +61,9 @@ async function run(settings: Settings, config: TidemarkConfig, flags: Flags, dem
     settings,
     identity,
     log,
-    ...(demo === undefined ? {} : { nextFreePort: true, prepare: (pool) => demo.prepare(pool, settings.demoRate) }),
+    ...(demo === undefined
+      ? {}
+      : { nextFreePort: true, prepare: (pool) => demo.prepare(pool, settings.demoRate) }),
     ...(flags.only === undefined ? {} : { only: flags.only }),
   })
   try {

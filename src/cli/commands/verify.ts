@@ -1,9 +1,8 @@
 import type { Command } from 'commander'
-import { NoDatabase } from '../../errors.ts'
 import { readInvariants, type InvariantResult } from '../../tables/status.ts'
-import { cleanError } from '../../telemetry/errorText.ts'
 import { readOnly, withDatabase } from '../database.ts'
 import { EXIT } from '../exitCodes.ts'
+import { messageOf } from '../message.ts'
 import { coloured, complain, print, printJson, table } from '../terminal.ts'
 import { databaseSetup, readingVerb, type Ending, type ReadingFlags } from '../verb.ts'
 
@@ -19,8 +18,7 @@ export function verifyVerb(ending: Ending): Command {
         readOnly(client, settings, () => readInvariants(client)),
       )
     } catch (error) {
-      const { class: className, text } = cleanError(error)
-      complain(`could not run: ${error instanceof NoDatabase ? error.message : `${className}: ${text}`}`)
+      complain(`could not run: ${messageOf(error)}`)
       return
     }
     if (flags.json === true) printJson(results)

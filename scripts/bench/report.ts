@@ -1,0 +1,108 @@
+import Table from 'cli-table3'
+import type { Floor, PartResult } from './contest.ts'
+import type { Measured } from './meter.ts'
+
+/** What one contestant reached, over its rounds. */
+export interface Figures {
+  readonly contestant: string
+  /** Messages a second. */
+  readonly median: number
+  readonly min: number
+  readonly max: number
+  /** Its median over that of the part's standard. */
+  readonly ratio: number
+  readonly nodeCpuUs: number
+  readonly postgresCpuUs: number | null
+  readonly walBytes: number
+  readonly updates: number
+  readonly hotShare: number | null
+}
+
+export interface FloorResult extends Floor {
+  readonly ratio: number
+  readonly reached: boolean
+}
+
+export interface PartFigures {
+  readonly part: string
+  readonly title: string
+  readonly messages: number
+  readonly against: string
+  readonly figures: readonly Figures[]
+  readonly floors: readonly FloorResult[]
+}
+
+/** Medians, extremes and ratios of a part. */
+export function figuresOf({ part, heats }: PartResult): PartFigures {
+  const of = (name: string): readonly Measured[] => heats.get(name) ?? []
+  const speed = (name: string): number => median(of(name).map(({ perSecond }) => perSecond))
+  const figures = part.contestants.map(({ name }): Figures => {
+    const heat = of(name)
+    const speeds = heat.map(({ perSecond }) => perSecond)
+    return {
+      contestant: name,
+      median: speed(name),
+      min: Math.min(...speeds),
+      max: Math.max(...speeds),
+      ratio: speed(name) / speed(part.against),
+      nodeCpuUs: median(heat.map(({ nodeCpuUs }) => nodeCpuUs)),
+      postgresCpuUs: medianOrNull(heat.map(({ postgresCpuUs }) => postgresCpuUs)),
+      walBytes: median(heat.map(({ walBytes }) => walBytes)),
+      updates: median(heat.map(({ updates }) => updates)),
+      hotShare: medianOrNull(heat.map(({ hotShare }) => hotShare)),
+    }
+  })
+  const floors = part.floors.map((floor): FloorResult => {
+    const ratio = speed(floor.of) / speed(floor.against)
+    return { ...floor, ratio, reached: ratio >= floor.least }
+  })
+  const { name, title, messages, against } = part
+  return { part: name, title, messages, against, figures, floors }
+}
+
+/** The middle one; between the middle two, when they are even in number. */
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b)
+  const middle = sorted.length / 2
+  const upper = sorted[Math.floor(middle)] ?? Number.NaN
+  return Number.isInteger(middle) ? ((sorted[middle - 1] ?? Number.NaN) + upper) / 2 : upper
+}
+
+function medianOrNull(values: readonly (number | null)[]): number | null {
+  const known = values.filter((value) => value !== null)
+  return known.length === 0 ? null : median(known)
+}
+
+/** The part as people read it. */
+export function tableOf(part: PartFigures): string {
+  const table = new Table({
+    head: ['', 'messages/s', 'min', 'max', 'ratio', 'node µs', 'postgres µs', 'WAL B', 'updates', 'HOT'],
+    colAligns: ['left', ...Array.from({ length: 9 }, () => 'right' as const)],
+    style: { head: [], border: [], compact: true },
+  })
+  for (const row of part.figures) {
+    table.push([
+      row.contestant,
+      whole(row.median),
+      whole(row.min),
+      whole(row.max),
+      row.ratio.toFixed(2),
+      row.nodeCpuUs.toFixed(1),
+      row.postgresCpuUs?.toFixed(1) ?? '–',
+      whole(row.walBytes),
+      row.updates.toFixed(2),
+      row.hotShare === null ? '–' : `${Math.round(row.hotShare * 100)} %`,
+    ])
+  }
+  const floors = part.floors.map((floor) => `${floorLine(floor)}\n`)
+  return `\n${part.part}: ${part.title}, ${whole(part.messages)} messages\n${table.toString()}\n${floors.join('')}`
+}
+
+/** One floor as a sentence. */
+export function floorLine({ of, against, least, ratio, reached }: FloorResult): string {
+  return `${reached ? 'reached' : 'MISSED'}: ${of} ${ratio.toFixed(2)} × ${against} (at least ${least})`
+}
+
+function whole(value: number): string {
+  return Math.round(value).toLocaleString('en')
+}

@@ -1,0 +1,47 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Client } from 'pg'
+import { layoutOf } from '../../src/db/embedded/cluster.ts'
+import { findPostmaster } from '../../src/db/embedded/server.ts'
+import { useEmbedded } from '../../src/db/embedded.ts'
+import { migrate } from '../../src/db/migrate.ts'
+import { benchSql } from './statements.ts'
+
+/** A server for the bench alone, with the durability that users have. */
+export interface BenchServer {
+  readonly url: string
+  readonly version: string
+  readonly postmasterPid: number
+  /** One statement outside every clock. */
+  query<R extends Record<string, unknown>>(text: string, values?: unknown[]): Promise<R[]>
+  /** Stops it and removes its files. */
+  end(): Promise<void>
+}
+
+/** Starts it in a temporary folder, with our schema and the bench's own tables. */
+export async function startBenchServer(): Promise<BenchServer> {
+  const folder = mkdtempSync(join(tmpdir(), 'tidemark-bench-'))
+  const embedded = await useEmbedded(folder)
+  const log = { event: () => undefined }
+  await migrate({ url: embedded.url, log, lockWaitMs: 30_000, statementTimeoutMs: 120_000 })
+  const client = new Client({ connectionString: embedded.url, application_name: 'tidemark-bench' })
+  // The server is ended with the bench, and may be first; the event must not end the process.
+  client.on('error', () => undefined)
+  await client.connect()
+  await client.query(benchSql('make_tables'))
+  const { rows } = await client.query<{ server_version: string }>('SHOW server_version')
+  return {
+    url: embedded.url,
+    version: rows[0]?.server_version ?? 'unknown',
+    postmasterPid: findPostmaster(layoutOf(folder))?.pid ?? -1,
+    async query<R extends Record<string, unknown>>(text: string, values: unknown[] = []) {
+      return (await client.query<R>(text, values)).rows
+    },
+    async end() {
+      await client.end().catch(() => undefined)
+      await embedded.leave()
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}

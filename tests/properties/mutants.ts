@@ -1,0 +1,95 @@
+import { replacing } from './strategy.ts'
+import type { Strategy } from './strategy.ts'
+
+/** A way of reading that loses rows (or stands still), and why; the tests must catch it. */
+export interface Mutant extends Strategy {
+  readonly why: string
+}
+
+const SCAN_START = 'scan_ts = least(w.edge, now() - $5::interval) - interval \'1 microsecond\',\n       scan_id = NULL,'
+/** The position of the last row ever read, in place of the edge. */
+const FROM_LAST_ROW = "scan_ts = coalesce(w.last_created_at, '-infinity'), scan_id = w.last_message_id,"
+const PAGE_WHERE = 'AND true\n   ORDER BY tidemark_source'
+const BEGIN_GUARD = 'AND w.pass = $4::bigint FOR UPDATE'
+const PAGE_GUARD = 'AND w.pass = $4::bigint AND w.scan_ts IS NOT NULL FOR UPDATE'
+const CLOSED = 'NOT x.reset AND NOT (k.cand_vx && s.live) AS closed'
+const PREPARED = "OR (l.pid IS NULL AND l.mode <> 'SIReadLock')"
+const FLOOR_OF_CANDIDATE = 'least(now(), c.floor)'
+const FLOOR_OF_PROOF = 'least(c.cand_ts, c.floor, now())'
+
+/** Left out of a statement, a parameter would have no type: it is compared with itself. */
+const unguarded = (guard: string): readonly [string, string] => [
+  guard,
+  guard.replace('w.pass = $4::bigint', '$4::bigint = $4::bigint'),
+]
+
+/** Caught by the random schedules. */
+export const RANDOM_MUTANTS = {
+  naive_cursor: {
+    why: 'reads on from the last row: one that began earlier and commits later lies behind it',
+    begin: replacing([SCAN_START, FROM_LAST_ROW]),
+  },
+  lag: {
+    why: 'the same, and leaves the newest rows for later: any transaction can be longer than the lag',
+    begin: replacing([SCAN_START, FROM_LAST_ROW]),
+    page: replacing([PAGE_WHERE, `AND tidemark_source.created_at < now() - interval '10 ms' ${PAGE_WHERE}`]),
+  },
+  xmin_gate: {
+    why: 'the same, and leaves rows of transactions younger than the oldest: an xid is taken at the first write, not at BEGIN',
+    begin: replacing([SCAN_START, FROM_LAST_ROW]),
+    page: replacing([
+      PAGE_WHERE,
+      `AND tidemark_source.xmin::text::bigint < pg_snapshot_xmin(pg_current_snapshot())::text::bigint ${PAGE_WHERE}`,
+    ]),
+  },
+  no_closure_check: {
+    why: 'moves the edge while transactions from before it are alive',
+    begin: replacing([CLOSED, 'NOT x.reset AS closed']),
+  },
+  prepared_ignored: {
+    why: 'takes a prepared transaction for one that has ended',
+    begin: replacing([PREPARED, '']),
+  },
+  pass_not_compared: {
+    why: 'a page of a former pass wakes with a fresh row and a snapshot from before the proof',
+    begin: replacing(unguarded(BEGIN_GUARD)),
+    page: replacing(unguarded(PAGE_GUARD)),
+  },
+  pass_not_raised: {
+    why: 'the same: begin leaves pass as it is, and nothing refuses the old page',
+    begin: replacing(['SET pass = w.pass + 1,', 'SET pass = w.pass,']),
+  },
+  begin_merged_with_page: {
+    why: 'what is closed is seen after the snapshot was taken, and need not be visible to it',
+    merged: true,
+  },
+  no_floor: {
+    why: 'now() of a living transaction can be older than its virtualxid',
+    begin: replacing([FLOOR_OF_CANDIDATE, 'now()'], [FLOOR_OF_PROOF, 'least(c.cand_ts, now())']),
+  },
+  floor_of_proof_alone: {
+    why: 'a transaction older than its virtualxid can be prepared by the time of the proof, and its session idle',
+    begin: replacing([FLOOR_OF_CANDIDATE, 'now()']),
+  },
+} as const satisfies Record<string, Mutant>
+
+/** Caught by schedules with a name of their own: the order that kills them needs a fault that chance does not bring. */
+export const NAMED_MUTANTS = {
+  boot_marker_alone: {
+    why: 'the crash of one backend renames prepared transactions without a restart of the server',
+    begin: replacing([' OR NOT (s.recovered <@ k.cand_vx) AS reset', ' AS reset']),
+  },
+  no_clock_guard: {
+    why: 'after a clock stepped back, new rows are older than the edge',
+    begin: replacing(
+      ['least(w.edge, now() - $5::interval)', 'w.edge'],
+      ['least(c.cand_ts, c.floor, now())', 'least(c.cand_ts, c.floor)'],
+    ),
+  },
+  siread_counted: {
+    why: 'what committed SERIALIZABLE transactions leave in pg_locks would hold the edge',
+    begin: replacing([PREPARED, 'OR l.pid IS NULL']),
+  },
+} as const satisfies Record<string, Mutant>
+
+export const MUTANTS: Readonly<Record<string, Mutant>> = { ...RANDOM_MUTANTS, ...NAMED_MUTANTS }

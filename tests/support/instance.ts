@@ -1,0 +1,137 @@
+import { spawn } from 'node:child_process'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { createInterface } from 'node:readline'
+import type { EventName } from '../../src/telemetry/events.ts'
+import type { Scope } from './scope.ts'
+import { until } from './until.ts'
+
+/** One line of a process's log. */
+export interface LogLine extends Record<string, unknown> {
+  readonly event: EventName
+  readonly msg: string
+  /** When it was said, in milliseconds; processes of one machine share this clock. */
+  readonly at: number
+}
+
+export interface Exit {
+  readonly code: number | null
+  /** By Date.now(). */
+  readonly at: number
+}
+
+/** A real `tidemark start` process. */
+export interface Instance {
+  /** Every line so far. */
+  readonly lines: readonly LogLine[]
+  /** Lines of one event, with these fields. */
+  of(event: EventName, fields?: Readonly<Record<string, unknown>>): LogLine[]
+  /** Waits for the first line of an event with these fields; fails at once when the process ends without it. */
+  said(event: EventName, fields?: Readonly<Record<string, unknown>>): Promise<LogLine>
+  /** Its name in the database; known once it has said something. */
+  readonly id: string
+  /** Where it listens; known once it has said so. */
+  readonly address: string
+  /** Sends the signal; returns when, by Date.now(). */
+  kill(signal: NodeJS.Signals): number
+  readonly exited: Promise<Exit>
+}
+
+export interface InstanceOptions {
+  readonly databaseUrl: string
+  /** Text of the config file, as a user would write it; without one it is the demo. */
+  readonly config?: string
+  readonly env?: Readonly<Record<string, string>>
+}
+
+const BIN = resolve(import.meta.dirname, '../../bin/tidemark.js')
+
+/** Starts a process with a config file of its own; what is left of it at the end of the test is killed. */
+export async function startInstance(scope: Scope, options: InstanceOptions): Promise<Instance> {
+  const folder = await mkdtemp(join(tmpdir(), 'tidemark-instance-'))
+  const what = options.config === undefined ? ['--demo'] : ['--config', await write(folder, options.config)]
+  const child = spawn(process.execPath, [BIN, 'start', ...what], {
+    cwd: folder,
+    stdio: ['ignore', 'ignore', 'pipe'],
+    env: {
+      PATH: process.env['PATH'] ?? '',
+      DATABASE_URL: options.databaseUrl,
+      HOST: '127.0.0.1',
+      PORT: '0',
+      LOG_FORMAT: 'json',
+      ...options.env,
+    },
+  })
+  const lines: LogLine[] = []
+  const other: string[] = []
+  let exit: Exit | undefined
+  createInterface(child.stderr).on('line', (text) => {
+    const line = parsed(text)
+    if (line === undefined) other.push(text)
+    else lines.push(line)
+  })
+  const exited = new Promise<Exit>((done) => {
+    child.on('exit', () => (exit = { code: child.exitCode, at: Date.now() }))
+    child.on('close', (code) => done(exit ?? { code, at: Date.now() }))
+  })
+  scope.after(async () => {
+    child.kill('SIGKILL')
+    await exited
+    await rm(folder, { recursive: true, force: true })
+  })
+
+  const of: Instance['of'] = (event, fields = {}) =>
+    lines.filter(
+      (line) => line.event === event && Object.entries(fields).every(([name, value]) => line[name] === value),
+    )
+  const first = (name: string): string => {
+    const value = lines.map((line) => line[name]).find((found) => found !== undefined)
+    if (typeof value !== 'string') throw new Error(`no line has told the ${name} yet`)
+    return value
+  }
+  return {
+    lines,
+    of,
+    async said(event, fields = {}) {
+      return until(
+        `${event} ${JSON.stringify(fields)}`,
+        () => {
+          const found = of(event, fields)[0]
+          if (found !== undefined || exit === undefined) return found
+          const last = [...lines.slice(-8).map((line) => line.msg), ...other].join('\n  ')
+          throw new Error(`The process exited with ${exit.code} before ${event}. It said last:\n  ${last}`)
+        },
+        60_000,
+      )
+    },
+    get id() {
+      return first('instance_id')
+    },
+    get address() {
+      return first('address')
+    },
+    kill(signal) {
+      child.kill(signal)
+      return Date.now()
+    },
+    exited,
+  }
+}
+
+async function write(folder: string, config: string): Promise<string> {
+  const file = join(folder, 'tidemark.config.mjs')
+  await writeFile(file, config)
+  return file
+}
+
+/** Undefined for a line that is none of the log's: Node's own warnings, a crash. */
+function parsed(text: string): LogLine | undefined {
+  try {
+    // The log's own lines have these; whatever else may be JSON on stderr has no `event`.
+    const line = JSON.parse(text) as Omit<LogLine, 'at'> & { time: string }
+    return 'event' in line ? ({ ...line, at: Date.parse(line.time) } as LogLine) : undefined
+  } catch {
+    return undefined
+  }
+}
