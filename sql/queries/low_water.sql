@@ -5,20 +5,27 @@ SELECT coalesce(min(coalesce(w.low, 0)), 0) AS low
 
 -- name: look_back
 -- $1 sources, $2 settled mark. See process/lowWater.ts: the first open and the first claimable message above the mark, the
--- newest number given so far, and who may still be inserting (anybody who holds the table's insert lock).
+-- newest number given so far, and who may still be inserting (anybody who holds the table's insert lock). CASE: by the
+-- primary key whatever the statistics say (see inbox.sql).
 SELECT (SELECT m.inbox_id FROM service_ops.integration_inbox m
-         WHERE m.inbox_id > $2::bigint AND m.source = ANY ($1::text[]) AND m.status IN ('NEW', 'PROCESSING') AND m.next_attempt_at IS NULL
+         WHERE m.inbox_id > $2::bigint
+           AND CASE WHEN m.status IN ('NEW', 'PROCESSING') AND m.next_attempt_at IS NULL AND m.source = ANY ($1::text[]) THEN true ELSE false END
          ORDER BY m.inbox_id LIMIT 1) AS first_open,
        (SELECT m.inbox_id FROM service_ops.integration_inbox m
-         WHERE m.inbox_id > $2::bigint AND m.source = ANY ($1::text[]) AND m.status = 'NEW' AND m.next_attempt_at IS NULL
+         WHERE m.inbox_id > $2::bigint
+           AND CASE WHEN m.status = 'NEW' AND m.next_attempt_at IS NULL AND m.source = ANY ($1::text[]) THEN true ELSE false END
          ORDER BY m.inbox_id LIMIT 1) AS first_new,
        (SELECT coalesce(max(m.inbox_id), 0) FROM service_ops.integration_inbox m) AS head,
        (SELECT coalesce(array_agg(DISTINCT l.virtualtransaction), '{}') FROM pg_catalog.pg_locks l
          WHERE l.locktype = 'relation' AND l.relation = 'service_ops.integration_inbox'::regclass AND l.granted
            AND l.mode NOT IN ('AccessShareLock', 'RowShareLock', 'SIReadLock')
            AND l.pid IS DISTINCT FROM pg_backend_pid()) AS writers,
-       (SELECT extract(epoch FROM min(m.next_attempt_at) - clock_timestamp()) * 1000 FROM service_ops.integration_inbox m
-         WHERE m.source = ANY ($1::text[]) AND m.next_attempt_at < 'infinity' AND m.status IN ('NEW', 'FAILED')) AS next_due_ms;
+       (SELECT extract(epoch FROM min(d.next_attempt_at) - clock_timestamp()) * 1000
+          FROM unnest($1::text[]) s(source)
+         CROSS JOIN LATERAL (
+               SELECT m.next_attempt_at FROM service_ops.integration_inbox m
+                WHERE m.source = s.source AND m.next_attempt_at < 'infinity' AND m.status IN ('NEW', 'FAILED')
+                ORDER BY m.next_attempt_at LIMIT 1) d) AS next_due_ms;
 
 -- name: raise_low_water
 -- $1 sources, $2 settled mark.

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { accessSync, constants, existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { Client } from 'pg'
 import { EmbeddedPostgresFailed } from '../errors.ts'
 import { serverAccount } from './embedded/account.ts'
@@ -59,7 +59,7 @@ export interface EmbeddedServer {
  */
 export async function useEmbedded(dataDir: string, options: EmbeddedOptions = {}): Promise<EmbeddedServer> {
   mkdirSync(dataDir, { recursive: true, mode: 0o700 })
-  const layout = layoutOf(dataDir)
+  const layout = usableLayout(dataDir)
   return withFolderLock(layout.lock, async () => {
     const user = register(layout.users)
     try {
@@ -79,9 +79,20 @@ export async function useEmbedded(dataDir: string, options: EmbeddedOptions = {}
 /** Address of the server that runs on `dataDir`; undefined when none does. Starts nothing and is no user of it. */
 export async function findEmbedded(dataDir: string): Promise<string | undefined> {
   if (!existsSync(dataDir)) return undefined
-  const layout = layoutOf(dataDir)
+  const layout = usableLayout(dataDir)
   const postmaster = await whenReady(layout)
   return postmaster === undefined ? undefined : addressOf(layout, postmaster)
+}
+
+/** Somebody who once tried this as root has a folder that they cannot use as themselves. */
+function usableLayout(dataDir: string): Layout {
+  try {
+    accessSync(dataDir, constants.R_OK | constants.W_OK | constants.X_OK)
+  } catch (cause) {
+    const advice = 'use it as the user who owns it, or set TIDEMARK_DATA_DIR to another folder'
+    throw new EmbeddedPostgresFailed(`${dataDir} belongs to another user: ${advice}`, { cause })
+  }
+  return layoutOf(dataDir)
 }
 
 /** The server that runs, once it is ready; one that is stopping (somebody ended it by hand) is waited for. */

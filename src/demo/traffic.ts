@@ -17,6 +17,10 @@ const sql = loadStatements('demo_traffic', ['write', 'lock_traffic'])
 const LATE_ONE_IN = 10
 const ROLLED_BACK_ONE_IN = 20
 const LATE_MS = 3_000
+/** Each late one holds a connection of the work pool, which handlers need too, however high the rate is. */
+const LATE_AT_ONCE = 2
+/** The same for a database that takes longer than the rate allows. */
+const WRITES_AT_ONCE = 4
 
 const CLINICS = ['north', 'south', 'east', 'west']
 const PATIENTS = 50
@@ -26,6 +30,8 @@ const AGAIN_MS = 1_000
 function pick(below: number): number {
   return Math.floor(Math.random() * below)
 }
+
+let late = 0
 
 async function write(pool: Pool, stop: AbortSignal): Promise<void> {
   await withClient(pool, async (client) => {
@@ -38,7 +44,11 @@ async function write(pool: Pool, stop: AbortSignal): Promise<void> {
     }
     await client.query('BEGIN')
     await client.query(sql.write, [clinic, JSON.stringify(payload)])
-    if (pick(LATE_ONE_IN) === 0) await pause(Math.random() * LATE_MS, stop)
+    if (pick(LATE_ONE_IN) === 0 && late < LATE_AT_ONCE) {
+      late += 1
+      await pause(Math.random() * LATE_MS, stop)
+      late -= 1
+    }
     await client.query(pick(ROLLED_BACK_ONE_IN) === 0 ? 'ROLLBACK' : 'COMMIT')
   })
 }
@@ -65,6 +75,7 @@ export async function startDemo(pool: Pool, rate: number): Promise<() => Promise
           lock = undefined
         })
       }
+      if (writing.size >= WRITES_AT_ONCE + late) return 1_000 / rate
       const one = write(pool, stop.signal).catch(() => undefined) // the database is away: traffic pauses
       writing.add(one)
       void one.finally(() => writing.delete(one))

@@ -56,11 +56,11 @@ async function withinLimits<T>(
   stop: AbortSignal,
   work: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
+  if (stop.aborted) throw new Stopped()
   const limits = new AbortController()
   const timer = setTimeout(() => limits.abort(new HandlerTimeout(timeoutMs)), timeoutMs)
   const onStop = (): void => limits.abort(new Stopped())
   stop.addEventListener('abort', onStop, { once: true })
-  if (stop.aborted) onStop()
   const over = Promise.withResolvers<never>()
   over.promise.catch(() => undefined)
   limits.signal.addEventListener('abort', () => over.reject(limits.signal.reason), { once: true })
@@ -126,7 +126,7 @@ export async function executeTransactional(
         pool,
         async (client) => {
           lent = client
-          client.once('end', onBroken)
+          client.once('end', onBroken).once('error', onBroken)
           const written = await writeDone(client, instanceId, [claim])
           if (!written.has(claim.inboxId)) throw new NotOurs()
           const tx = revocable(client, () => over)
@@ -135,7 +135,6 @@ export async function executeTransactional(
             tx,
           } satisfies TransactionalContext)
           over = true
-          client.removeListener('end', onBroken)
         },
         { local: { idle_in_transaction_session_timeout: `${timeoutMs}ms` }, signal },
       ),
@@ -146,10 +145,14 @@ export async function executeTransactional(
     if (error instanceof NotOurs) return { kind: 'not ours' }
     if (error instanceof Stopped || error instanceof HandlerTimeout) await endBackend(pool, lent)
     if (error instanceof Stopped) return { kind: 'interrupted', reason: 'stopped' }
+    // Before the connection is looked at: ending it was our answer to the timeout, not its cause.
+    if (error instanceof HandlerTimeout) return { kind: 'failed', error }
     const lostConnection = link.broken || lent === undefined || CONNECTION_STATES.has(sqlState(error) ?? '')
     return lostConnection
       ? { kind: 'interrupted', reason: 'database connection lost' }
       : { kind: 'failed', error }
+  } finally {
+    lent?.removeListener('end', onBroken).removeListener('error', onBroken)
   }
 }
 

@@ -320,4 +320,15 @@ describe('as root', () => {
     })
     assert.match(version, /PostgreSQL\) 18/)
   })
+  test('a folder of root is refused to other users with what to do', { skip }, async (t) => {
+    const folder = freshFolder(t)
+    const server = await use(folder)
+    t.after(() => server.leave())
+    const module = pathToFileURL(resolve(import.meta.dirname, '../../src/db/embedded.ts')).href
+    // The module is loaded first: the other user may not be able to enter this checkout.
+    const program = `const { findEmbedded } = await import('${module}'); process.setuid(65534)
+      await findEmbedded('${folder}').catch((error) => console.log(error.message))`
+    const said = execFileSync(process.execPath, ['--input-type=module', '-e', program], { encoding: 'utf8' })
+    assert.match(said, /belongs to another user.*TIDEMARK_DATA_DIR/)
+  })
 })

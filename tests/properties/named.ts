@@ -4,7 +4,7 @@ import { loadStatements } from '../../src/db/statements.ts'
 import { takeOver } from '../../src/tables/leader.ts'
 import { beginPass, readPage } from '../../src/tables/watermark.ts'
 import type { PageRead, PassBegun, PassFence } from '../../src/tables/watermark.ts'
-import { Invariants } from './invariants.ts'
+import { Invariants, Violation } from './invariants.ts'
 import type { Look } from './invariants.ts'
 import { settle } from './session.ts'
 import type { Session } from './session.ts'
@@ -20,6 +20,7 @@ export class Stage {
   readonly world: World
   readonly poller: Session
   readonly statement: string
+  slackMs = 0
   readonly #texts: Texts
   readonly #invariants: Invariants
   readonly #sessions: Session[] = []
@@ -34,6 +35,11 @@ export class Stage {
 
   static async set(world: World, strategy: Strategy = {}): Promise<Stage> {
     await world.empty()
+    return Stage.resume(world, strategy)
+  }
+
+  /** The same in a world that goes on from where it was. */
+  static async resume(world: World, strategy: Strategy = {}): Promise<Stage> {
     const texts = new Texts()
     const { page } = await world.source('bigint')
     texts.replace(loadStatements('watermark', ['begin', 'page', 'remake', 'exists']).begin, strategy.begin)
@@ -72,7 +78,7 @@ export class Stage {
   }
 
   begin(fence: PassFence, session = this.poller): Promise<PassBegun | undefined> {
-    return beginPass(this.#texts.through(session.client), fence, 0)
+    return beginPass(this.#texts.through(session.client), fence, this.slackMs)
   }
 
   page(fence: PassFence, session = this.poller): Promise<PageRead | undefined> {
@@ -91,14 +97,17 @@ export class Stage {
     }
   }
 
-  /** Passes until the edge is beyond the newest row: then, by the invariant, every row is in the inbox. */
-  async everythingIsTakenIn(fence: PassFence, passes = 200): Promise<Look> {
-    let now: PassFence = fence
-    for (let i = 0; i < passes; i += 1) {
+  /**
+   * Passes until the edge is beyond the newest row: then, by the invariant, every row is in the inbox. Throws Violation
+   * when it has not come so far by then.
+   */
+  async everythingIsTakenIn(fence: PassFence, limitMs = 15_000): Promise<Look> {
+    const deadline = performance.now() + limitMs
+    for (let now = fence; ; ) {
       now = await this.pass(now)
       const look = await this.look()
       if (look.beyond) return look
+      if (performance.now() > deadline) throw new Violation(`the edge does not move on: ${look.edge}`)
     }
-    throw new Error('the edge does not move on')
   }
 }

@@ -57,27 +57,40 @@ export class World {
   readonly admin: Client
   /** The database's name: ids of prepared transactions are the whole server's. */
   readonly name: string
-  readonly #url: string
+  /** As superuser. */
+  readonly url: string
   readonly #sessions: Session[] = []
   #gate = 0
 
   private constructor(url: string, admin: Client) {
-    this.#url = url
+    this.url = url
     this.name = new URL(url).pathname.slice(1)
     this.admin = admin
   }
 
-  /** `url`: a migrated database, as superuser. */
-  static async open(url: string): Promise<World> {
-    const admin = new Client({ connectionString: url, application_name: 'property:admin' })
-    admin.on('error', () => undefined)
-    await admin.connect()
+  /** Adds tables that somebody else writes to a migrated database. `url`: as superuser. */
+  static async create(url: string): Promise<World> {
+    const world = await World.open(url)
+    const { admin } = world
     for (const name of Object.values(ROLES)) {
       // Roles belong to the whole server, and several test files may come to make them at once.
       await admin.query(`DO $$ BEGIN CREATE ROLE ${name} LOGIN PASSWORD '${PASSWORD}';
         EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$`)
     }
     await admin.query(OUTSIDE)
+    return world
+  }
+
+  /** Comes back to a database that was created before, after its server crashed. */
+  static async open(url: string): Promise<World> {
+    const admin = new Client({ connectionString: url, application_name: 'property:admin' })
+    admin.on('error', () => undefined)
+    try {
+      await admin.connect()
+    } catch (error) {
+      await admin.end()
+      throw error
+    }
     return new World(url, admin)
   }
 
@@ -88,7 +101,7 @@ export class World {
   }
 
   urlOf(role: Role): string {
-    const url = new URL(this.#url)
+    const url = new URL(this.url)
     url.username = ROLES[role]
     url.password = PASSWORD
     return url.href
@@ -139,7 +152,7 @@ export class World {
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.#sessions.map((session) => session.close()))
+    await Promise.all(this.#sessions.splice(0).map((session) => session.close()))
     await this.admin.end()
   }
 }

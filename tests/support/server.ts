@@ -1,7 +1,13 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { useEmbedded } from '../../src/db/embedded.ts'
+import { layoutOf } from '../../src/db/embedded/cluster.ts'
+import { withFolderLock } from '../../src/db/embedded/lock.ts'
+import { stopPostmaster } from '../../src/db/embedded/server.ts'
+import { livingUsers } from '../../src/db/embedded/users.ts'
+
+const PREFIX = 'tidemark-test-'
 
 /** Set by scripts/test.ts: one server for all test files of a run. */
 export const SERVER_VARIABLE = 'TIDEMARK_TEST_SERVER'
@@ -14,7 +20,8 @@ export interface ThrowawayServer {
 
 /** A server for tests alone: real, but it need not survive the machine. */
 export async function throwawayServer(): Promise<ThrowawayServer> {
-  const folder = mkdtempSync(join(tmpdir(), 'tidemark-test-'))
+  await endAbandoned()
+  const folder = mkdtempSync(join(tmpdir(), PREFIX))
   const server = await useEmbedded(folder, {
     durable: false,
     // Several test files share it, each with pools and prepared transactions of its own.
@@ -25,4 +32,20 @@ export async function throwawayServer(): Promise<ThrowawayServer> {
     rmSync(folder, { recursive: true, force: true })
   }
   return { url: server.url, end }
+}
+
+/** A run that was killed leaves its server running and nobody to stop it; the next run does. */
+async function endAbandoned(): Promise<void> {
+  for (const name of readdirSync(tmpdir())) {
+    if (!name.startsWith(PREFIX)) continue
+    const layout = layoutOf(join(tmpdir(), name))
+    try {
+      // Without this folder the server is only being made; without a file in it nobody was ever killed.
+      if (readdirSync(layout.users).length === 0 || livingUsers(layout.users).length > 0) continue
+      await withFolderLock(layout.lock, () => stopPostmaster(layout))
+      rmSync(layout.root, { recursive: true, force: true })
+    } catch {
+      // Another user's, or being cleared away by another run at this moment.
+    }
+  }
 }

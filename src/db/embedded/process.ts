@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { readFileSync, readlinkSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 
 /**
  * Names a process for good: a pid comes round again, a pid together with its start time does not.
@@ -18,13 +18,15 @@ export function processMark(pid: number): string | undefined {
   return `${boot}_${startedTicks}`
 }
 
-/** Whether `pid` is a PostgreSQL server that runs in the folder `dataFolder` (a real path). */
+/** Whether `pid` is a PostgreSQL server that runs in the folder `dataFolder`. */
 export function isPostmasterOf(pid: number, dataFolder: string): boolean {
   if (processMark(pid) === undefined) return false
   if (process.platform !== 'linux') return psField(pid, 'comm=').includes('postgres')
   if (readProc(`/proc/${pid}/comm`)?.trim() !== 'postgres') return false
   try {
-    return readlinkSync(`/proc/${pid}/cwd`) === dataFolder
+    // By inode, since one folder has several paths where it is mounted twice.
+    const [there, here] = [statSync(`/proc/${pid}/cwd`), statSync(dataFolder)]
+    return there.dev === here.dev && there.ino === here.ino
   } catch {
     // Another user's process: its folder is not ours to see, and a postgres with the pid of the pid file is enough.
     return true

@@ -18,12 +18,19 @@ export function unregister(folder: string, file: string): number {
   // Somebody may have deleted the whole data folder under the running server.
   mkdirSync(folder, { recursive: true })
   rmSync(file, { force: true })
-  // Who was killed could not take itself off: a file whose process is gone, or whose pid is now another's, is no user.
-  const names = readdirSync(folder)
-  const living = names.filter((name) => {
+  const living = livingUsers(folder)
+  for (const name of readdirSync(folder))
+    if (!living.includes(name)) rmSync(join(folder, name), { force: true })
+  return living.length
+}
+
+/**
+ * Names of the files whose processes live. Who was killed could not take itself off the list: a file whose process is
+ * gone, or whose pid is another process's by now, is no user.
+ */
+export function livingUsers(folder: string): string[] {
+  return readdirSync(folder).filter((name) => {
     const [pid, mark] = name.split('.')
     return processMark(Number(pid)) === mark
   })
-  for (const name of names) if (!living.includes(name)) rmSync(join(folder, name), { force: true })
-  return living.length
 }

@@ -1,0 +1,267 @@
+import { cleanError } from '../telemetry/errorText.ts'
+import { pause } from '../kit/pause.ts'
+import type { Boss } from './boss.ts'
+import { bringForward, giveBack, selectUnfinished } from './jobRows.ts'
+import type { DuePass } from './ticks.ts'
+import { GIVE_BACK_LIMIT_MS, takeJob, within, type BossWorker, type HeldJob } from './workers.ts'
+
+/*
+ * Due passes as pg-boss jobs.
+ *
+ * Who owns the truth: the lease says who leads (elsewhere), the queue `poll.<poller>` says when the next pass is due,
+ * and its policy `stately` that in the whole cluster at most one is queued and one active. The leader alone works the
+ * queue. No tick is load-bearing: the lead expects a job at a time, and makes the pass itself when none comes.
+ *
+ *   begin ──▶ expecting ──job──▶ pass ──done: complete + send the next, one transaction──▶ expecting …
+ *               │  └─ 3 s past its time ──▶ backstop pass ──done──▶ expecting …
+ *               └─ signal aborts, at any moment ──▶ over: worker closed, what it holds given back
+ *
+ * - A job active when a lead begins belongs to a leader that is no more: given back, fenced by {id, retryCount}.
+ *   Should that leader still live, its own complete, give-back and send meet the fence or the policy.
+ * - Sending fails (the database is away): tried again at the time the job should have come; else the backstop.
+ * - The worker is dead, pg-boss stopped, its tables broken: the backstop goes on alone, at 3 s past each due time.
+ * - The process dies in a pass: its job stays active and keeps the queued one from being fetched, until the next
+ *   leader clears it as above, or this one does in its backstop.
+ * - A wish while a pass runs queues a job beside the active one; the pass's own send then finds the place taken.
+ *
+ * Times are the database's: each fetch brings one, and the monotonic clock carries it on.
+ */
+
+export interface LeadOptions {
+  readonly boss: Boss
+  /** The poller's queue. */
+  readonly queue: string
+  readonly everyMs: number
+  /** How long after its time a job may come before the leader makes the pass itself. Default: 3 s. */
+  readonly backstopMs?: number
+}
+
+/** Finest that pg-boss knows, and what covers a job brought forward by another process, in seconds. */
+const LOOK_EVERY_S = 0.5
+/** Looking at the very instant of the due time would find nothing for a clock's rounding, in ms. */
+const LOOK_AFTER_DUE_MS = 10
+/** How long a job that the worker has fetched may take to arrive from there, in ms. */
+const ARRIVAL_MS = 250
+/** The leader clears dead jobs itself; pg-boss's expiry only bounds a pass that hangs, in seconds. */
+const EXPIRE_S = 3600
+/** Ended jobs are kept a day: the ledger of passes is poll_run. */
+const KEEP_S = 86_400
+
+/** One leadership, from its first `next` to the abort of its signal. */
+export class Lead {
+  readonly #boss: Boss
+  readonly #queue: string
+  readonly #everyMs: number
+  readonly #backstopMs: number
+  #worker: BossWorker | undefined
+  /** Brought by the worker, not yet a pass. */
+  #arrived: { job: HeldJob; settle: () => void } | undefined
+  #byHand: HeldJob | undefined
+  #pass: DuePass | undefined
+  #clock = { database: Date.now(), monotonic: performance.now() }
+  /** When the next job should come, by the database's clock in ms. */
+  #expected = Date.now()
+  #looked = false
+  #unsent = false
+  #demanded = false
+  #over = false
+  /** The last failure that was logged; forgotten when jobs come again. */
+  #said = ''
+  #rouse = new AbortController()
+
+  constructor({ boss, queue, everyMs, backstopMs = 3_000 }: LeadOptions) {
+    this.#boss = boss
+    this.#queue = queue
+    this.#everyMs = everyMs
+    this.#backstopMs = backstopMs
+  }
+
+  /** Clears what a former leader left, makes the next pass due now, starts the worker. */
+  async begin(): Promise<void> {
+    await this.#attempt(async () => {
+      const { pg } = this.#boss
+      const settings = { retryLimit: 0, expireInSeconds: EXPIRE_S, deleteAfterSeconds: KEEP_S }
+      await pg.createQueue(this.#queue, { policy: 'stately', ...settings })
+      await pg.updateQueue(this.#queue, settings)
+      await this.#clear()
+      await this.#makeDue()
+    })
+    await this.#attempt(() => this.#work())
+  }
+
+  async next(): Promise<DuePass | undefined> {
+    // A poller that threw away its last pass has not ended it.
+    await this.#pass?.done({ ok: false })
+    while (!this.#over) {
+      if (this.#arrived !== undefined) return this.#jobPass(this.#arrived)
+      const late = this.#now() - this.#expected
+      if (late >= this.#backstopMs) return this.#backstopPass()
+      if (late >= LOOK_AFTER_DUE_MS && !this.#looked) await this.#look()
+      else await this.#sleep((this.#looked ? this.#backstopMs : LOOK_AFTER_DUE_MS) - late)
+    }
+    return undefined
+  }
+
+  demand(): void {
+    this.#demanded = true
+    if (this.#pass === undefined) this.#expect(Math.min(this.#expected, this.#now()))
+    void this.#attempt(() => this.#makeDue()).then(() => {
+      this.#worker?.wake()
+    })
+  }
+
+  async end(): Promise<void> {
+    this.#over = true
+    this.#rouse.abort()
+    this.#boss.noteTick(this.#queue, undefined)
+    await this.#attempt(async () => {
+      await this.#worker?.close(0)
+      await this.#giveBackByHand()
+    })
+  }
+
+  #jobPass({ job, settle }: { job: HeldJob; settle: () => void }): DuePass {
+    this.#arrived = undefined
+    this.#said = ''
+    this.#boss.noteTick(this.#queue, 'job')
+    return this.#begun(this.#demanded ? 'demand' : 'job', job.dueAt.getTime(), job, settle)
+  }
+
+  async #backstopPass(): Promise<DuePass | undefined> {
+    const due = this.#expected
+    this.#boss.noteTick(this.#queue, 'backstop')
+    await this.#attempt(async () => {
+      await this.#clear()
+      await this.#makeDue()
+      // By our own hand: the pass then ends its job like any other, and no second one follows when workers are back.
+      this.#byHand = await takeJob(this.#boss.pg, this.#queue)
+    })
+    // A worker that lives may have been quicker; what it fetched is on its way.
+    const quicker = this.#byHand === undefined && this.#worker?.trouble() === undefined
+    if (quicker && this.#arrived === undefined) await this.#sleep(ARRIVAL_MS)
+    if (this.#over) {
+      // The lead ended meanwhile, and its end found nothing to give back yet.
+      await this.#giveBackByHand()
+      return undefined
+    }
+    // Not waited for: closing a worker that is stuck takes longer than the pass may be late.
+    void this.#attempt(() => this.#work())
+    const brought = this.#arrived
+    if (brought === undefined)
+      return this.#begun('backstop', due, this.#byHand, () => (this.#byHand = undefined))
+    this.#arrived = undefined
+    return this.#begun('backstop', due, brought.job, brought.settle)
+  }
+
+  #begun(cause: DuePass['cause'], due: number, job: HeldJob | undefined, settle: () => void): DuePass {
+    this.#demanded = false
+    const pass: DuePass = {
+      dueAt: new Date(Date.now() - (this.#now() - due)),
+      cause,
+      done: async ({ ok }) => {
+        if (this.#pass !== pass) return
+        this.#pass = undefined
+        // The lead's end gave the job back: the next leader makes this pass again.
+        if (this.#over) return
+        const now = this.#now()
+        const rhythm = due + this.#everyMs
+        const next = rhythm > now ? rhythm : now + this.#everyMs
+        const failure = ok ? undefined : new Error('the pass failed: service_ops.poll_run says why')
+        const options = { startAfter: new Date(next) }
+        const sent = await this.#attempt(() =>
+          this.#boss.finish(job, { queue: this.#queue, options }, failure),
+        )
+        this.#unsent = !sent
+        this.#expect(this.#demanded ? now : next)
+        settle()
+      },
+    }
+    this.#pass = pass
+    return pass
+  }
+
+  /** Gives back what is active in the queue: a lead that looks here holds nothing, so its worker is dead. */
+  async #clear(): Promise<void> {
+    const { now, jobs } = await selectUnfinished(this.#boss.pool, this.#queue)
+    this.#setClock(now)
+    for (const { id, retryCount, state } of jobs) {
+      if (state === 'active') await giveBack(this.#boss.pool, { queue: this.#queue, id, retryCount })
+    }
+  }
+
+  async #giveBackByHand(): Promise<void> {
+    const job = this.#byHand
+    this.#byHand = undefined
+    if (job !== undefined) await within(GIVE_BACK_LIMIT_MS, giveBack(this.#boss.pool, job))
+  }
+
+  /** The queued job is due now, and there is one. */
+  async #makeDue(): Promise<void> {
+    if (await bringForward(this.#boss.pool, this.#queue)) return
+    await this.#boss.pg.send(this.#queue)
+  }
+
+  /** At the due time: the worker looks now instead of at its next turn. */
+  async #look(): Promise<void> {
+    this.#looked = true
+    if (this.#unsent) {
+      // What could not send the next job could not end the last one either.
+      this.#unsent = !(await this.#attempt(async () => {
+        await this.#clear()
+        await this.#makeDue()
+      }))
+    }
+    this.#worker?.wake()
+  }
+
+  async #work(): Promise<void> {
+    const former = this.#worker
+    if (former !== undefined && former.trouble() === undefined) return
+    this.#worker = undefined
+    await former?.close(0)
+    const worker = await this.#boss.work(this.#queue, { pollingIntervalSeconds: LOOK_EVERY_S }, (job) => {
+      const settled = Promise.withResolvers<undefined>()
+      this.#setClock(job.fetchedAt)
+      this.#arrived = { job, settle: () => settled.resolve(undefined) }
+      this.#rouse.abort()
+      return settled.promise
+    })
+    this.#worker = worker
+    // The lead may have ended while the worker was being made.
+    if (this.#over) await worker.close(0)
+  }
+
+  /** The queue never stops a lead: what fails is said once, and the level is looked at again later. */
+  async #attempt(step: () => Promise<void>): Promise<boolean> {
+    try {
+      await step()
+      return true
+    } catch (error) {
+      const clean = cleanError(error)
+      if (clean.text === this.#said) return false
+      this.#said = clean.text
+      const what = `the queue ${this.#queue} could not be used; its leader makes the passes itself`
+      this.#boss.log.event('loop_failed', what, { loop: this.#queue, ...clean })
+      return false
+    }
+  }
+
+  #expect(time: number): void {
+    this.#expected = time
+    this.#looked = false
+    this.#rouse.abort()
+  }
+
+  async #sleep(ms: number): Promise<void> {
+    this.#rouse = new AbortController()
+    await pause(Math.max(1, ms), this.#rouse.signal)
+  }
+
+  #now(): number {
+    return this.#clock.database + (performance.now() - this.#clock.monotonic)
+  }
+
+  #setClock(database: Date): void {
+    this.#clock = { database: database.getTime(), monotonic: performance.now() }
+  }
+}

@@ -1,0 +1,23 @@
+import { describe, test } from 'node:test'
+import { createDatabase } from '../support/database.ts'
+import { Stage } from './named.ts'
+import * as schedules from './namedSchedules.ts'
+import { World } from './world.ts'
+
+const played =
+  (schedule: schedules.NamedSchedule) =>
+  async (t: { after(fn: () => Promise<void>): void }): Promise<void> => {
+    const world = await World.create((await createDatabase(t)).url)
+    t.after(() => world.close())
+    await schedule(await Stage.set(world))
+  }
+
+describe('no row is lost', () => {
+  test('to two transactions in one simple-protocol message', played(schedules.twoInOneMessage))
+  test('when the second of them is prepared', played(schedules.secondOfOneMessageIsPrepared))
+  test('to COMMIT AND CHAIN with a slow commit', played(schedules.chainAfterSlowCommit))
+  test('when a session is killed while its transaction is prepared', played(schedules.sessionEndedAfterPrepare))
+  test('when the clock stepped back', played(schedules.clockSteppedBack))
+  test('to a page that waited through a takeover', played(schedules.pageWaitedThroughTakeover))
+  test('to a page that waited through the next begin', played(schedules.pageWaitedThroughBegin))
+})
