@@ -53,7 +53,8 @@ const ALL_PARTS: readonly Part[] = ['pollers', 'processors', 'jobs']
 
 /** Makes an instance of a config; nothing runs before `start()`. Throws ConfigInvalid or SettingsInvalid. */
 export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions = {}): Runner {
-  const settings = options.settings ?? readSettings(process.env, { pollers: Object.keys(userConfig.pollers ?? {}) })
+  const settings =
+    options.settings ?? readSettings(process.env, { pollers: Object.keys(userConfig.pollers ?? {}) })
   const parts = options.only ?? ALL_PARTS
   const whole = resolveConfig(userConfig, { intervals: settings.pollerIntervals })
   const config = {
@@ -207,6 +208,13 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
     })
   }
 
+  /** Whoever says so is not watched any more: with something still in work, others must see us gone to take it back. */
+  async function sayStopped(): Promise<void> {
+    if (work?.processors.some((processor) => processor.state.inWork > 0) === true) return
+    condition.state = 'stopped'
+    if (!condition.databaseAway) await presence?.announce()
+  }
+
   /** Everything behind the work, in the order opposite to its start. */
   async function close(): Promise<void> {
     const quietly = async (act: () => Promise<unknown> | undefined): Promise<void> => {
@@ -219,8 +227,7 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
     const ended = work
     if (ended !== undefined) await quietly(() => stopWork(ended))
     await quietly(() => presence?.stop())
-    condition.state = 'stopped'
-    if (!condition.databaseAway && presence !== undefined) await quietly(() => presence?.announce())
+    await quietly(sayStopped)
     await quietly(() => sentinel?.close())
     await quietly(() => http?.close())
     await quietly(() => Promise.all([pools?.work.end(), pools?.reserved.end()]))
@@ -272,8 +279,7 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
         ...processors.map((processor) => processor.drain(0)),
       ])
       await leaders?.handOver(processors.filter(({ exclusive }) => exclusive).map(({ name }) => name))
-      condition.state = 'stopped'
-      await presence?.announce()
+      await sayStopped()
       await addresses?.embedded?.leave()
     },
     status: () => port.status(),

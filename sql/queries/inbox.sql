@@ -73,6 +73,25 @@ UPDATE service_ops.integration_inbox m
    AND m.inbox_id = o.inbox_id AND m.claim = o.claim AND m.locked_by = o.owner AND m.status = o.status
 RETURNING m.inbox_id;
 
+-- name: give_back_strays
+-- $1 instance, $2 sources, $3 settled mark, $4 messages that it knows of. What it has claimed without knowing, because the
+-- answer was lost, comes back like what is given back.
+WITH r AS MATERIALIZED (
+  SELECT m.inbox_id FROM service_ops.integration_inbox m
+   WHERE m.inbox_id > $3::bigint AND m.source = ANY ($2::text[])
+     AND CASE WHEN m.locked_by = $1 AND m.status = 'PROCESSING' AND m.next_attempt_at IS NULL THEN true ELSE false END
+   UNION ALL
+  SELECT m.inbox_id FROM service_ops.integration_inbox m
+   WHERE m.source = ANY ($2::text[]) AND m.next_attempt_at < 'infinity'
+     AND CASE WHEN m.locked_by = $1 AND m.status = 'PROCESSING' THEN true ELSE false END)
+UPDATE service_ops.integration_inbox m
+   SET status = CASE WHEN m.attempts <= 1 THEN 'NEW' ELSE 'FAILED' END, attempts = greatest(m.attempts - 1, 0),
+       interruptions = m.interruptions + 1, next_attempt_at = clock_timestamp(), updated_at = clock_timestamp(),
+       locked_by = NULL, locked_at = NULL
+ WHERE m.inbox_id = ANY (ARRAY(SELECT r.inbox_id FROM r WHERE NOT r.inbox_id = ANY ($4::bigint[])))
+   AND m.locked_by = $1 AND m.status = 'PROCESSING'
+RETURNING m.inbox_id;
+
 -- name: floor
 -- The lowest low-water mark of any source that some processor takes: nothing fresh is in work at or below it.
 SELECT coalesce(min(coalesce(w.low, 0)), 0) AS floor
@@ -82,14 +101,16 @@ SELECT coalesce(min(coalesce(w.low, 0)), 0) AS floor
 -- name: reclaim
 -- $1 dead instance, $2 rows at most, $3 true: it is frozen, not dead, $4 floor. What it had comes back: the death of a
 -- process counts as an attempt of what it ran, a freeze counts against nothing. SKIP LOCKED: several may do this at once.
+-- Here and below, what is in work again has a finite next_attempt_at: DEAD messages, the most of that index, are left out.
 WITH r AS MATERIALIZED (
   SELECT m.inbox_id FROM service_ops.integration_inbox m
-   WHERE m.locked_by = $1 AND m.status = 'PROCESSING' AND m.next_attempt_at IS NULL AND m.inbox_id > $4::bigint
+   WHERE m.inbox_id > $4::bigint
+     AND CASE WHEN m.locked_by = $1 AND m.status = 'PROCESSING' AND m.next_attempt_at IS NULL THEN true ELSE false END
    ORDER BY m.inbox_id LIMIT $2::integer FOR UPDATE SKIP LOCKED),
 q AS MATERIALIZED (
   SELECT m.inbox_id FROM service_ops.integration_inbox m
-   WHERE m.locked_by = $1 AND m.status = 'PROCESSING' AND m.next_attempt_at IS NOT NULL
-   ORDER BY m.inbox_id LIMIT $2::integer FOR UPDATE SKIP LOCKED)
+   WHERE m.next_attempt_at < 'infinity' AND CASE WHEN m.locked_by = $1 AND m.status = 'PROCESSING' THEN true ELSE false END
+   ORDER BY m.source, m.next_attempt_at LIMIT $2::integer FOR UPDATE SKIP LOCKED)
 UPDATE service_ops.integration_inbox m
    SET status = CASE WHEN $3::boolean THEN CASE WHEN m.attempts <= 1 THEN 'NEW' ELSE 'FAILED' END
                      WHEN m.attempts >= m.max_attempts THEN 'DEAD' ELSE 'FAILED' END,
@@ -102,27 +123,37 @@ UPDATE service_ops.integration_inbox m
 RETURNING m.inbox_id;
 
 -- name: in_work_of
--- $1 instance, $2 floor. Whether anything of it is still in work, row locks or not.
-SELECT EXISTS (SELECT FROM service_ops.integration_inbox m WHERE m.locked_by = $1 AND m.status = 'PROCESSING' AND m.next_attempt_at IS NULL
-                  AND m.inbox_id > $2::bigint)
-    OR EXISTS (SELECT FROM service_ops.integration_inbox m WHERE m.locked_by = $1 AND m.status = 'PROCESSING' AND m.next_attempt_at IS NOT NULL)
-    AS some;
+-- $1 instance, $2 floor. Whether anything of it is still in work, row locks or not. Not EXISTS, which drops the order
+-- that leads to the index.
+SELECT (SELECT true FROM service_ops.integration_inbox m
+         WHERE m.next_attempt_at < 'infinity' AND CASE WHEN m.locked_by = $1 AND m.status = 'PROCESSING' THEN true ELSE false END
+         ORDER BY m.source, m.next_attempt_at LIMIT 1) IS NOT NULL
+    OR (SELECT true FROM service_ops.integration_inbox m
+         WHERE m.inbox_id > $2::bigint
+           AND CASE WHEN m.locked_by = $1 AND m.status = 'PROCESSING' AND m.next_attempt_at IS NULL THEN true ELSE false END
+         ORDER BY m.inbox_id LIMIT 1) IS NOT NULL AS some;
 
 -- name: owners
 -- $1 floor. Every instance that has messages in work and no living row of its own: for the look at start.
-SELECT DISTINCT m.locked_by AS instance_id
-  FROM service_ops.integration_inbox m
- WHERE m.status = 'PROCESSING'
-   AND (m.next_attempt_at IS NOT NULL OR m.inbox_id > $1::bigint)
-   AND NOT EXISTS (SELECT FROM service_ops.runner_instance i WHERE i.instance_id = m.locked_by AND i.state <> 'stopped');
+SELECT DISTINCT o.locked_by AS instance_id
+  FROM (SELECT m.locked_by FROM service_ops.integration_inbox m
+         WHERE m.status = 'PROCESSING' AND m.next_attempt_at IS NULL AND m.inbox_id > $1::bigint
+        UNION
+        SELECT m.locked_by FROM service_ops.integration_inbox m
+         WHERE m.status = 'PROCESSING' AND m.next_attempt_at < 'infinity') o
+ WHERE NOT EXISTS (SELECT FROM service_ops.runner_instance i WHERE i.instance_id = o.locked_by AND i.state <> 'stopped');
 
 -- name: in_work_elsewhere
 -- $1 sources, $2 this instance, $3 low-water mark. A new exclusive leader claims nothing while this is true.
-SELECT EXISTS (SELECT FROM service_ops.integration_inbox m
-                WHERE m.source = ANY ($1::text[]) AND m.status = 'PROCESSING' AND m.locked_by <> $2 AND m.next_attempt_at IS NOT NULL)
-    OR EXISTS (SELECT FROM service_ops.integration_inbox m
-                WHERE m.inbox_id > $3::bigint AND m.source = ANY ($1::text[]) AND m.status = 'PROCESSING' AND m.locked_by <> $2
-                  AND m.next_attempt_at IS NULL) AS some;
+SELECT (SELECT true FROM service_ops.integration_inbox m
+         WHERE m.next_attempt_at < 'infinity'
+           AND CASE WHEN m.status = 'PROCESSING' AND m.locked_by <> $2 AND m.source = ANY ($1::text[]) THEN true ELSE false END
+         ORDER BY m.source, m.next_attempt_at LIMIT 1) IS NOT NULL
+    OR (SELECT true FROM service_ops.integration_inbox m
+         WHERE m.inbox_id > $3::bigint
+           AND CASE WHEN m.status = 'PROCESSING' AND m.locked_by <> $2 AND m.source = ANY ($1::text[]) AND m.next_attempt_at IS NULL
+                    THEN true ELSE false END
+         ORDER BY m.inbox_id LIMIT 1) IS NOT NULL AS some;
 
 -- name: announce
 -- $1 source. Tells every instance that fresh messages are there.

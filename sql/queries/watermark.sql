@@ -19,7 +19,9 @@ s AS MATERIALIZED (                       -- living transactions; one of an unkn
          coalesce(array_agg(DISTINCT l.virtualtransaction) FILTER (WHERE l.virtualtransaction LIKE '-1/%'), '{}') AS recovered
     FROM pg_catalog.pg_locks l LEFT JOIN a ON a.pid = l.pid
    WHERE (l.locktype = 'virtualxid' AND l.pid <> pg_backend_pid() AND a.may_write IS DISTINCT FROM false)
-      OR (l.pid IS NULL AND l.mode <> 'SIReadLock')),       -- prepared transactions; not what SERIALIZABLE left behind
+         -- Prepared transactions have no pid and hold the lock of their xid; what SERIALIZABLE left behind has no pid either.
+      OR (l.pid IS NULL AND l.locktype = 'transactionid'
+          AND NOT l.transactionid = ANY (ARRAY(SELECT p.transaction FROM pg_catalog.pg_prepared_xacts p WHERE p.database <> current_database())))),
 f AS (SELECT min(since) AS floor FROM a WHERE may_write),   -- now() of a living transaction can be older than its virtualxid
 c AS (
   SELECT me.poller, k.cand_ts, s.live, f.floor, x.reset, NOT x.reset AND NOT (k.cand_vx && s.live) AS closed

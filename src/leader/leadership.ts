@@ -21,7 +21,9 @@
 import type { Queryable } from '../db/pool.ts'
 import { startLoop } from '../kit/loop.ts'
 import { lookAtLeaders, releaseLease, renewLeases, takeOver } from '../tables/leader.ts'
-import type { Leadership as Term, LeaderLook } from '../tables/leader.ts'
+import type { Leadership as Term } from '../tables/leader.ts'
+import { announceLeader } from './announce.ts'
+import { Suspicion } from './suspicion.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
 
@@ -87,9 +89,6 @@ const LOOK_MS = 1_000
 /** A lease is trusted for this much less than its length: time for the signal to reach what runs under it. */
 const TRUST_MARGIN_MS = 2_000
 
-/** After our own connection was away: time for living leaders to take their sentinels again. */
-const DISTRUST_MS = 3_000
-
 /** A task whose work broke is left to others for this long. */
 const COOL_OFF_MS = 2_000
 
@@ -97,11 +96,10 @@ export function startLeadership(options: LeadershipOptions): Leaders {
   const { db, me, log, leaseMs } = options
   const held = new Map<string, Held>()
   const roles = new Map<string, Role>(options.tasks.map((task) => [task.name, { role: 'unknown' }]))
-  const suspects = new Map<string, { holder: string; term: string; at: number }>()
+  const suspicion = new Suspicion(LOOK_MS)
   const coolUntil = new Map<string, number>()
   /** Tasks whose former work here has not come to its end: not led again before it has. */
   const leaving = new Set<string>()
-  let distrustUntil = 0
   let staleWrites = 0
 
   function standBy(task: string, leader: string | null): void {
@@ -163,7 +161,7 @@ export function startLeadership(options: LeadershipOptions): Leaders {
     }
     const first = roles.get(task.name)?.role === 'unknown'
     roles.set(task.name, { role: 'leader', term: won.term })
-    announce(task.name, won, first)
+    announceLeader(log, task.name, won, first)
     const mine: Held = {
       lease,
       ending,
@@ -186,36 +184,6 @@ export function startLeadership(options: LeadershipOptions): Leaders {
     })
   }
 
-  function announce(task: string, won: Term, first: boolean): void {
-    const { from_instance: from, gap_ms: gapMs } = won
-    const term = Number(won.term)
-    if (first) log.event('task_started_as_leader', `${task} started as LEADER (term ${term})`, { task, term })
-    const gap = gapMs === null ? '' : ` after ${Math.round(gapMs)} ms`
-    if (won.reason === 'elected')
-      log.event('leader_elected', `${task}: elected (term ${term})`, { task, term })
-    else if (won.reason === 'handed_over') {
-      const msg = `${task}: handed over by ${from ?? 'an unknown instance'}${gap} (term ${term})`
-      log.event('leader_handed_over', msg, { task, term, from, gap_ms: gapMs })
-    } else {
-      const msg = `${task}: took over from ${from ?? 'an unknown instance'}${gap} (term ${term})`
-      log.event('leader_took_over', msg, { task, term, from, gap_ms: gapMs })
-    }
-  }
-
-  /** Evidence that the leader is dead: its sentinel was free on two looks about a second apart, under one term. */
-  function evidence(look: LeaderLook, at: number): { holder: string; term: string } | undefined {
-    if (!look.sentinel_free || look.holder === null || look.term === null || at < distrustUntil) {
-      suspects.delete(look.task_name)
-      return undefined
-    }
-    const earlier = suspects.get(look.task_name)
-    if (earlier?.holder !== look.holder || earlier.term !== look.term) {
-      suspects.set(look.task_name, { holder: look.holder, term: look.term, at })
-      return undefined
-    }
-    return at - earlier.at >= LOOK_MS * 0.8 ? { holder: look.holder, term: look.term } : undefined
-  }
-
   const looking = startLoop({
     async body() {
       const idle = options.tasks.filter((task) => !held.has(task.name))
@@ -229,7 +197,7 @@ export function startLeadership(options: LeadershipOptions): Leaders {
         const task = idle.find((candidate) => candidate.name === look.task_name)
         if (task === undefined) continue
         const at = performance.now()
-        const dead = evidence(look, at)
+        const dead = suspicion.evidence(look, at)
         const may = options.mayLead() && !leaving.has(task.name) && at >= (coolUntil.get(task.name) ?? 0)
         const won =
           may && (look.is_free || dead !== undefined)
@@ -242,8 +210,7 @@ export function startLeadership(options: LeadershipOptions): Leaders {
       return LOOK_MS
     },
     onError() {
-      suspects.clear()
-      distrustUntil = performance.now() + DISTRUST_MS
+      suspicion.distrust(performance.now())
       return LOOK_MS
     },
   })

@@ -15,10 +15,10 @@ import { CONNECTION_STATES, sqlState } from '../db/sqlstate.ts'
 import { withTransaction } from '../db/transaction.ts'
 import { HandlerTimeout, TransactionOver } from '../errors.ts'
 import { writeDone } from '../tables/inbox.ts'
-import type { Claim } from '../tables/inbox.ts'
 import { handlerLog } from '../telemetry/log.ts'
 import type { Log } from '../telemetry/log.ts'
 import { traceHeaders } from '../telemetry/trace.ts'
+import type { InWork } from './inWork.ts'
 
 export type Result =
   | { readonly kind: 'done' }
@@ -36,15 +36,6 @@ export interface ExecuteOptions {
   readonly task: string
   readonly timeoutMs: number
   readonly log: Log
-}
-
-export interface InWork {
-  readonly claim: Claim
-  readonly message: Message
-  /** Age when it was claimed, by the database's clock: since the source row, or since it was taken in. */
-  readonly ageMs: number
-  /** By the monotonic clock. */
-  readonly claimedAt: number
 }
 
 /** Ends a backend whose connection is being given up; a query in it would otherwise run on (and hold its locks). */

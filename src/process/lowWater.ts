@@ -58,6 +58,11 @@ export class LowWater {
     return this.#low.toString()
   }
 
+  /** Nothing fresh is open at or below it. */
+  get settled(): string {
+    return (this.#settled ?? 0n).toString()
+  }
+
   /** Fresh messages were claimed, up to this number. */
   claimed(upTo: bigint): void {
     if (upTo > this.#low) this.#low = upTo

@@ -7,6 +7,8 @@
  *
  * - *The database is away*: claims fail and are tried again with backoff; outcomes wait in the writer. Handlers that
  *   finished are not run again as long as their claims are ours.
+ * - *A claim's answer is lost*: what it took is found again and given back (strays.ts).
+ * - *A claim comes back when nothing may begin any more*: what it took is given back unrun. A drain waits for it.
  * - *A claim turns out to be somebody else's*: nothing is written, and it is said (`message_interrupted`).
  * - *The lease of an exclusive processor is lost*: handlers are aborted and given back at once. Their writes through
  *   `tx` are fenced by the claim; what they did outside cannot be, and nobody's can.
@@ -23,10 +25,13 @@ import type { ClaimedRow } from '../tables/inbox.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
 import { executeBatch, executeExternal, executeTransactional } from './execute.ts'
-import type { ExecuteOptions, InWork, Result } from './execute.ts'
+import type { ExecuteOptions, Result } from './execute.ts'
+import { toInWork } from './inWork.ts'
+import type { InWork } from './inWork.ts'
 import { LowWater } from './lowWater.ts'
 import { createOutcomes } from './outcomes.ts'
 import { createSettlement } from './settle.ts'
+import { createStrays } from './strays.ts'
 
 /** The right to work alone, as leadership grants it. */
 export interface ProcessorLease {
@@ -91,10 +96,12 @@ export function createProcessor(options: ProcessorOptions): Processor {
   const outcomes = createOutcomes(pool, instanceId, log)
   const settle = createSettlement(processor, outcomes, log)
   const lowWater = new LowWater(pool, sources)
+  const strays = createStrays(pool, instanceId, sources, log)
   const execution: ExecuteOptions = { pool, instanceId, task: name, timeoutMs: processor.timeoutMs, log }
   const inWork = new Set<InWork>()
   let stopping = new AbortController()
   let claiming = false
+  let claimUnderWay = false
   let drained = false
   let calls = 0
   let lastClaimAt: number | undefined
@@ -102,23 +109,17 @@ export function createProcessor(options: ProcessorOptions): Processor {
 
   const loop: Loop = startLoop({
     async body() {
+      const low = await lowWater.low()
+      await strays.look(inWork, lowWater.settled)
       if (!claiming || calls >= concurrency || outcomes.pending > MAX_PENDING_OUTCOMES) return IDLE_MS
       const limit = work.kind === 'batch' ? work.batchSize : concurrency - calls
-      const rows = await claimMessages(pool, {
-        sources,
-        instanceId,
-        limit,
-        low: await lowWater.low(),
-        maxAttempts: processor.maxAttempts,
-        maxBytes: CLAIM_BYTES,
-      })
-      lastClaimAt = performance.now()
-      take(rows)
+      const rows = await claim(limit, low)
       const nextDueMs = lowWater.due(performance.now()) ? await lowWater.look() : undefined
       if (rows.length === limit) return 0
       return Math.min(IDLE_MS, nextDueMs ?? IDLE_MS)
     },
     onError(error, failures) {
+      strays.doubt(error)
       const { class: errorClass, text } = cleanError(error)
       const waitMs = Math.round(backoffMs(failures, RETRY))
       if (failures === 1 || failures % 20 === 0) {
@@ -135,6 +136,21 @@ export function createProcessor(options: ProcessorOptions): Processor {
     },
   })
 
+  async function claim(limit: number, low: string): Promise<readonly ClaimedRow[]> {
+    claimUnderWay = true
+    try {
+      const { maxAttempts } = processor
+      const request = { sources, instanceId, limit, low, maxAttempts, maxBytes: CLAIM_BYTES }
+      const rows = await claimMessages(pool, request)
+      lastClaimAt = performance.now()
+      take(rows)
+      return rows
+    } finally {
+      claimUnderWay = false
+      sayWhenQuiet()
+    }
+  }
+
   function take(rows: readonly ClaimedRow[]): void {
     const taken = rows.map((row) => toInWork(row))
     for (const row of rows) if (row.fresh) lowWater.claimed(BigInt(row.inbox_id))
@@ -142,8 +158,13 @@ export function createProcessor(options: ProcessorOptions): Processor {
       inWork.add(one)
       settle.picked(one)
     }
+    if (taken.length === 0) return
+    if (!claiming) {
+      run(taken, async () => taken.map((): Result => ({ kind: 'interrupted', reason: 'stopped' })))
+      return
+    }
     if (work.kind === 'batch') {
-      if (taken.length > 0) run(taken, () => executeBatch(execution, work.handle, taken, stopping.signal))
+      run(taken, () => executeBatch(execution, work.handle, taken, stopping.signal))
       return
     }
     for (const one of taken) {
@@ -172,16 +193,20 @@ export function createProcessor(options: ProcessorOptions): Processor {
           }),
         )
       })
-      .then(() => {
-        if (inWork.size > 0) return
-        for (const resolve of whenQuiet) resolve()
-        whenQuiet = []
-      })
+      .then(sayWhenQuiet)
   }
 
-  /** Resolves when nothing is in work. */
+  /** Nothing is in work, and no claim is on its way to bring some. */
+  const isQuiet = (): boolean => inWork.size === 0 && !claimUnderWay
+
+  function sayWhenQuiet(): void {
+    if (!isQuiet()) return
+    for (const resolve of whenQuiet) resolve()
+    whenQuiet = []
+  }
+
   function quiet(): Promise<void> {
-    return inWork.size === 0 ? Promise.resolve() : new Promise((resolve) => whenQuiet.push(resolve))
+    return isQuiet() ? Promise.resolve() : new Promise((resolve) => whenQuiet.push(resolve))
   }
 
   async function quietWithin(limitMs: number): Promise<void> {
@@ -262,22 +287,3 @@ export function createProcessor(options: ProcessorOptions): Processor {
 
 /** After an abort: time for backends to end and for the give-back to be written. */
 const GIVE_BACK_MS = 5_000
-
-function toInWork(row: ClaimedRow): InWork {
-  return {
-    claim: { inboxId: row.inbox_id, claim: row.claim },
-    message: {
-      inboxId: row.inbox_id,
-      source: row.source,
-      messageId: row.message_id,
-      payload: row.payload,
-      groupKey: row.group_key,
-      attempts: row.attempts,
-      maxAttempts: row.max_attempts,
-      traceId: row.trace_id,
-      sourceCreatedAt: row.source_created_at,
-    },
-    ageMs: Number(row.age_ms),
-    claimedAt: performance.now(),
-  }
-}

@@ -2,7 +2,8 @@ import type { ResolvedProcessor } from '../config/resolved.ts'
 import { backoffMs } from '../kit/backoff.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
-import type { InWork, Result } from './execute.ts'
+import type { Result } from './execute.ts'
+import type { InWork } from './inWork.ts'
 import type { Outcomes, Settled } from './outcomes.ts'
 
 /** Turns results into outcomes, sees them written, and says what became of each message. */

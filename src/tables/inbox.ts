@@ -6,6 +6,7 @@ const sql = loadStatements('inbox', [
   'done',
   'failed',
   'give_back',
+  'give_back_strays',
   'floor',
   'reclaim',
   'in_work_of',
@@ -100,6 +101,17 @@ export async function giveBack(
     numbers(claims),
   ])
   return new Set(rows.map((row) => row.inbox_id))
+}
+
+/** Gives back what this instance has claimed and does not know of; returns how many. */
+export async function giveBackStrays(
+  db: Queryable,
+  instanceId: string,
+  sources: readonly string[],
+  settled: string,
+  known: readonly string[],
+): Promise<number> {
+  return (await db.query(sql.give_back_strays, [instanceId, sources, settled, known])).rowCount ?? 0
 }
 
 async function floor(db: Queryable): Promise<string> {

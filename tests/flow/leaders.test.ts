@@ -32,7 +32,7 @@ async function world(t: TestContext) {
     pool,
     start: async () => startInstance(t, { databaseUrl: database.url, config: CONFIG }),
     /** A row that is written now is processed, whoever leads. */
-    async works() {
+    works: async () => {
       const { rows } = await pool.query<{ id: string }>('INSERT INTO arrival DEFAULT VALUES RETURNING id')
       const effect = () => pool.query('SELECT FROM effect WHERE message_id = $1', [rows[0]?.id])
       await until('a fresh row to be processed', async () => (await effect()).rowCount === 1, 60_000)

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { hostname } from 'node:os'
-import { after, before, describe, test } from 'node:test'
-import type { Pool } from 'pg'
+import { test } from 'node:test'
 import { listUncommented } from '../../scripts/schema/listing.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
-import { startInstance, type Instance } from '../support/instance.ts'
+import { startInstance } from '../support/instance.ts'
+import type { Scope } from '../support/scope.ts'
 import { psql, psqlMissing, type Row } from '../support/psql.ts'
 import { until } from '../support/until.ts'
 
@@ -36,52 +36,25 @@ const PROMISED = {
 
 const PASSWORD = 'reads-only'
 
-describe('the operators’ queries', { skip: psqlMissing }, () => {
-  let database: TestDatabase
-  let admin: Pool
-  let instance: Instance
-  /** May read everything in our schema. */
-  let reader: string
-  /** As the reader, but nothing on the demo's source. */
-  let stranger: string
-
-  before(async () => {
-    database = await createDatabase({ after })
-    admin = database.pool()
-    instance = await startInstance(
-      { after },
-      {
-        databaseUrl: database.url,
-        env: { DEMO_RATE: '20', MESSAGE_POLLER_INTERVAL_SECONDS: '1' },
-      },
-    )
-    await instance.said('ready')
-    reader = await createReader('reader')
-    stranger = await createReader('stranger')
-    await admin.query(`REVOKE SELECT ON service_ops.send_serviceops FROM ${database.name}_stranger`)
-    await until('messages to be done and the edge to move', async () => {
-      const { rows } = await admin.query<{ enough: boolean }>(`
-        SELECT isfinite(edge) AND (SELECT count(*) > 10 FROM service_ops.integration_inbox WHERE status = 'DONE') AS enough
-          FROM service_ops.integration_poll_watermark WHERE id = 1`)
-      return rows[0]?.enough
-    })
+test('the operators’ queries', { skip: psqlMissing }, async (t) => {
+  const database = await createDatabase(t)
+  const admin = database.pool()
+  const instance = await startInstance(t, {
+    databaseUrl: database.url,
+    env: { DEMO_RATE: '20', MESSAGE_POLLER_INTERVAL_SECONDS: '1' },
   })
-
-  /** The roles are the server's, not the database's: they must be gone before it is. */
-  async function createReader(kind: string): Promise<string> {
-    const role = `${database.name}_${kind}`
-    await admin.query(`CREATE ROLE ${role} LOGIN PASSWORD '${PASSWORD}'`)
-    after(async () => {
-      await admin.query(`DROP OWNED BY ${role}`)
-      await admin.query(`DROP ROLE ${role}`)
-    })
-    await admin.query(`GRANT USAGE ON SCHEMA service_ops TO ${role}`)
-    await admin.query(`GRANT SELECT ON ALL TABLES IN SCHEMA service_ops TO ${role}`)
-    const url = new URL(database.url)
-    url.username = role
-    url.password = PASSWORD
-    return url.href
-  }
+  await instance.said('ready')
+  /** May read everything in our schema. */
+  const reader = await createReader(t, database, 'reader')
+  /** As the reader, but nothing on the demo's source. */
+  const stranger = await createReader(t, database, 'stranger')
+  await admin.query(`REVOKE SELECT ON service_ops.send_serviceops FROM ${database.name}_stranger`)
+  await until('messages to be done and the edge to move', async () => {
+    const { rows } = await admin.query<{ enough: boolean }>(`
+      SELECT isfinite(edge) AND (SELECT count(*) > 10 FROM service_ops.integration_inbox WHERE status = 'DONE') AS enough
+        FROM service_ops.integration_poll_watermark WHERE id = 1`)
+    return rows[0]?.enough
+  })
 
   async function one(sql: string): Promise<Row> {
     const rows = await psql(reader, sql)
@@ -89,7 +62,7 @@ describe('the operators’ queries', { skip: psqlMissing }, () => {
     return rows[0] ?? {}
   }
 
-  test('every promised column is there, to be read by a role that may only read', async () => {
+  await t.test('every promised column is there, to be read by a role that may only read', async () => {
     for (const [relation, columns] of Object.entries(PROMISED)) {
       await psql(reader, `SELECT ${columns} FROM service_ops.${relation}`)
     }
@@ -99,23 +72,26 @@ describe('the operators’ queries', { skip: psqlMissing }, () => {
     )
   })
 
-  test('the watermark of the first poller is row 1: its edge lies behind the greatest cursor or at it', async () => {
-    const row = await one('SELECT * FROM service_ops.integration_poll_watermark WHERE id = 1')
-    assert.deepEqual([row['poller'], row['term']], ['message_poller', '1'])
-    assert.ok(Number(row['rows_total']) > 10)
-    const short = await one(
-      'SELECT last_created_at, last_message_id, updated_at FROM service_ops.integration_poll_watermark WHERE id = 1',
-    )
-    assert.match(short['last_created_at'] ?? '', /\.\d{6}\+/, 'microseconds are kept')
-    const proof = await one(`
+  await t.test(
+    'the watermark of the first poller is row 1: its edge lies behind the greatest cursor or at it',
+    async () => {
+      const row = await one('SELECT * FROM service_ops.integration_poll_watermark WHERE id = 1')
+      assert.deepEqual([row['poller'], row['term']], ['message_poller', '1'])
+      assert.ok(Number(row['rows_total']) > 10)
+      const short = await one(
+        'SELECT last_created_at, last_message_id, updated_at FROM service_ops.integration_poll_watermark WHERE id = 1',
+      )
+      assert.match(short['last_created_at'] ?? '', /\.\d{6}\+/, 'microseconds are kept')
+      const proof = await one(`
       SELECT w.edge <= now() AS past, w.rows_total = (SELECT count(*) FROM service_ops.integration_inbox) AS counted,
              (SELECT count(*) FROM service_ops.send_serviceops s WHERE s.created_at < w.edge
                  AND NOT EXISTS (SELECT FROM service_ops.integration_inbox i WHERE i.message_id = s.message_id::text)) AS missing
         FROM service_ops.integration_poll_watermark w WHERE id = 1`)
-    assert.deepEqual(proof, { past: 't', counted: 't', missing: '0' })
-  })
+      assert.deepEqual(proof, { past: 't', counted: 't', missing: '0' })
+    },
+  )
 
-  test('the leaders: one row a led task, with a lease that has not run out', async () => {
+  await t.test('the leaders: one row a led task, with a lease that has not run out', async () => {
     const leaders = await psql(
       reader,
       'SELECT *, expires_at > now() AS alive FROM service_ops.background_task_leader ORDER BY task_name',
@@ -137,7 +113,7 @@ describe('the operators’ queries', { skip: psqlMissing }, () => {
     )
   })
 
-  test('the inbox by status', async () => {
+  await t.test('the inbox by status', async () => {
     const counts = await psql(
       reader,
       `SELECT status, COUNT(*) FROM service_ops.integration_inbox WHERE created_at > NOW() - INTERVAL '1 hour' GROUP BY status`,
@@ -145,7 +121,7 @@ describe('the operators’ queries', { skip: psqlMissing }, () => {
     assert.ok(counts.some((row) => row['status'] === 'DONE' && Number(row['count']) > 10))
   })
 
-  test('the tasks, numbered in order of registration', async () => {
+  await t.test('the tasks, numbered in order of registration', async () => {
     const tasks = await psql(
       reader,
       'SELECT id, task_name, kind, led, paused FROM service_ops.background_task ORDER BY id',
@@ -157,7 +133,7 @@ describe('the operators’ queries', { skip: psqlMissing }, () => {
     ])
   })
 
-  test('the status views say who leads, how far it has come and what waits', async () => {
+  await t.test('the status views say who leads, how far it has come and what waits', async () => {
     const poller = await one('SELECT * FROM service_ops.poller_status')
     assert.deepEqual(
       [poller['poller'], poller['leader'], poller['orphaned'], poller['last_outcome'], poller['last_error']],
@@ -178,12 +154,12 @@ describe('the operators’ queries', { skip: psqlMissing }, () => {
     assert.deepEqual([record['instance_id'], record['state']], [instance.id, 'ready'])
   })
 
-  test('the schema window says which code may run', async () => {
+  await t.test('the schema window says which code may run', async () => {
     const newest = await one('SELECT * FROM service_ops.schema_window ORDER BY schema_version DESC LIMIT 1')
     assert.ok(Number(newest['oldest_code']) <= Number(newest['schema_version']))
   })
 
-  test('verify() runs every invariant, and all hold', async () => {
+  await t.test('verify() runs every invariant, and all hold', async () => {
     const rows = await psql(reader, 'SELECT * FROM service_ops.verify()')
     const [{ number } = {}] = await psql(reader, 'SELECT count(*) AS number FROM service_ops.invariant')
     assert.equal(rows.length, Number(number), 'one poller: each invariant once')
@@ -194,26 +170,46 @@ describe('the operators’ queries', { skip: psqlMissing }, () => {
     }
   })
 
-  test('verify() of a role that may not read the source says so, with the GRANT that mends it', async () => {
-    const name = 'nothing_below_the_edge_is_missing:message_poller'
-    const ask = async (): Promise<Row[]> => psql(stranger, 'SELECT * FROM service_ops.verify()')
-    const before = await ask()
-    assert.deepEqual(
-      before.filter((row) => row['ok'] !== 't').map((row) => row['name']),
-      [name],
-    )
-    const detail = before.find((row) => row['name'] === name)?.['detail'] ?? ''
-    const grant = /GRANT .+$/.exec(detail)?.[0]
-    assert.ok(grant?.includes('service_ops.send_serviceops'), detail)
-    await admin.query(grant)
-    assert.deepEqual(
-      (await ask()).filter((row) => row['ok'] !== 't'),
-      [],
-    )
-  })
+  await t.test(
+    'verify() of a role that may not read the source says so, with the GRANT that mends it',
+    async () => {
+      const name = 'nothing_below_the_edge_is_missing:message_poller'
+      const ask = async (): Promise<Row[]> => psql(stranger, 'SELECT * FROM service_ops.verify()')
+      const first = await ask()
+      assert.deepEqual(
+        first.filter((row) => row['ok'] !== 't').map((row) => row['name']),
+        [name],
+      )
+      const detail = first.find((row) => row['name'] === name)?.['detail'] ?? ''
+      const grant = /GRANT .+$/.exec(detail)?.[0]
+      assert.ok(grant?.includes('service_ops.send_serviceops'), detail)
+      await admin.query(grant ?? '')
+      assert.deepEqual(
+        (await ask()).filter((row) => row['ok'] !== 't'),
+        [],
+      )
+    },
+  )
 
-  test('every relation and column carries a comment, the demo’s too', async () => {
+  await t.test('every relation and column carries a comment, the demo’s too', async () => {
     const client = await database.client()
     assert.deepEqual(await listUncommented(client, 'service_ops'), [])
   })
 })
+
+/** The address of a role that may only read. Roles are the server's: they must be gone before the database is. */
+async function createReader(scope: Scope, database: TestDatabase, kind: string): Promise<string> {
+  const role = `${database.name}_${kind}`
+  const admin = await database.client()
+  await admin.query(`CREATE ROLE ${role} LOGIN PASSWORD '${PASSWORD}'`)
+  scope.after(async () => {
+    await admin.query(`DROP OWNED BY ${role}`)
+    await admin.query(`DROP ROLE ${role}`)
+  })
+  await admin.query(`GRANT USAGE ON SCHEMA service_ops TO ${role}`)
+  await admin.query(`GRANT SELECT ON ALL TABLES IN SCHEMA service_ops TO ${role}`)
+  const url = new URL(database.url)
+  url.username = role
+  url.password = PASSWORD
+  return url.href
+}

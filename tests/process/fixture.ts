@@ -33,7 +33,7 @@ export async function inbox(scope: Scope) {
     url: database.url,
     /** Connections of the test's own. */
     sql: own,
-    async send(...messageIds: readonly string[]): Promise<void> {
+    send: async (...messageIds: readonly string[]): Promise<void> => {
       await own.query(
         `INSERT INTO service_ops.integration_inbox (source, message_id, payload, trace_id) SELECT $1, u, '{}', u FROM unnest($2::text[]) u`,
         [SOURCE, messageIds],
@@ -41,7 +41,7 @@ export async function inbox(scope: Scope) {
     },
     fates,
     /** Waits until the messages have these fates. */
-    async become(expected: Record<string, Fate>): Promise<void> {
+    become: async (expected: Record<string, Fate>): Promise<void> => {
       let seen: Record<string, Fate> = {}
       const same = async (): Promise<boolean> => {
         seen = await fates()
@@ -53,7 +53,7 @@ export async function inbox(scope: Scope) {
         })
       })
     },
-    async effects(): Promise<string[]> {
+    effects: async (): Promise<string[]> => {
       const { rows } = await own.query<{ message_id: string }>('SELECT message_id FROM effect ORDER BY 1')
       return rows.map(({ message_id }) => message_id)
     },

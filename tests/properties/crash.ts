@@ -60,14 +60,16 @@ export async function backendKilledWhilePrepared(world: World, strategy: Strateg
   await world.close().catch(() => undefined)
   if ((await bootTime(after.admin)) !== booted) throw new Error('the server has restarted: this shows nothing')
 
-  const second = await Stage.resume(after, strategy)
   try {
+    const second = await Stage.resume(after, strategy)
     for (let i = 0; i < 3; i += 1) fence = await second.pass(fence)
     await after.admin.query(`COMMIT PREPARED '${gid}'`)
     await second.look()
     await second.everythingIsTakenIn(fence)
-  } finally {
+  } catch (error) {
     await after.rollBackPrepared()
+    await after.close()
+    throw error
   }
   return after
 }

@@ -1,10 +1,24 @@
 import type { Client } from 'pg'
 import { POLLER } from './world.ts'
 
-/** The proof is broken: a row is lost or made up, or something went back that must not. */
+/** `unsafe`: a row is lost or made up, or something went back that must not. `stuck`: the edge does not move on. */
+export type ViolationKind = 'unsafe' | 'stuck'
+
+/** What must hold under every schedule does not. */
 export class Violation extends Error {
   override readonly name = 'Violation'
+  readonly kind: ViolationKind
+  constructor(kind: ViolationKind, message: string) {
+    super(message)
+    this.kind = kind
+  }
 }
+
+/** For `assert.rejects`: a fault of this kind, and no other. */
+export const isViolation =
+  (kind: ViolationKind) =>
+  (error: unknown): boolean =>
+    error instanceof Violation && error.kind === kind
 
 interface Seen {
   edge: string
@@ -59,13 +73,13 @@ export class Invariants {
     const [now] = rows
     if (now === undefined) return undefined
     if (now.lost.length > 0) {
-      throw new Violation(`lost: below the edge ${now.edge}, not in the inbox: ${now.lost.join(', ')}`)
+      throw new Violation('unsafe', `lost: below the edge ${now.edge}, not in the inbox: ${now.lost.join(', ')}`)
     }
-    if (now.invented.length > 0) throw new Violation(`invented: never committed: ${now.invented.join(', ')}`)
-    if (now.doubled > 0) throw new Violation(`doubled: ${now.doubled}`)
+    if (now.invented.length > 0) throw new Violation('unsafe', `invented: never committed: ${now.invented.join(', ')}`)
+    if (now.doubled > 0) throw new Violation('unsafe', `doubled: ${now.doubled}`)
     if (!now.forward) {
       const was = `edge ${edge}, term ${term}, pass ${pass}`
-      throw new Violation(`went back: from ${was} to edge ${now.edge}, term ${now.term}, pass ${now.pass}`)
+      throw new Violation('unsafe', `went back: from ${was} to edge ${now.edge}, term ${now.term}, pass ${now.pass}`)
     }
     if (now.edge !== edge) this.edgeMoves += 1
     this.#seen = { edge: now.edge, term: now.term, pass: now.pass }

@@ -107,7 +107,7 @@ export class Stage {
       now = await this.pass(now)
       const look = await this.look()
       if (look.beyond) return look
-      if (performance.now() > deadline) throw new Violation(`the edge does not move on: ${look.edge}`)
+      if (performance.now() > deadline) throw new Violation('stuck', `the edge does not move on: ${look.edge}`)
     }
   }
 }

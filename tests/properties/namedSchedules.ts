@@ -1,4 +1,6 @@
 /** Orders of events that lost rows once, each played on purpose. Each throws Violation when a row is lost. */
+import { until } from '../support/until.ts'
+import { Violation } from './invariants.ts'
 import type { Stage } from './named.ts'
 
 export type NamedSchedule = (stage: Stage) => Promise<void>
@@ -115,10 +117,14 @@ export const clockSteppedBack: NamedSchedule = async (stage) => {
     const { rows } = await admin.query<{ future: boolean }>(
       'SELECT coalesce(proven > clock_timestamp(), false) AS future FROM service_ops.integration_poll_watermark',
     )
-    if (rows[0]?.future !== false) throw new Error('something is proven past now()')
+    if (rows[0]?.future !== false) throw new Violation('unsafe', 'something is proven past now()')
     await stage.look()
   }
-  await stage.everythingIsTakenIn(fence)
+  const { edge } = await stage.look()
+  await until('the clock to catch up and the edge to go on', async () => {
+    fence = await stage.pass(fence)
+    return (await stage.look()).edge !== edge
+  })
 }
 
 /**

@@ -207,7 +207,7 @@ class Schedule {
         const { edgeMoves } = this.#invariants
         return { seed: this.#seed, steps: this.#steps, ...this.#counts, edgeMoves, rows: look.rows, taken: look.taken }
       }
-      if (performance.now() > deadline) throw new Violation(`the edge does not move on: ${look?.edge ?? 'no edge'}`)
+      if (performance.now() > deadline) throw new Violation('stuck', `the edge does not move on: ${look?.edge ?? 'no edge'}`)
     }
   }
 

@@ -87,7 +87,7 @@ async function connectionsLeft(admin: Client, name: string): Promise<string[]> {
   let left: string[] = []
   const none = async (): Promise<boolean> => {
     const { rows } = await admin.query<{ line: string }>(
-      `SELECT format('  %s (pid %s, %s): %s', application_name, pid, state, query) AS line
+      `SELECT format('  %s (pid %s, %s): %s', application_name, pid, state, left(regexp_replace(query, '\\s+', ' ', 'g'), 160)) AS line
        FROM pg_stat_activity WHERE datname = $1 AND backend_type = 'client backend'`,
       [name],
     )

@@ -128,9 +128,9 @@ async function write(folder: string, config: string): Promise<string> {
 /** Undefined for a line that is none of the log's: Node's own warnings, a crash. */
 function parsed(text: string): LogLine | undefined {
   try {
-    // The log's own lines have these; whatever else may be JSON on stderr has no `event`.
-    const line = JSON.parse(text) as Omit<LogLine, 'at'> & { time: string }
-    return 'event' in line ? ({ ...line, at: Date.parse(line.time) } as LogLine) : undefined
+    // The log's own lines have all of these; whatever else may be JSON on stderr has no `event`.
+    const line = JSON.parse(text) as LogLine & { readonly time: string }
+    return 'event' in line ? { ...line, at: Date.parse(line.time) } : undefined
   } catch {
     return undefined
   }

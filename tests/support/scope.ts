@@ -1,4 +1,7 @@
-/** What a test context gives, and node:test's own functions too: `createDatabase({ after })` in a suite. */
+/**
+ * What ends with a test: its context. Several tests that share something are `t.test(...)` of one test, not a suite:
+ * node:test's own `after`, when it is called in a `before` hook, runs as soon as that hook is over.
+ */
 export interface Scope {
   after(fn: () => Promise<void> | void): void
 }

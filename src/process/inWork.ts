@@ -1,0 +1,31 @@
+import type { Message } from '../config/types.ts'
+import type { Claim, ClaimedRow } from '../tables/inbox.ts'
+
+/** A message that this process has claimed: in work until its outcome is settled. */
+export interface InWork {
+  readonly claim: Claim
+  readonly message: Message
+  /** Age when it was claimed, by the database's clock: since the source row, or since it was taken in. */
+  readonly ageMs: number
+  /** By the monotonic clock. */
+  readonly claimedAt: number
+}
+
+export function toInWork(row: ClaimedRow): InWork {
+  return {
+    claim: { inboxId: row.inbox_id, claim: row.claim },
+    message: {
+      inboxId: row.inbox_id,
+      source: row.source,
+      messageId: row.message_id,
+      payload: row.payload,
+      groupKey: row.group_key,
+      attempts: row.attempts,
+      maxAttempts: row.max_attempts,
+      traceId: row.trace_id,
+      sourceCreatedAt: row.source_created_at,
+    },
+    ageMs: Number(row.age_ms),
+    claimedAt: performance.now(),
+  }
+}

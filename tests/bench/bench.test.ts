@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { resolve } from 'node:path'
+import test from 'node:test'
+import { promisify } from 'node:util'
+import { figuresOf, median } from '../../scripts/bench/report.ts'
+import type { PartFigures } from '../../scripts/bench/report.ts'
+import type { Measured } from '../../scripts/bench/meter.ts'
+
+const main = resolve(import.meta.dirname, '../../scripts/bench/main.ts')
+const run = promisify(execFile)
+
+/** What a run came to; 1 is a run that measured, and missed a floor: so few messages say nothing of speed. */
+async function bench(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  try {
+    return { code: 0, ...(await run(process.execPath, [main, ...args])) }
+  } catch (error) {
+    // execFile rejects with these three fields when the program ended with another code than 0.
+    return error as { code: number; stdout: string; stderr: string }
+  }
+}
+
+test('a run measures every part on a server of its own, and gives ratios', async () => {
+  const { code, stdout, stderr } = await bench('--rows', '400', '--rounds', '1', '--json')
+  assert.ok(code === 0 || code === 1, stderr)
+  const { parts } = JSON.parse(stdout) as { parts: PartFigures[] }
+  assert.deepEqual(
+    parts.map(({ part }) => part),
+    ['ingest', 'drain', 'single'],
+  )
+  for (const { figures, floors } of parts) {
+    for (const { contestant, median: speed, ratio, walBytes } of figures) {
+      assert.ok(speed > 0 && ratio > 0, `${contestant} has no speed`)
+      assert.ok(walBytes >= 0, `${contestant} has no WAL`)
+    }
+    for (const { ratio, least, reached } of floors) assert.equal(reached, ratio >= least)
+  }
+  assert.equal(
+    code === 1,
+    parts.some(({ floors }) => floors.some(({ reached }) => !reached)),
+  )
+})
+
+test('a run for people prints a table a part and a line a floor', async () => {
+  const { stdout } = await bench('--rows', '100', '--rounds', '1', '--only', 'ingest')
+  assert.match(stdout, /^\d+ cores .* load [\d.]+/)
+  assert.match(stdout, /ingest: source to inbox/)
+  assert.match(stdout, /(reached|MISSED): Tidemark \d+\.\d\d × bare keyset INSERT/)
+  assert.doesNotMatch(stdout, /drain:/)
+})
+
+test('a part that does not exist is named', async () => {
+  const { code, stderr } = await bench('--only', 'ingest,nonsense')
+  assert.notEqual(code, 0)
+  assert.match(stderr, /there is no part nonsense/)
+})
+
+test('ratios are of medians, and a floor is reached from its value on', () => {
+  const heat = (perSecond: number): Measured => ({
+    ms: 1,
+    perSecond,
+    nodeCpuUs: 0,
+    postgresCpuUs: null,
+    walBytes: 0,
+    updates: 0,
+    hotShare: null,
+  })
+  const contestant = (name: string) => ({
+    name,
+    table: 't',
+    prepare: () => Promise.reject(new Error('unused')),
+  })
+  const part = {
+    name: 'p',
+    title: 'p',
+    messages: 1,
+    contestants: [contestant('bare'), contestant('ours')],
+    against: 'bare',
+    floors: [
+      { of: 'ours', against: 'bare', least: 0.5 },
+      { of: 'ours', against: 'bare', least: 0.51 },
+    ],
+  }
+  const heats = new Map([
+    ['bare', [heat(100), heat(1000), heat(90)]],
+    ['ours', [heat(50), heat(1), heat(2000)]],
+  ])
+  const { figures, floors } = figuresOf({ part, heats })
+  assert.deepEqual(
+    figures.map(({ median: speed, min, max, ratio }) => ({ speed, min, max, ratio })),
+    [
+      { speed: 100, min: 90, max: 1000, ratio: 1 },
+      { speed: 50, min: 1, max: 2000, ratio: 0.5 },
+    ],
+  )
+  assert.deepEqual(
+    floors.map(({ reached }) => reached),
+    [true, false],
+  )
+})
+
+test('the median of an even number lies between the middle two', () => {
+  assert.equal(median([4, 1, 3, 2]), 2.5)
+  assert.equal(median([7]), 7)
+})

@@ -1,0 +1,121 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import type { Client } from 'pg'
+import type { Queryable } from '../../src/db/pool.ts'
+import {
+  claimMessages,
+  giveBack,
+  hasWork,
+  inWorkElsewhere,
+  reclaim,
+  writeDone,
+  writeFailed,
+} from '../../src/tables/inbox.ts'
+import { lookBack } from '../../src/tables/lowWater.ts'
+import { createDatabase } from '../support/database.ts'
+
+/*
+ * Plans of the statements that run for every message, on an inbox whose statistics say nothing or the wrong thing. Times
+ * say nothing on a shared machine; rows do: a plan that walks the table, or compares all pairs, handles many times more
+ * rows than there are messages at hand.
+ */
+
+const FINISHED = 20_000
+const DEAD = 5_000
+const FRESH = 4_000
+const CLAIM = 500
+
+/** Some fifteen plan nodes see each message once; a walk over what is finished sees fifty times as many rows. */
+const ROWS_A_MESSAGE = 20
+
+interface PlanNode {
+  readonly 'Node Type': string
+  readonly 'Actual Rows': number
+  readonly 'Actual Loops': number
+  readonly 'Rows Removed by Filter'?: number
+  readonly 'Rows Removed by Join Filter'?: number
+  readonly Plans?: readonly PlanNode[]
+}
+
+for (const statistics of ['none', 'of an empty inbox', 'of a full inbox'] as const) {
+  test(`statements see little more than their own messages; statistics: ${statistics}`, async (t) => {
+    const database = await createDatabase(t)
+    const client = await database.client()
+    await client.query('ALTER TABLE service_ops.integration_inbox SET (autovacuum_enabled = off)')
+    if (statistics === 'of an empty inbox') await client.query('ANALYZE service_ops.integration_inbox')
+    const low = await fill(client)
+    if (statistics === 'of a full inbox') await client.query('ANALYZE service_ops.integration_inbox')
+    const seen = new Map<string, number>()
+    const explained = (what: string): Queryable => explaining(client, (rows) => seen.set(what, rows))
+
+    const sources = ['bench']
+    const request = { sources, instanceId: 'me', limit: CLAIM, low, maxAttempts: 10, maxBytes: 2 ** 24 }
+    const rows = await claimMessages(explained('claim'), request)
+    assert.equal(rows.length, CLAIM)
+    const claims = rows.map((row) => ({ inboxId: row.inbox_id, claim: row.claim }))
+    const share = CLAIM / 5
+    const failures = claims.slice(share, 2 * share).map((claim) => ({ ...claim, error: 'x', waitMs: 60_000 }))
+    assert.equal((await writeDone(explained('done'), 'me', claims.slice(0, share))).size, share)
+    assert.equal((await writeFailed(explained('failed'), 'me', failures)).size, share)
+    assert.equal(
+      (await giveBack(explained('give back'), 'me', claims.slice(2 * share, 3 * share))).size,
+      share,
+    )
+    const look = await lookBack(explained('look back'), sources, low)
+    assert.equal(look.first_open, claims[3 * share]?.inboxId)
+    assert.equal(await inWorkElsewhere(explained('in work elsewhere'), sources, 'another', low), true)
+    assert.equal(await hasWork(explained('has work'), 'me'), true)
+    assert.equal(await reclaim(explained('reclaim'), 'me', share, false), share)
+
+    const limit = CLAIM * ROWS_A_MESSAGE
+    assert.deepEqual(
+      [...seen].filter(([, handled]) => handled > limit),
+      [],
+      `a statement handled more than ${limit} rows`,
+    )
+  })
+}
+
+/** Finished and dead messages, then fresh ones; returns the low-water mark between them. */
+async function fill(client: Client): Promise<string> {
+  const insert = `
+    INSERT INTO service_ops.integration_inbox (source, message_id, trace_id, payload, status, processed_at, next_attempt_at)
+    SELECT 'bench', $1::text || n, md5(n::text), '{"a": 1}', $1::text, CASE WHEN $1 = 'DONE' THEN now() END,
+           CASE WHEN $1 = 'DEAD' THEN timestamptz 'infinity' END
+      FROM generate_series(1, $2::integer) n`
+  await client.query(insert, ['DONE', FINISHED])
+  await client.query(insert, ['DEAD', DEAD])
+  const { rows } = await client.query<{ low: string }>(
+    'SELECT max(inbox_id) AS low FROM service_ops.integration_inbox',
+  )
+  const low = rows[0]?.low ?? '0'
+  await client.query(insert, ['NEW', FRESH])
+  await client.query(
+    `INSERT INTO service_ops.background_task (id, task_name, kind, led, config_hash, release, sources)
+     VALUES (1, 'bench', 'processor', false, '', '', '{bench}')`,
+  )
+  await client.query(`INSERT INTO service_ops.inbox_low_water (source, low) VALUES ('bench', $1)`, [low])
+  return low
+}
+
+/** Explains every statement in a transaction that is rolled back, then runs it. */
+function explaining(client: Client, saw: (rows: number) => void): Queryable {
+  return {
+    async query(text, values = []) {
+      await client.query('BEGIN')
+      const explain = `EXPLAIN (ANALYZE, FORMAT JSON) ${text}`
+      const { rows } = await client.query<{ 'QUERY PLAN': [{ Plan: PlanNode }] }>(explain, [...values])
+      await client.query('ROLLBACK')
+      const plan = rows[0]?.['QUERY PLAN'][0].Plan
+      assert.ok(plan !== undefined)
+      saw(rowsHandled(plan))
+      return client.query(text, [...values])
+    },
+  }
+}
+
+function rowsHandled(node: PlanNode): number {
+  const each =
+    node['Actual Rows'] + (node['Rows Removed by Filter'] ?? 0) + (node['Rows Removed by Join Filter'] ?? 0)
+  return (node.Plans ?? []).reduce((sum, child) => sum + rowsHandled(child), each * node['Actual Loops'])
+}

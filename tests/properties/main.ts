@@ -1,0 +1,99 @@
+/**
+ * The long form of the property test: `npm run property -- [--seeds N] [--seed N] [--mutant NAME] [--verbose]`.
+ *
+ * `--seeds` (200) plays the seeds from 1 on; `--seed` plays that one alone and, when it fails or with `--verbose`,
+ * prints its steps; `--mutant` reads with one of the losing ways, of which some seed must show the loss. Exit code 1:
+ * a row was lost, or the mutant survived.
+ */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { useEmbedded } from '../../src/db/embedded.ts'
+import { migrate } from '../../src/db/migrate.ts'
+import { Violation } from './invariants.ts'
+import { RANDOM_MUTANTS } from './mutants.ts'
+import type { Mutant } from './mutants.ts'
+import { openSessions, play } from './schedule.ts'
+import type { Outcome } from './schedule.ts'
+import { World } from './world.ts'
+
+const STEPS_SHOWN = 40
+
+const { values } = parseArgs({
+  options: {
+    seeds: { type: 'string', default: '200' },
+    seed: { type: 'string' },
+    mutant: { type: 'string' },
+    verbose: { type: 'boolean', default: false },
+  },
+})
+
+const mutants: Readonly<Record<string, Mutant | undefined>> = RANDOM_MUTANTS
+
+async function main(): Promise<boolean> {
+  const mutant = values.mutant === undefined ? undefined : mutants[values.mutant]
+  if (values.mutant !== undefined && mutant === undefined) {
+    say(`no mutant ${values.mutant}; there are ${Object.keys(mutants).join(', ')}`)
+    return false
+  }
+  const seeds =
+    values.seed === undefined
+      ? Array.from({ length: Number(values.seeds) }, (_, i) => i + 1)
+      : [Number(values.seed)]
+  if (seeds.length === 0 || !seeds.every(Number.isSafeInteger)) {
+    say('--seeds and --seed want a whole number')
+    return false
+  }
+  const folder = mkdtempSync(join(tmpdir(), 'tidemark-property-'))
+  const server = await useEmbedded(folder, { durable: false })
+  try {
+    await migrate({ url: server.url, log: { event: () => undefined }, lockWaitMs: 30_000, statementTimeoutMs: 60_000 })
+    const world = await World.create(server.url)
+    try {
+      return await playAll(world, seeds, mutant)
+    } finally {
+      await world.close()
+    }
+  } finally {
+    await server.leave()
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+async function playAll(world: World, seeds: readonly number[], mutant: Mutant | undefined): Promise<boolean> {
+  const sessions = await openSessions(world)
+  const outcomes: Outcome[] = []
+  for (const seed of seeds) {
+    const steps: string[] = []
+    try {
+      const outcome = await play(world, sessions, seed, mutant ?? {}, (line) => steps.push(line))
+      if (values.verbose) say(steps.join('\n'))
+      outcomes.push(outcome)
+    } catch (error) {
+      if (!(error instanceof Violation)) throw error
+      say(values.verbose ? steps.join('\n') : steps.slice(-STEPS_SHOWN).join('\n'))
+      say(`seed ${seed}: ${error.message}`)
+      return mutant !== undefined && error.kind === 'unsafe'
+    }
+    if (outcomes.length % 20 === 0) say(summary(outcomes))
+  }
+  if (outcomes.length % 20 !== 0) say(summary(outcomes))
+  if (mutant !== undefined) say('the mutant survived')
+  return mutant === undefined
+}
+
+function summary(outcomes: readonly Outcome[]): string {
+  const sum = (count: (one: Outcome) => number): number => outcomes.reduce((total, one) => total + count(one), 0)
+  return (
+    `${outcomes.length} seeds: ${sum((one) => one.rows - one.taken)} lost and 0 invented of ${sum((one) => one.rows)} rows; ` +
+    `${sum((one) => one.steps)} steps, ${sum((one) => one.takeovers)} forced takeovers, ` +
+    `${sum((one) => one.refused)} statements refused, ${sum((one) => one.edgeMoves)} moves of the edge`
+  )
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`)
+}
+
+process.exitCode = (await main()) ? 0 : 1

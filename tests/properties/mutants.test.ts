@@ -1,0 +1,50 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import type { TestContext } from 'node:test'
+import { createDatabase } from '../support/database.ts'
+import { hunt } from './hunt.ts'
+import { isViolation } from './invariants.ts'
+import { NAMED_MUTANTS, RANDOM_MUTANTS } from './mutants.ts'
+import type { Mutant } from './mutants.ts'
+import { Stage } from './named.ts'
+import * as schedules from './namedSchedules.ts'
+import { openSessions } from './schedule.ts'
+import { World } from './world.ts'
+
+/** Most fall to their own seed. After a change of the schedules they may need some tens. */
+const SEEDS = 100
+
+async function createWorld(t: TestContext): Promise<World> {
+  const world = await World.create((await createDatabase(t)).url)
+  t.after(() => world.close())
+  return world
+}
+
+describe('random schedules catch the mutant', () => {
+  for (const [name, mutant] of Object.entries<Mutant>(RANDOM_MUTANTS)) {
+    test(`${name}: ${mutant.why}`, async (t) => {
+      const world = await createWorld(t)
+      const caught = await hunt(world, await openSessions(world), mutant, SEEDS)
+      assert.ok(caught, `${name} survived ${SEEDS} seeds`)
+      t.diagnostic(`caught by seed ${caught.seed}: ${caught.violation}`)
+    })
+  }
+})
+
+describe('a schedule of its own catches the mutant', () => {
+  const pairs: readonly [string, Mutant, schedules.NamedSchedule][] = [
+    ['pass_not_compared', NAMED_MUTANTS.pass_not_compared, schedules.pageWaitedThroughBegin],
+    ['pass_not_raised', NAMED_MUTANTS.pass_not_raised, schedules.pageWaitedThroughBegin],
+    ['no_clock_guard', NAMED_MUTANTS.no_clock_guard, schedules.clockSteppedBack],
+    ['no_floor (two transactions in one message)', RANDOM_MUTANTS.no_floor, schedules.twoInOneMessage],
+    ['no_floor (COMMIT AND CHAIN)', RANDOM_MUTANTS.no_floor, schedules.chainAfterSlowCommit],
+    ['floor_of_proof_alone', RANDOM_MUTANTS.floor_of_proof_alone, schedules.secondOfOneMessageIsPrepared],
+    ['prepared_ignored', RANDOM_MUTANTS.prepared_ignored, schedules.sessionEndedAfterPrepare],
+  ]
+  for (const [name, mutant, schedule] of pairs) {
+    test(`${name}: ${mutant.why}`, async (t) => {
+      const stage = await Stage.set(await createWorld(t), mutant)
+      await assert.rejects(schedule(stage), isViolation('unsafe'))
+    })
+  }
+})
