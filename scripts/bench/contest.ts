@@ -1,42 +1,7 @@
-import type { BenchServer } from './server.ts'
 import { measure } from './meter.ts'
 import type { Measured } from './meter.ts'
-
-/** What competes in a part. Everything but `run` is outside the clock. */
-export interface Contestant {
-  readonly name: string
-  /** The table that it writes most, for the share of heap-only updates. */
-  readonly table: string
-  /** Brings tables and connections to the start line. What it returns is timed, then checked, then closed. */
-  prepare(): Promise<Heat>
-}
-
-/** One contestant at the start line. */
-export interface Heat {
-  /** The timed work. */
-  readonly run: () => Promise<void>
-  /** Closes what `prepare` opened; counters of the server are complete only then. */
-  readonly close: () => Promise<void>
-  /** Throws unless every message was treated exactly once. */
-  readonly check: () => Promise<void>
-}
-
-/** A ratio of medians that must be reached. */
-export interface Floor {
-  readonly of: string
-  readonly against: string
-  readonly least: number
-}
-
-export interface Part {
-  readonly name: string
-  readonly title: string
-  readonly messages: number
-  readonly contestants: readonly Contestant[]
-  /** Others are shown as ratios to this one. */
-  readonly against: string
-  readonly floors: readonly Floor[]
-}
+import type { Part } from './part.ts'
+import type { BenchServer } from './server.ts'
 
 export interface PartResult {
   readonly part: Part

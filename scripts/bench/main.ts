@@ -1,11 +1,11 @@
 import { availableParallelism, cpus, loadavg, totalmem } from 'node:os'
 import { Command, InvalidArgumentError } from 'commander'
 import { compete } from './contest.ts'
-import type { Part } from './contest.ts'
 import { drainPart, singlePart } from './parts/drain.ts'
 import { ingestPart } from './parts/ingest.ts'
 import { figuresOf, floorLine, tableOf } from './report.ts'
 import type { PartFigures } from './report.ts'
+import type { Part } from './part.ts'
 import { startBenchServer } from './server.ts'
 import type { BenchServer } from './server.ts'
 
@@ -89,7 +89,7 @@ function describeMachine(): Record<string, string> {
     load: `${loadText()} at the start`,
     node: `Node ${process.versions.node}`,
     postgres: `PostgreSQL ${server.version}, default durability`,
-    rounds: `${rounds} rounds`,
+    rounds: `rounds: ${rounds}`,
   }
 }
 

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { Client } from 'pg'
-import type { Heat } from './contest.ts'
+import type { Heat } from './part.ts'
 import type { BenchServer } from './server.ts'
 import { benchSql } from './statements.ts'
 

@@ -1,6 +1,7 @@
 import Table from 'cli-table3'
-import type { Floor, PartResult } from './contest.ts'
+import type { PartResult } from './contest.ts'
 import type { Measured } from './meter.ts'
+import type { Floor } from './part.ts'
 
 /** What one contestant reached, over its rounds. */
 export interface Figures {

@@ -48,17 +48,18 @@ w AS (
      SET holder = EXCLUDED.holder, term = EXCLUDED.term, pass = greatest(w.pass + 1, EXCLUDED.pass), scan_ts = NULL,
          updated_at = clock_timestamp()
   RETURNING w.pass, w.edge, xmax = 0 AS created),
+h AS (               -- the hand-over that this answers; the terms in between were drawn by electors that lost
+  SELECT n.released_from, n.released_at FROM n
+   WHERE n.released_at > clock_timestamp() - $4::interval
+     AND NOT EXISTS (SELECT FROM service_ops.leader_change x WHERE x.task_name = $1 AND x.term > n.released_term)),
 c AS (
   INSERT INTO service_ops.leader_change (task_name, from_instance, to_instance, term, reason, gap_ms)
   SELECT $1, f.from_instance, $3, l.term, f.reason, extract(epoch FROM clock_timestamp() - f.since) * 1000
-    FROM l, n, LATERAL (
+    FROM l LEFT JOIN h ON true, LATERAL (
       SELECT CASE WHEN l.previous_instance_id IS NOT NULL THEN 'took_over'
-                  WHEN n.released_term = l.term - 1 AND n.released_at > clock_timestamp() - $4::interval THEN 'handed_over'
-                  ELSE 'elected' END AS reason,
-             CASE WHEN l.previous_instance_id IS NOT NULL THEN l.previous_instance_id
-                  WHEN n.released_term = l.term - 1 AND n.released_at > clock_timestamp() - $4::interval THEN n.released_from END AS from_instance,
-             CASE WHEN l.previous_instance_id IS NOT NULL THEN l.previous_renewed_at
-                  WHEN n.released_term = l.term - 1 AND n.released_at > clock_timestamp() - $4::interval THEN n.released_at END AS since) f
+                  WHEN h.released_at IS NOT NULL THEN 'handed_over' ELSE 'elected' END AS reason,
+             coalesce(l.previous_instance_id, h.released_from) AS from_instance,
+             CASE WHEN l.previous_instance_id IS NOT NULL THEN l.previous_renewed_at ELSE h.released_at END AS since) f
   RETURNING reason, from_instance, gap_ms)
 SELECT l.term, c.reason, c.from_instance, c.gap_ms, w.pass, w.edge::text AS edge, w.created FROM l CROSS JOIN c LEFT JOIN w ON true;
 

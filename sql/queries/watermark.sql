@@ -57,6 +57,7 @@ page AS MATERIALIZED (
   SELECT :"columns"
     FROM :"source" tidemark_source
    WHERE (tidemark_source.:"created_at", tidemark_source.:"id") > (:"scan_from", coalesce(CAST((SELECT me.scan_id FROM me) AS :"id_type"), :"lowest_id"))
+     AND tidemark_source.:"id" IS NOT NULL            -- one row without an id would fail every page that it is in
      AND :"where"
    ORDER BY tidemark_source.:"created_at", tidemark_source.:"id" LIMIT $5::integer),
 ins AS (

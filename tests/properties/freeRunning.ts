@@ -78,7 +78,8 @@ async function watch(
       await done
       deadline = Math.min(deadline, performance.now() + END_LIMIT_MS)
       if (look?.beyond === true) return { look, edgeMoves: invariants.edgeMoves }
-      if (performance.now() > deadline) throw new Violation('stuck', `the edge does not move on: ${look?.edge ?? ''}`)
+      if (performance.now() > deadline)
+        throw new Violation('stuck', `the edge does not move on: ${look?.edge ?? ''}`)
     }
     await Promise.race([delay(LOOK_EVERY_MS), written ? undefined : done])
   }
@@ -94,8 +95,10 @@ async function poll(
   signal: AbortSignal,
 ): Promise<void> {
   const me = { holder: randomUUID(), instanceId: 'free' }
-  while (!signal.aborted) {
-    const won = await takeOver(client, POLLER, me, LEASE_MS, await world.leader())
+  // Read through a function: the compiler cannot see that others change it.
+  const stopped = (): boolean => signal.aborted
+  while (!stopped()) {
+    const won = await takeOver(client, POLLER, me, LEASE_MS, await world.leader(client))
     if (won?.pass == null) continue
     counts.takeovers += 1
     let pass = won.pass
@@ -113,8 +116,8 @@ async function poll(
         onRefusedRow: () => undefined,
         onRemade: () => undefined,
       })
-      if (signal.aborted) return
       if (outcome === 'fenced') break
+      if (stopped()) return
       await delay(random.between(0, 10))
     }
     counts.fenced += 1
@@ -131,9 +134,19 @@ async function write(
 ): Promise<void> {
   const insert = `INSERT INTO ${table} (payload) SELECT jsonb_build_object('n', n) FROM generate_series(1, 3) n`
   for (let i = 0; i < transactions; i += 1) {
-    const kind = random.weighted({ plain: 40, late: 10, savepoint: 10, rollback: 10, prepare: 10, message: 10, chain: 10 })
+    const kind = random.weighted({
+      plain: 40,
+      late: 10,
+      savepoint: 10,
+      rollback: 10,
+      prepare: 10,
+      message: 10,
+      chain: 10,
+    })
     if (kind === 'message') {
-      await client.query(`BEGIN; ${insert}; SELECT pg_sleep(0.02); COMMIT; BEGIN; ${insert}; SELECT pg_sleep(0.02); COMMIT`)
+      await client.query(
+        `BEGIN; ${insert}; SELECT pg_sleep(0.02); COMMIT; BEGIN; ${insert}; SELECT pg_sleep(0.02); COMMIT`,
+      )
       continue
     }
     await client.query('BEGIN')

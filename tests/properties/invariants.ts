@@ -73,13 +73,20 @@ export class Invariants {
     const [now] = rows
     if (now === undefined) return undefined
     if (now.lost.length > 0) {
-      throw new Violation('unsafe', `lost: below the edge ${now.edge}, not in the inbox: ${now.lost.join(', ')}`)
+      throw new Violation(
+        'unsafe',
+        `lost: below the edge ${now.edge}, not in the inbox: ${now.lost.join(', ')}`,
+      )
     }
-    if (now.invented.length > 0) throw new Violation('unsafe', `invented: never committed: ${now.invented.join(', ')}`)
+    if (now.invented.length > 0)
+      throw new Violation('unsafe', `invented: never committed: ${now.invented.join(', ')}`)
     if (now.doubled > 0) throw new Violation('unsafe', `doubled: ${now.doubled}`)
     if (!now.forward) {
       const was = `edge ${edge}, term ${term}, pass ${pass}`
-      throw new Violation('unsafe', `went back: from ${was} to edge ${now.edge}, term ${now.term}, pass ${now.pass}`)
+      throw new Violation(
+        'unsafe',
+        `went back: from ${was} to edge ${now.edge}, term ${now.term}, pass ${now.pass}`,
+      )
     }
     if (now.edge !== edge) this.edgeMoves += 1
     this.#seen = { edge: now.edge, term: now.term, pass: now.pass }

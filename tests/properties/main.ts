@@ -1,8 +1,8 @@
 /**
- * The long form of the property test: `npm run property -- [--seeds N] [--seed N] [--mutant NAME] [--verbose]`.
+ * The long form of the property test: `npm run property -- [--seeds N] [--seed N] [--mutant NAME] [--free N] [--verbose]`.
  *
  * `--seeds` (200) plays the seeds from 1 on; `--seed` plays that one alone and, when it fails or with `--verbose`,
- * prints its steps; `--mutant` reads with one of the losing ways, of which some seed must show the loss. Exit code 1:
+ * prints its steps; `--free` (150) is how many transactions each writer then makes without a schedule; `--mutant` reads with one of the losing ways, of which some seed must show the loss. Exit code 1:
  * a row was lost, or the mutant survived.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -11,8 +11,9 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { useEmbedded } from '../../src/db/embedded.ts'
 import { migrate } from '../../src/db/migrate.ts'
+import { runFreely } from './freeRunning.ts'
 import { Violation } from './invariants.ts'
-import { RANDOM_MUTANTS } from './mutants.ts'
+import { NAMED_MUTANTS, RANDOM_MUTANTS } from './mutants.ts'
 import type { Mutant } from './mutants.ts'
 import { openSessions, play } from './schedule.ts'
 import type { Outcome } from './schedule.ts'
@@ -25,6 +26,7 @@ const { values } = parseArgs({
     seeds: { type: 'string', default: '200' },
     seed: { type: 'string' },
     mutant: { type: 'string' },
+    free: { type: 'string', default: '150' },
     verbose: { type: 'boolean', default: false },
   },
 })
@@ -34,7 +36,8 @@ const mutants: Readonly<Record<string, Mutant | undefined>> = RANDOM_MUTANTS
 async function main(): Promise<boolean> {
   const mutant = values.mutant === undefined ? undefined : mutants[values.mutant]
   if (values.mutant !== undefined && mutant === undefined) {
-    say(`no mutant ${values.mutant}; there are ${Object.keys(mutants).join(', ')}`)
+    const named = Object.keys(NAMED_MUTANTS).join(', ')
+    say(`--mutant is one of ${Object.keys(mutants).join(', ')}; schedules of their own catch ${named}`)
     return false
   }
   const seeds =
@@ -48,10 +51,17 @@ async function main(): Promise<boolean> {
   const folder = mkdtempSync(join(tmpdir(), 'tidemark-property-'))
   const server = await useEmbedded(folder, { durable: false })
   try {
-    await migrate({ url: server.url, log: { event: () => undefined }, lockWaitMs: 30_000, statementTimeoutMs: 60_000 })
+    await migrate({
+      url: server.url,
+      log: { event: () => undefined },
+      lockWaitMs: 30_000,
+      statementTimeoutMs: 60_000,
+    })
     const world = await World.create(server.url)
     try {
-      return await playAll(world, seeds, mutant)
+      if (!(await playAll(world, seeds, mutant))) return false
+      const alone = values.seed !== undefined || mutant !== undefined
+      return alone || (await runFree(world, Number(values.free)))
     } finally {
       await world.close()
     }
@@ -83,8 +93,22 @@ async function playAll(world: World, seeds: readonly number[], mutant: Mutant | 
   return mutant === undefined
 }
 
+async function runFree(world: World, transactions: number): Promise<boolean> {
+  try {
+    const { look, takeovers, fenced, edgeMoves } = await runFreely(world, 1, transactions)
+    const counts = `${takeovers} takeovers, ${fenced} passes refused, ${edgeMoves} moves of the edge`
+    say(`free-running: ${look.rows - look.taken} lost and 0 invented of ${look.rows} rows; ${counts}`)
+    return true
+  } catch (error) {
+    if (!(error instanceof Violation)) throw error
+    say(`free-running: ${error.message}`)
+    return false
+  }
+}
+
 function summary(outcomes: readonly Outcome[]): string {
-  const sum = (count: (one: Outcome) => number): number => outcomes.reduce((total, one) => total + count(one), 0)
+  const sum = (count: (one: Outcome) => number): number =>
+    outcomes.reduce((total, one) => total + count(one), 0)
   return (
     `${outcomes.length} seeds: ${sum((one) => one.rows - one.taken)} lost and 0 invented of ${sum((one) => one.rows)} rows; ` +
     `${sum((one) => one.steps)} steps, ${sum((one) => one.takeovers)} forced takeovers, ` +

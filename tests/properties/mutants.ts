@@ -8,7 +8,8 @@ export interface Mutant extends Strategy {
   readonly seed?: number
 }
 
-const SCAN_START = 'scan_ts = least(w.edge, now() - $5::interval) - interval \'1 microsecond\',\n       scan_id = NULL,'
+const SCAN_START =
+  "scan_ts = least(w.edge, now() - $5::interval) - interval '1 microsecond',\n       scan_id = NULL,"
 /** The position of the last row ever read, in place of the edge. */
 const FROM_LAST_ROW = "scan_ts = coalesce(w.last_created_at, '-infinity'), scan_id = w.last_message_id,"
 const PAGE_WHERE = 'AND true\n   ORDER BY tidemark_source'
@@ -101,5 +102,3 @@ export const NAMED_MUTANTS = {
     begin: replacing([PREPARED, 'OR (l.pid IS NULL']),
   },
 } as const satisfies Record<string, Mutant>
-
-export const MUTANTS: Readonly<Record<string, Mutant>> = { ...RANDOM_MUTANTS, ...NAMED_MUTANTS }

@@ -16,8 +16,22 @@ describe('no row is lost', () => {
   test('to two transactions in one simple-protocol message', played(schedules.twoInOneMessage))
   test('when the second of them is prepared', played(schedules.secondOfOneMessageIsPrepared))
   test('to COMMIT AND CHAIN with a slow commit', played(schedules.chainAfterSlowCommit))
-  test('when a session is killed while its transaction is prepared', played(schedules.sessionEndedAfterPrepare))
+  test(
+    'when a session is killed while its transaction is prepared',
+    played(schedules.sessionEndedAfterPrepare),
+  )
   test('when the clock stepped back', played(schedules.clockSteppedBack))
   test('to a page that waited through a takeover', played(schedules.pageWaitedThroughTakeover))
   test('to a page that waited through the next begin', played(schedules.pageWaitedThroughBegin))
+})
+
+test('a prepared transaction of another database, which can never write here, does not hold the edge', async (t) => {
+  const [here, elsewhere] = [await createDatabase(t), await createDatabase(t, { migrated: false })]
+  const world = await World.create(here.url)
+  t.after(() => world.close())
+  const stage = await Stage.set(world)
+  const other = await elsewhere.client()
+  await other.query(`BEGIN; CREATE TABLE t (); PREPARE TRANSACTION '${elsewhere.name}'`)
+  await world.admin.query(stage.insert())
+  await stage.everythingIsTakenIn(await stage.lead())
 })

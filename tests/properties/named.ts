@@ -103,11 +103,12 @@ export class Stage {
    */
   async everythingIsTakenIn(fence: PassFence, limitMs = 15_000): Promise<Look> {
     const deadline = performance.now() + limitMs
-    for (let now = fence; ; ) {
+    for (let now = fence; ;) {
       now = await this.pass(now)
       const look = await this.look()
       if (look.beyond) return look
-      if (performance.now() > deadline) throw new Violation('stuck', `the edge does not move on: ${look.edge}`)
+      if (performance.now() > deadline)
+        throw new Violation('stuck', `the edge does not move on: ${look.edge}`)
     }
   }
 }

@@ -117,7 +117,11 @@ export class Poller {
       this.session.start((db) => this.#takeOver(db, dead))
       return 'takes over'
     }
-    this.#stretch('BEGIN', (db) => takeOver(this.#through(db), POLLER, this.#me, LEASE_MS, dead), this.#hasTakenOver)
+    this.#stretch(
+      'BEGIN',
+      (db) => takeOver(this.#through(db), POLLER, this.#me, LEASE_MS, dead),
+      this.#hasTakenOver,
+    )
     return 'takes over, slowly'
   }
 
@@ -216,7 +220,10 @@ export class Poller {
   }
 
   #hasBegun(begun: PassBegun | undefined, fence: PassFence): void {
-    if (begun === undefined) return this.#refused()
+    if (begun === undefined) {
+      this.#refused()
+      return
+    }
     if (begun.closed) this.#crew.counts.closed += 1
     this.#former = fence
     this.#fence = { ...fence, pass: begun.pass }
@@ -224,7 +231,10 @@ export class Poller {
   }
 
   #hasRead(page: PageRead | undefined, fence: PassFence): void {
-    if (page === undefined) return this.#refused()
+    if (page === undefined) {
+      this.#refused()
+      return
+    }
     this.#crew.counts.pages += 1
     if (this.#fence?.pass === fence.pass) this.#inPass = page.more
   }

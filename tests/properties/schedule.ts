@@ -63,7 +63,10 @@ export async function openSessions(world: World): Promise<Sessions> {
   for (let i = 0; i < WRITERS; i += 1) writers.push(await world.session(`writer ${i}`, roleOf(i)))
   const pollers: [Session, Session][] = []
   for (let i = 0; i < POLLERS; i += 1) {
-    pollers.push([await world.session(`poller ${i}`, 'seen'), await world.session(`poller ${i}, late`, 'seen')])
+    pollers.push([
+      await world.session(`poller ${i}`, 'seen'),
+      await world.session(`poller ${i}, late`, 'seen'),
+    ])
   }
   return { writers, pollers, bystander: await world.session('bystander', 'seen') }
 }
@@ -147,7 +150,13 @@ class Schedule {
     return schedule
   }
 
-  private constructor(world: World, sessions: Sessions, seed: number, table: string, say: (line: string) => void) {
+  private constructor(
+    world: World,
+    sessions: Sessions,
+    seed: number,
+    table: string,
+    say: (line: string) => void,
+  ) {
     this.#world = world
     this.#seed = seed
     this.#random = new Random(seed)
@@ -172,7 +181,7 @@ class Schedule {
 
   /** Everybody ends what they have begun; gates and row are given free first, so that nothing waits for ever. */
   async finish(): Promise<void> {
-        for (;;) {
+    for (;;) {
       const gate = this.#gates.shift()
       if (gate !== undefined) {
         await this.#world.openGate(gate)
@@ -205,9 +214,17 @@ class Schedule {
       const look = await this.#look('a quiet pass')
       if (look?.beyond === true) {
         const { edgeMoves } = this.#invariants
-        return { seed: this.#seed, steps: this.#steps, ...this.#counts, edgeMoves, rows: look.rows, taken: look.taken }
+        return {
+          seed: this.#seed,
+          steps: this.#steps,
+          ...this.#counts,
+          edgeMoves,
+          rows: look.rows,
+          taken: look.taken,
+        }
       }
-      if (performance.now() > deadline) throw new Violation('stuck', `the edge does not move on: ${look?.edge ?? 'no edge'}`)
+      if (performance.now() > deadline)
+        throw new Violation('stuck', `the edge does not move on: ${look?.edge ?? 'no edge'}`)
     }
   }
 
@@ -239,7 +256,9 @@ class Schedule {
       }
       case 'late': {
         const poller = this.#random.pick(this.#pollers.filter((one) => !one.late.busy))
-        return poller === undefined ? ['pollers', 'all wait'] : [poller.late.name, poller.actLate() ?? 'nothing']
+        return poller === undefined
+          ? ['pollers', 'all wait']
+          : [poller.late.name, poller.actLate() ?? 'nothing']
       }
       case 'gate': {
         const [gate] = this.#gates.splice(this.#random.between(0, this.#gates.length - 1), 1)
@@ -264,7 +283,9 @@ class Schedule {
     const waiting = this.#all.filter((session) => session.waits).map((session) => session.name)
     const look = await this.#invariants.check()
     const waits = waiting.length > 0 ? ` (waiting: ${waiting.join(', ')})` : ''
-    this.#say(`${this.#steps} ${done}${waits} [${look?.edge ?? 'no edge'}, ${look?.taken ?? 0}/${look?.rows ?? 0}]`)
+    this.#say(
+      `${this.#steps} ${done}${waits} [${look?.edge ?? 'no edge'}, ${look?.taken ?? 0}/${look?.rows ?? 0}]`,
+    )
     return look
   }
 }

@@ -1,4 +1,5 @@
 import { Client } from 'pg'
+import type { Queryable } from '../../src/db/pool.ts'
 import { prepareSource } from '../../src/ingest/sourceSql.ts'
 import type { PreparedSource } from '../../src/ingest/sourceSql.ts'
 import { describeSource } from '../../src/tables/source.ts'
@@ -136,8 +137,8 @@ export class World {
   }
 
   /** Who leads, as evidence for a forced takeover. */
-  async leader(): Promise<{ holder: string; term: string } | undefined> {
-    const { rows } = await this.admin.query<{ holder: string; term: string }>(
+  async leader(db: Queryable = this.admin): Promise<{ holder: string; term: string } | undefined> {
+    const { rows } = await db.query<{ holder: string; term: string }>(
       'SELECT holder, term FROM service_ops.background_task_leader WHERE task_name = $1',
       [POLLER],
     )

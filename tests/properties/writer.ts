@@ -121,7 +121,12 @@ export class Writer {
       random.chance(0.5) ? `SELECT pg_advisory_xact_lock_shared(${await this.#gate()})` : 'SELECT'
     const first = ['BEGIN', this.#insert(), await wait(), random.chance(0.8) ? 'COMMIT' : 'ROLLBACK']
     const second = ['BEGIN', this.#insert(), await wait()]
-    const ends = ['COMMIT', 'leave open', 'ROLLBACK', prepared.length < MAX_PREPARED ? 'prepare' : 'COMMIT'] as const
+    const ends = [
+      'COMMIT',
+      'leave open',
+      'ROLLBACK',
+      prepared.length < MAX_PREPARED ? 'prepare' : 'COMMIT',
+    ] as const
     const end = random.pick(ends)
     if (end === 'leave open') {
       this.#opened()

@@ -1,5 +1,5 @@
 import type { ProcessorConfig } from '../../../src/config/types.ts'
-import type { Contestant, Heat, Part } from '../contest.ts'
+import type { Contestant, Heat, Part } from '../part.ts'
 import type { BenchServer } from '../server.ts'
 import { benchSql } from '../statements.ts'
 import { bareClients, claimAndMark } from './bare.ts'

@@ -1,4 +1,4 @@
-import type { Contestant, Heat, Part } from '../contest.ts'
+import type { Contestant, Heat, Part } from '../part.ts'
 import type { BenchServer } from '../server.ts'
 import { benchSql } from '../statements.ts'
 import { bareClients, bareIngest } from './bare.ts'

@@ -1,0 +1,128 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { Watcher } from '../../src/leader/presence.ts'
+import type { OtherInstance } from '../../src/tables/instance.ts'
+
+const LEASE = 10_000
+
+/** One other instance, looked at every two seconds of an injected clock. */
+class World {
+  readonly watcher = new Watcher(LEASE)
+  now = 100_000
+  other: OtherInstance = {
+    instance_id: 'other',
+    sentinel: true,
+    sentinel_held: true,
+    last_seen_at: 'beat 0',
+    boot: 'first',
+  }
+  #beats = 0
+
+  beat(): this {
+    this.other = { ...this.other, last_seen_at: `beat ${(this.#beats += 1)}` }
+    return this
+  }
+
+  is(change: Partial<OtherInstance>): this {
+    this.other = { ...this.other, ...change }
+    return this
+  }
+
+  look(): 'dead' | 'frozen' | 'alive' {
+    return this.watcher.judge([this.other], this.now).get(this.other.instance_id) ?? 'alive'
+  }
+
+  /** Looks every two seconds; returns after how many milliseconds it was judged, and how. */
+  until(limitMs: number, before: () => void = () => undefined): [string, number] {
+    const from = this.now
+    for (;;) {
+      before()
+      const verdict = this.look()
+      if (verdict !== 'alive' || this.now - from >= limitMs) return [verdict, this.now - from]
+      this.now += 2_000
+    }
+  }
+}
+
+describe('another instance', () => {
+  test('that beats is alive, with its sentinel held or for the moment free', () => {
+    const world = new World()
+    assert.deepEqual(
+      world.until(60_000, () => world.beat()),
+      ['alive', 60_000],
+    )
+    world.is({ sentinel_held: false })
+    assert.deepEqual(
+      world.until(60_000, () => world.beat()),
+      ['alive', 60_000],
+    )
+  })
+
+  test('is dead when its sentinel is free and its heartbeat has stood still for five seconds', () => {
+    const world = new World()
+    world.look()
+    world.is({ sentinel_held: false })
+    assert.deepEqual(world.until(60_000), ['dead', 6_000])
+  })
+
+  test('whose sentinel was free at a single look only is not dead, however still it stands', () => {
+    const world = new World()
+    world.look()
+    world.now += 8_000
+    world.is({ sentinel_held: false })
+    assert.equal(world.look(), 'alive')
+    world.now += 1_000
+    assert.equal(world.is({ sentinel_held: true }).look(), 'alive')
+    world.now += 500
+    assert.equal(world.is({ sentinel_held: false }).look(), 'alive')
+    assert.equal(world.look(), 'dead')
+  })
+
+  test('is frozen, not dead, when it stands still for a lease with its sentinel held', () => {
+    const world = new World()
+    world.look()
+    assert.deepEqual(world.until(60_000), ['frozen', LEASE])
+    assert.equal(world.beat().look(), 'alive', 'it woke up')
+  })
+
+  test('without a sentinel is dead only when it has stood still for a lease', () => {
+    const world = new World().is({ sentinel: false, sentinel_held: false })
+    world.look()
+    assert.deepEqual(world.until(60_000), ['dead', LEASE])
+  })
+
+  test('is judged by time that this process has measured: the first look says nothing, however old its beat', () => {
+    const world = new World().is({ last_seen_at: 'last year', sentinel_held: false })
+    assert.equal(world.look(), 'alive')
+  })
+
+  test('that went away and came back begins anew', () => {
+    const world = new World()
+    world.look()
+    world.now += 60_000
+    world.watcher.judge([], world.now)
+    assert.equal(world.look(), 'alive')
+  })
+})
+
+describe('nothing is believed for a lease', () => {
+  test('after our own connection was away', () => {
+    const world = new World().is({ sentinel_held: false })
+    assert.deepEqual(world.until(60_000), ['dead', 6_000])
+    world.watcher.distrust(world.now)
+    assert.deepEqual(world.until(60_000), ['dead', LEASE])
+  })
+
+  test('after the server restarted, which frees every sentinel while every process lives', () => {
+    const world = new World()
+    world.until(20_000, () => world.beat())
+    world.is({ boot: 'second', sentinel_held: false })
+    const silent = world.until(LEASE - 2_000)
+    assert.deepEqual(silent, ['alive', LEASE - 2_000])
+    assert.equal(world.beat().is({ sentinel_held: true }).look(), 'alive')
+    assert.deepEqual(
+      world.until(60_000, () => world.beat()),
+      ['alive', 60_000],
+    )
+  })
+})
