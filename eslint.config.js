@@ -8,11 +8,22 @@ export default defineConfig(
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
     rules: {
       // Numbers in messages and SQL text are plain: `${count}` is wanted, not a fault.
-      '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true, allowBoolean: true }],
+      '@typescript-eslint/restrict-template-expressions': [
+        'error',
+        { allowNumber: true, allowBoolean: true },
+      ],
       // node:test's `test()` and `describe()` return promises that the runner awaits itself.
       '@typescript-eslint/no-floating-promises': [
         'error',
-        { allowForKnownSafeCalls: [{ from: 'package', name: ['test', 'describe', 'it', 'suite', 'before', 'after', 'beforeEach', 'afterEach'], package: 'node:test' }] },
+        {
+          allowForKnownSafeCalls: [
+            {
+              from: 'package',
+              name: ['test', 'describe', 'it', 'suite', 'before', 'after', 'beforeEach', 'afterEach'],
+              package: 'node:test',
+            },
+          ],
+        },
       ],
       // An async method that only satisfies an interface may have nothing to await.
       '@typescript-eslint/require-await': 'off',
@@ -20,8 +31,14 @@ export default defineConfig(
       '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true }],
       'no-restricted-syntax': [
         'error',
-        { selector: 'ExportDefaultDeclaration', message: 'No default exports: a thing has one name everywhere.' },
-        { selector: "CallExpression[callee.object.name='console']", message: 'Output is written by the CLI to stdout, logs by telemetry/log.ts to stderr.' },
+        {
+          selector: 'ExportDefaultDeclaration',
+          message: 'No default exports: a thing has one name everywhere.',
+        },
+        {
+          selector: "CallExpression[callee.object.name='console']",
+          message: 'Output is written by the CLI to stdout, logs by telemetry/log.ts to stderr.',
+        },
       ],
     },
   },

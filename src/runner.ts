@@ -19,7 +19,7 @@ import { startPresence } from './leader/presence.ts'
 import type { Presence } from './leader/presence.ts'
 import { keepSentinel } from './leader/sentinel.ts'
 import type { Sentinel } from './leader/sentinel.ts'
-import { pause } from './kit/pause.ts'
+import { within } from './kit/within.ts'
 import { reclaimFrom, reclaimFromLost } from './process/reclaim.ts'
 import { checkParts } from './runner/checks.ts'
 import { createCondition } from './runner/condition.ts'
@@ -48,6 +48,9 @@ export interface Runner {
   /** Where HTTP listens, once it does. */
   readonly address: string | undefined
 }
+
+/** After a drain that used up its time: for connections to close and the instance to say that it stopped, in milliseconds. */
+const CLOSE_LEAST_MS = 2_000
 
 const ALL_PARTS: readonly Part[] = ['pollers', 'processors', 'jobs']
 
@@ -215,21 +218,23 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
     if (!condition.databaseAway) await presence?.announce()
   }
 
-  /** Everything behind the work, in the order opposite to its start. */
-  async function close(): Promise<void> {
-    const quietly = async (act: () => Promise<unknown> | undefined): Promise<void> => {
-      try {
-        await act()
-      } catch (error) {
-        log.event('cleanup_failed', `closing failed: ${cleanError(error).text}`, cleanError(error))
-      }
+  /** Leaving late or incomplete is mended by the others; staying would not be. */
+  async function quietly(act: () => Promise<unknown> | undefined): Promise<void> {
+    try {
+      await act()
+    } catch (error) {
+      log.event('cleanup_failed', `stopping: ${cleanError(error).text}`, cleanError(error))
     }
+  }
+
+  /** Everything behind the work, in the order opposite to its start. */
+  async function close(limitMs: number): Promise<void> {
     const ended = work
     if (ended !== undefined) await quietly(() => stopWork(ended))
     await quietly(() => presence?.stop())
     await quietly(sayStopped)
     await quietly(() => sentinel?.close())
-    await quietly(() => http?.close())
+    await quietly(() => http?.close(limitMs))
     await quietly(() => Promise.all([pools?.work.end(), pools?.reserved.end()]))
     await quietly(() => addresses?.embedded?.leave())
     if (options.log === undefined) await log.close()
@@ -239,12 +244,14 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
     condition.state = 'draining'
     ending.abort(new Error(`stopped by ${reason} before it was ready`))
     await starting?.catch(() => undefined)
-    const limit = new AbortController()
-    const overdue = pause(settings.shutdownTimeoutMs, limit.signal)
-    await Promise.race([leave(reason), overdue])
-    limit.abort()
+    const startedAt = performance.now()
+    await within(
+      settings.shutdownTimeoutMs,
+      quietly(() => leave(reason)),
+    )
     for (const processor of work?.processors ?? []) processor.abort()
-    await close()
+    const leftMs = Math.max(CLOSE_LEAST_MS, settings.shutdownTimeoutMs - (performance.now() - startedAt))
+    await within(leftMs, close(leftMs))
   }
 
   async function leave(reason: string): Promise<void> {

@@ -30,7 +30,7 @@ BEGIN
         WHEN insufficient_privilege THEN
           ok := NULL; violations := NULL;
           detail := SQLERRM || '. To check this: ' || CASE
-            WHEN SQLERRM LIKE '%for schema%' THEN format('GRANT USAGE ON SCHEMA %s TO %I', substring(SQLERRM FROM 'for schema (\S+)'), current_user)
+            WHEN NOT has_schema_privilege((parse_ident(task.source_table))[1], 'USAGE') THEN format('GRANT USAGE ON SCHEMA %I TO %I', (parse_ident(task.source_table))[1], current_user)
             WHEN task.source_table IS NOT NULL THEN format('GRANT SELECT ON %s, service_ops.integration_inbox TO %I', task.source_table, current_user)
             ELSE format('GRANT SELECT ON ALL TABLES IN SCHEMA service_ops TO %I', current_user) END;
         WHEN OTHERS THEN

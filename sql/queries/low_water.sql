@@ -18,7 +18,7 @@ SELECT (SELECT m.inbox_id FROM service_ops.integration_inbox m
        (SELECT coalesce(max(m.inbox_id), 0) FROM service_ops.integration_inbox m) AS head,
        (SELECT coalesce(array_agg(DISTINCT l.virtualtransaction), '{}') FROM pg_catalog.pg_locks l
          WHERE l.locktype = 'relation' AND l.relation = 'service_ops.integration_inbox'::regclass AND l.granted
-           AND l.mode NOT IN ('AccessShareLock', 'RowShareLock', 'SIReadLock')
+           AND l.mode = 'RowExclusiveLock'        -- INSERT takes it whatever else it holds; VACUUM does not, and may run for long
            AND l.pid IS DISTINCT FROM pg_backend_pid()) AS writers,
        (SELECT extract(epoch FROM min(d.next_attempt_at) - clock_timestamp()) * 1000
           FROM unnest($1::text[]) s(source)

@@ -2,9 +2,11 @@
 -- pass in the same row: one that waited for the row lock has a fresh row but an old snapshot, and pass refuses it.
 
 -- name: begin
--- $1 poller, $2 holder, $3 term, $4 pass, $5 slack. Its own statement, never merged with the first page: what is closed
--- here must be visible to the snapshots of the pages. The candidate is written by this statement alone, so a row that
--- passes the guard on pass had this very candidate.
+-- $1 poller, $2 holder, $3 term, $4 pass, $5 slack, $6 time since the pass before began, by the poller's own clock, and
+-- slack. Its own statement, never merged with the first page: what is closed here must be visible to the snapshots of the
+-- pages. The candidate is written by this statement alone, so a row that passes the guard on pass had this very candidate.
+-- The scan goes back to $6 even when the edge is later: then the database's clock stepped back, and what was written
+-- since is older than the edge.
 WITH me AS (
   SELECT w.* FROM service_ops.integration_poll_watermark w
    WHERE w.poller = $1 AND w.holder = $2::uuid AND w.term = $3::bigint AND w.pass = $4::bigint FOR UPDATE),
@@ -38,17 +40,19 @@ k AS (
   ON CONFLICT (poller) DO UPDATE SET cand_ts = EXCLUDED.cand_ts, cand_vx = EXCLUDED.cand_vx, cand_boot = EXCLUDED.cand_boot)
 UPDATE service_ops.integration_poll_watermark w
    SET pass = w.pass + 1,
-       scan_ts = least(w.edge, now() - $5::interval) - interval '1 microsecond',
+       scan_ts = least(w.edge, now() - $6::interval) - interval '1 microsecond',
        scan_id = NULL,
        proven = CASE WHEN c.closed THEN least(c.cand_ts, c.floor, now()) - $5::interval END,   -- least() skips a NULL floor: meant
        updated_at = clock_timestamp()
   FROM c WHERE w.poller = c.poller
-RETURNING w.pass, c.closed, c.reset, w.edge::text AS edge;
+RETURNING w.pass, c.closed, c.reset, w.edge::text AS edge,
+          CASE WHEN c.cand_ts > now() THEN extract(epoch FROM c.cand_ts - now()) * 1000 END AS clock_behind_ms;
 
 -- name: page
--- $1 poller, $2 holder, $3 term, $4 pass, $5 page size, $6 attempts a message has, $7 why the one row of this page is
--- refused (NULL: none is). One statement and one transaction: rows and edge move together. Scalar sub-selects keep the
--- index order of the source. The look into the inbox is LATERAL: NOT EXISTS flips to a hash of the whole inbox when it
+-- $1 poller, $2 holder, $3 term, $4 pass, $5 page size, $6 attempts a message has, $7 why its one row is refused (NULL: it
+-- is not), $8 the id of that one row (NULL: a page like any other). A page of one named row never ends the pass, and an
+-- earlier row that commits meanwhile was not below what the pass proves, so the next pass has it. One statement and one
+-- transaction: rows and edge move together. Scalar sub-selects keep the index order of the source. The look into the inbox is LATERAL: NOT EXISTS flips to a hash of the whole inbox when it
 -- was never analyzed (33 ms a page against 6).
 WITH me AS (
   SELECT w.* FROM service_ops.integration_poll_watermark w
@@ -58,6 +62,7 @@ page AS MATERIALIZED (
     FROM :"source" tidemark_source
    WHERE (tidemark_source.:"created_at", tidemark_source.:"id") > (:"scan_from", coalesce(CAST((SELECT me.scan_id FROM me) AS :"id_type"), :"lowest_id"))
      AND tidemark_source.:"id" IS NOT NULL            -- one row without an id would fail every page that it is in
+     AND ($8::text IS NULL OR tidemark_source.:"id"::text = $8::text)
      AND :"where"
    ORDER BY tidemark_source.:"created_at", tidemark_source.:"id" LIMIT $5::integer),
 ins AS (
@@ -75,14 +80,15 @@ ins AS (
    ORDER BY p.created_at, p.id
   ON CONFLICT (source, message_id) DO NOTHING
   RETURNING source_created_at),
-n AS (SELECT count(*) AS n FROM page),
+n AS (SELECT count(*) AS n, count(*) < $5::integer AND $8::text IS NULL AS is_last FROM page),
 i AS (SELECT count(*) AS inserted, count(*) FILTER (WHERE ins.source_created_at < (SELECT me.last_created_at FROM me)) AS late FROM ins),
 last AS (SELECT p.created_at, p.id FROM page p ORDER BY p.created_at DESC, p.id DESC LIMIT 1)
 UPDATE service_ops.integration_poll_watermark w
-   SET scan_ts = CASE WHEN n.n < $5::integer THEN NULL ELSE last.created_at END,
+   SET scan_ts = CASE WHEN n.is_last THEN NULL ELSE coalesce(last.created_at, w.scan_ts) END,
        scan_id = coalesce(last.id::text, w.scan_id),
        edge = greatest(w.edge, CASE WHEN w.proven IS NULL THEN w.edge           -- least(NULL, x) is x: this test is part of the proof
-                                    WHEN n.n < $5::integer THEN w.proven
+                                    WHEN n.is_last THEN w.proven
+                                    WHEN last.created_at IS NULL THEN w.edge
                                     ELSE least(w.proven, last.created_at) END),
        last_created_at = CASE WHEN ahead.it_is THEN last.created_at ELSE w.last_created_at END,
        last_message_id = CASE WHEN ahead.it_is THEN last.id::text ELSE w.last_message_id END,
@@ -96,14 +102,27 @@ UPDATE service_ops.integration_poll_watermark w
  WHERE w.poller = me.poller
 RETURNING n.n, i.inserted, i.late, w.scan_ts IS NOT NULL AS more, w.edge::text AS edge;
 
+-- name: next_id
+-- $1 poller, $2 holder, $3 term, $4 pass. Which row the next page of the present pass begins with.
+WITH me AS (
+  SELECT w.* FROM service_ops.integration_poll_watermark w
+   WHERE w.poller = $1 AND w.holder = $2::uuid AND w.term = $3::bigint AND w.pass = $4::bigint AND w.scan_ts IS NOT NULL)
+SELECT tidemark_source.:"id"::text AS id
+  FROM :"source" tidemark_source
+ WHERE (tidemark_source.:"created_at", tidemark_source.:"id") > (:"scan_from", coalesce(CAST((SELECT me.scan_id FROM me) AS :"id_type"), :"lowest_id"))
+   AND tidemark_source.:"id" IS NOT NULL
+   AND :"where"
+ ORDER BY tidemark_source.:"created_at", tidemark_source.:"id" LIMIT 1;
+
 -- name: remake
 -- $1 poller, $2 holder, $3 term, $4 pass. Makes a missing row again under the present term, while it is still ours to
--- make, from the last edge in the ledger and never below what is forgotten. Takes the locks in their order.
+-- make, from the last edge in the ledger and never below what is forgotten. Takes the locks in their order; the leader's
+-- row decides, since an elector that lost has drawn a later term.
 WITH t AS (
-  SELECT t.task_name FROM service_ops.leader_term t WHERE t.task_name = $1 AND t.term = $3::bigint FOR UPDATE),
+  SELECT t.task_name FROM service_ops.leader_term t WHERE t.task_name = $1 FOR UPDATE),
 l AS (
   SELECT b.task_name FROM service_ops.background_task_leader b JOIN t USING (task_name)
-   WHERE b.holder = $2::uuid AND b.term = $3::bigint)
+   WHERE b.holder = $2::uuid AND b.term = $3::bigint FOR UPDATE OF b)
 INSERT INTO service_ops.integration_poll_watermark (id, poller, holder, term, pass, edge)
 SELECT k.id, $1, $2::uuid, $3::bigint, $4::bigint,
        greatest((SELECT max(r.edge) FROM service_ops.poll_run r WHERE r.poller = $1), k.forgotten_before, '-infinity')

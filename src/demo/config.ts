@@ -49,7 +49,8 @@ export function demoConfig(pool: () => Pool | undefined): TidemarkConfig {
           const { row, created } = await getOrCreate(tx, { table, key })
           if (created) log.debug('a new packet', { patient_id: patientId })
           await withRowLock(tx, { table, key }, () => tx.query(sql.update_packet, [row['packet_id'], score]))
-          if (Math.random() < 1 / FAIL_ONE_IN) throw new Error('the clinic did not answer (a failure on purpose)')
+          if (Math.random() < 1 / FAIL_ONE_IN)
+            throw new Error('the clinic did not answer (a failure on purpose)')
         },
       },
     },

@@ -9,14 +9,15 @@
  * - *A statement's answer is lost* (connection): the pass number may have been raised without our knowing. The next
  *   begin is then refused, and the leader steps down and stands again; nothing was lost, since rows and edge move in
  *   one transaction.
- * - *A row cannot be read* (not JSON, \u0000, too large): the page is halved until the row is alone; alone it is taken
- *   in as DEAD, without payload and with the reason, and the pass goes on.
+ * - *A row cannot be read* (not JSON, \u0000, too large): the page is halved until the row is alone. It is then named and
+ *   tried once more, since another row may have come before it meanwhile; the one that fails by name is taken in as
+ *   DEAD, without payload and with the reason, and the pass goes on.
  * - *Told to stop*: the page at hand is finished, the rest is left to the next pass.
  */
 import type { Queryable } from '../db/pool.ts'
 import { isRetryable, sqlState } from '../db/sqlstate.ts'
 import { pause } from '../kit/pause.ts'
-import { beginPass, readPage, remakeWatermark, watermarkExists } from '../tables/watermark.ts'
+import { beginPass, nextId, readPage, remakeWatermark, watermarkExists } from '../tables/watermark.ts'
 import type { PageRead, PassBegun, PassFence } from '../tables/watermark.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { PreparedSource } from './sourceSql.ts'
@@ -27,6 +28,8 @@ export interface PassOptions {
   readonly fence: PassFence
   /** How far behind its commit a row's time may lie without losing it. */
   readonly slackMs: number
+  /** How long ago the pass before this one began, in milliseconds of this process's clock. */
+  readonly sinceMs: number
   readonly pageSize: number
   readonly maxAttempts: number
   readonly signal: AbortSignal
@@ -36,6 +39,7 @@ export interface PassOptions {
   onInserted(rows: number): void
   onRefusedRow(reason: string): void
   onRemade(edge: string): void
+  onClockStepped(behindMs: number): void
 }
 
 export interface PassResult {
@@ -56,6 +60,7 @@ export async function runPass(options: PassOptions): Promise<PassResult> {
   if (begun === undefined) return { outcome: 'fenced', ...total }
   const fence = { ...options.fence, pass: begun.pass }
   options.onBegun(begun.pass)
+  if (begun.clock_behind_ms !== null) options.onClockStepped(Number(begun.clock_behind_ms))
   total.edge = begun.edge
 
   let size = options.pageSize
@@ -81,15 +86,15 @@ export async function runPass(options: PassOptions): Promise<PassResult> {
 }
 
 async function begin(options: PassOptions): Promise<PassBegun | undefined> {
-  const { db, fence, slackMs } = options
-  const begun = await overRaces(() => beginPass(db, fence, slackMs))
+  const { db, fence, slackMs, sinceMs } = options
+  const begun = await overRaces(() => beginPass(db, fence, slackMs, sinceMs))
   if (begun !== undefined || (await watermarkExists(db, fence.poller))) return begun
   // A pass number that a forgotten statement of ours may still carry must not be used again.
   const remade = { ...fence, pass: (BigInt(fence.pass) + 1n).toString() }
   const made = await overRaces(() => remakeWatermark(db, remade))
   if (made === undefined) return undefined
   options.onRemade(made.edge)
-  return await overRaces(() => beginPass(db, remade, slackMs))
+  return await overRaces(() => beginPass(db, remade, slackMs, sinceMs))
 }
 
 async function pageOrSmaller(
@@ -103,9 +108,22 @@ async function pageOrSmaller(
   } catch (error) {
     if (!isUnreadable(error)) throw error
     if (size > 1) return 'too large'
-    const reason = `${sqlState(error) ?? ''} ${cleanError(error).text}`.trim()
-    const page = await overRaces(() => readPage(db, source.refuse, fence, 1, maxAttempts, reason))
-    if (page !== undefined && page.inserted > 0) options.onRefusedRow(reason)
+    const id = await overRaces(() => nextId(db, source.nextId, fence))
+    // It was deleted meanwhile, or the pass is over: the next page tells.
+    return id === undefined ? 'too large' : await alone(options, fence, id)
+  }
+}
+
+/** One row by its id, taken in as it is or, when it cannot be read, as DEAD. */
+async function alone(options: PassOptions, fence: PassFence, id: string): Promise<PageRead | undefined> {
+  const { db, source, maxAttempts } = options
+  try {
+    return await overRaces(() => readPage(db, source.page, fence, 1, maxAttempts, { id, refusal: null }))
+  } catch (error) {
+    if (!isUnreadable(error)) throw error
+    const refusal = cleanError(error).text
+    const page = await overRaces(() => readPage(db, source.refuse, fence, 1, maxAttempts, { id, refusal }))
+    if (page !== undefined && page.inserted > 0) options.onRefusedRow(refusal)
     return page
   }
 }

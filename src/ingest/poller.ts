@@ -37,6 +37,7 @@ export interface PollerOptions {
   readonly source: PreparedSource
   readonly tick: Tick
   readonly slackMs: number
+  readonly everyMs: number
   readonly pageSize: number
   /** Attempts that a message of this source has, unless its processor says otherwise when it claims. */
   readonly maxAttempts: number
@@ -54,6 +55,13 @@ export interface PollerState {
   readonly failuresInARow: number
 }
 
+/** Where a leader is, between two passes. */
+interface Position {
+  pass: string
+  /** When its newest completed pass began, by the monotonic clock. */
+  lastBeganAt: number | undefined
+}
+
 export interface Poller {
   readonly name: string
   readonly state: PollerState
@@ -62,6 +70,9 @@ export interface Poller {
 
 /** A pass that began this much after it was due is called late in the ledger. */
 const LATE_MS = 3_000
+
+/** How long ago the pass before a leader's first one may have begun, at most, besides two intervals: a takeover and a margin. */
+const UNKNOWN_PASS_MS = 30_000
 
 const RETRY = { baseMs: 500, maxMs: 10_000 }
 
@@ -134,13 +145,17 @@ export function createPoller(options: PollerOptions): Poller {
     await due.done({ ok }).catch(() => undefined)
   }
 
-  function pass(lease: PollerLease, position: { pass: string }): Promise<PassResult> {
+  function pass(lease: PollerLease, position: Position): Promise<PassResult> {
     const fence = { poller: name, holder: lease.holder, term: lease.term, pass: position.pass }
     return runPass({
       db,
       source: options.source,
       fence,
       slackMs: options.slackMs,
+      sinceMs:
+        position.lastBeganAt === undefined
+          ? UNKNOWN_PASS_MS + 2 * options.everyMs
+          : performance.now() - position.lastBeganAt,
       pageSize: options.pageSize,
       maxAttempts: options.maxAttempts,
       signal: lease.signal,
@@ -153,6 +168,15 @@ export function createPoller(options: PollerOptions): Poller {
           poller: name,
           reason,
         }),
+      onClockStepped: (behindMs) =>
+        log.event(
+          'clock_stepped',
+          `${name}: the database's clock stepped back by ${Math.round(behindMs)} ms`,
+          {
+            by_ms: Math.round(behindMs),
+            task: name,
+          },
+        ),
       onRemade: (edge) =>
         log.event(
           'watermark_created',
@@ -170,7 +194,7 @@ export function createPoller(options: PollerOptions): Poller {
     name,
     state,
     async lead(lease) {
-      const position = { pass: lease.pass ?? '1' }
+      const position: Position = { pass: lease.pass ?? '1', lastBeganAt: undefined }
       if (lease.createdEdge !== null) {
         const msg = `${name}: there was no watermark row; it begins at ${lease.createdEdge}`
         log.event('watermark_created', msg, {
@@ -192,7 +216,10 @@ export function createPoller(options: PollerOptions): Poller {
               rowsInserted: result.rowsInserted,
             })
             lease.refused('a pass')
-          } else if (result.outcome === 'completed') await completed(due, result, startedAt, lease.term)
+          } else if (result.outcome === 'completed') {
+            position.lastBeganAt = startedAt
+            await completed(due, result, startedAt, lease.term)
+          }
           await settle(due, result.outcome === 'completed')
         } catch (error) {
           await failed(due, error, startedAt, lease)

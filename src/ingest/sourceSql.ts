@@ -4,10 +4,10 @@ import { quoteIdentifier } from '../db/identifier.ts'
 import { SourceInvalid } from '../errors.ts'
 import type { SourceColumn, SourceRelation } from '../tables/source.ts'
 import type { SourceColumns } from '../tables/task.ts'
-import { pageStatement } from '../tables/watermark.ts'
+import { nextIdStatement, pageStatement } from '../tables/watermark.ts'
 import type { PageSql } from '../tables/watermark.ts'
 
-/** A source that has been checked against the catalogs, with its two statements. */
+/** A source that has been checked against the catalogs, with its statements. */
 export interface PreparedSource {
   readonly table: string
   readonly columns: SourceColumns
@@ -15,6 +15,8 @@ export interface PreparedSource {
   readonly page: string
   /** The same without payload: takes in, as DEAD, a row that cannot be read. */
   readonly refuse: string
+  /** Tells which row the next page begins with. */
+  readonly nextId: string
 }
 
 /** What is smaller than every id of a type. The keyset begins there, one microsecond before the edge. */
@@ -110,6 +112,7 @@ export function prepareSource(source: ResolvedSource, relation: SourceRelation |
       where: parts.where,
     },
     page: pageStatement({ ...parts, payload: payload.value, trace_id: traceSql(trace) }),
+    nextId: nextIdStatement(parts),
     refuse: pageStatement({
       ...parts,
       payload: 'NULL::jsonb',

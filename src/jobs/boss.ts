@@ -3,12 +3,12 @@ import { SchemaIncompatible } from '../errors.ts'
 import type { Pool } from '../db/pool.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
+import { within } from '../kit/within.ts'
 import { createBossDatabase } from './database.ts'
 import { createListen } from './listener.ts'
 import { BOSS_SCHEMA, BOSS_SCHEMA_VERSION, bossSchemaVersion } from './schema.ts'
 import {
   startWorker,
-  within,
   type BossWorker,
   type HeldJob,
   type JobHandler,
@@ -99,7 +99,7 @@ export function createBoss(options: BossOptions): Boss {
     const repeated = lastError?.text === text && now - lastError.loggedAt < REPEAT_MS
     lastError = { text, at: now, loggedAt: repeated ? (lastError?.loggedAt ?? now) : now }
     if (!repeated)
-      log.event('loop_failed', 'pg-boss reported an error', { loop: 'pg-boss', class: name, text })
+      log.event('loop_failed', `pg-boss reported an error: ${text}`, { loop: 'pg-boss', class: name, text })
   })
 
   function troubles(): string[] {

@@ -1,8 +1,8 @@
 import { listen } from '../db/listen.ts'
 import type { Log } from '../telemetry/log.ts'
 import { cleanError } from '../telemetry/errorText.ts'
+import { within } from '../kit/within.ts'
 import type { Listen } from './database.ts'
-import { within } from './workers.ts'
 
 /** How long pg-boss waits for the first subscription, in ms; then it polls only, and says so. */
 const FIRST_UP_MS = 5_000

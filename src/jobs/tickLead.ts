@@ -1,9 +1,10 @@
 import { cleanError } from '../telemetry/errorText.ts'
 import { pause } from '../kit/pause.ts'
+import { within } from '../kit/within.ts'
 import type { Boss } from './boss.ts'
 import { bringForward, giveBack, selectUnfinished } from './jobRows.ts'
 import type { DuePass } from './ticks.ts'
-import { GIVE_BACK_LIMIT_MS, takeJob, within, type BossWorker, type HeldJob } from './workers.ts'
+import { GIVE_BACK_LIMIT_MS, takeJob, type BossWorker, type HeldJob } from './workers.ts'
 
 /*
  * Due passes as pg-boss jobs.
@@ -20,6 +21,7 @@ import { GIVE_BACK_LIMIT_MS, takeJob, within, type BossWorker, type HeldJob } fr
  *   Should that leader still live, its own complete, give-back and send meet the fence or the policy.
  * - Sending fails (the database is away): tried again at the time the job should have come; else the backstop.
  * - The worker is dead, pg-boss stopped, its tables broken: the backstop goes on alone, at 3 s past each due time.
+ * - Its tables are locked, and every statement hangs: the backstop waits for the queue no longer than QUEUE_LIMIT_MS.
  * - The process dies in a pass: its job stays active and keeps the queued one from being fetched, until the next
  *   leader clears it as above, or this one does in its backstop.
  * - A wish while a pass runs queues a job beside the active one; the pass's own send then finds the place taken.
@@ -42,6 +44,8 @@ const LOOK_EVERY_S = 0.5
 const LOOK_AFTER_DUE_MS = 10
 /** How long a job that the worker has fetched may take to arrive from there, in ms. */
 const ARRIVAL_MS = 250
+/** How long a pass waits for its queue: with the 3 s of the backstop it still begins within 4 s of its time. */
+const QUEUE_LIMIT_MS = 500
 /** The leader clears dead jobs itself; pg-boss's expiry only bounds a pass that hangs, in seconds. */
 const EXPIRE_S = 3600
 /** Ended jobs are kept a day: the ledger of passes is poll_run. */
@@ -130,11 +134,15 @@ export class Lead {
   async #backstopPass(): Promise<DuePass | undefined> {
     const due = this.#expected
     this.#boss.noteTick(this.#queue, 'backstop')
-    await this.#attempt(async () => {
-      await this.#clear()
+    await this.#inTime(async (isLate) => {
+      await this.#clear(isLate)
+      if (isLate()) return
       await this.#makeDue()
+      if (isLate()) return
       // By our own hand: the pass then ends its job like any other, and no second one follows when workers are back.
-      this.#byHand = await takeJob(this.#boss.pg, this.#queue)
+      const job = await takeJob(this.#boss.pg, this.#queue)
+      if (!isLate()) this.#byHand = job
+      else if (job !== undefined) await giveBack(this.#boss.pool, job)
     })
     // A worker that lives may have been quicker; what it fetched is on its way.
     const quicker = this.#byHand === undefined && this.#worker?.trouble() === undefined
@@ -181,8 +189,10 @@ export class Lead {
   }
 
   /** Gives back what is active in the queue: a lead that looks here holds nothing, so its worker is dead. */
-  async #clear(): Promise<void> {
+  async #clear(isLate = () => false): Promise<void> {
     const { now, jobs } = await selectUnfinished(this.#boss.pool, this.#queue)
+    // What is active by now may be the job of a pass under way.
+    if (isLate()) return
     this.#setClock(now)
     for (const { id, retryCount, state } of jobs) {
       if (state === 'active') await giveBack(this.#boss.pool, { queue: this.#queue, id, retryCount })
@@ -206,9 +216,9 @@ export class Lead {
     this.#looked = true
     if (this.#unsent) {
       // What could not send the next job could not end the last one either.
-      this.#unsent = !(await this.#attempt(async () => {
-        await this.#clear()
-        await this.#makeDue()
+      this.#unsent = !(await this.#inTime(async (isLate) => {
+        await this.#clear(isLate)
+        if (!isLate()) await this.#makeDue()
       }))
     }
     this.#worker?.wake()
@@ -229,6 +239,18 @@ export class Lead {
     this.#worker = worker
     // The lead may have ended while the worker was being made.
     if (this.#over) await worker.close(0)
+  }
+
+  /**
+   * Waits for a step no longer than a pass may wait: a queue can hang (a lock on its table) as well as fail. The step
+   * goes on, and leaves the rest undone when it finds itself late. False: it failed, or is late.
+   */
+  async #inTime(step: (isLate: () => boolean) => Promise<void>): Promise<boolean> {
+    let late = false
+    let worked = false
+    const attempt = this.#attempt(() => step(() => late)).then((ok) => (worked = ok))
+    late = !(await within(QUEUE_LIMIT_MS, attempt))
+    return !late && worked
   }
 
   /** The queue never stops a lead: what fails is said once, and the level is looked at again later. */

@@ -1,5 +1,6 @@
 import type { JobWithMetadata, PgBoss, WorkOptions } from 'pg-boss'
 import type { Pool } from '../db/pool.ts'
+import { within } from '../kit/within.ts'
 import { giveBack, type Attempt } from './jobRows.ts'
 
 /*
@@ -150,21 +151,4 @@ export async function takeJob(boss: PgBoss, queue: string): Promise<HeldJob | un
 function heldJob(queue: string, job: JobWithMetadata<unknown>): HeldJob {
   const { id, retryCount, data, singletonKey, startAfter, startedOn } = job
   return { queue, id, retryCount, data, singletonKey, dueAt: startAfter, fetchedAt: startedOn }
-}
-
-/** Whether the promise settled in time; it is not awaited any longer than that. */
-export async function within(limitMs: number, promise: Promise<unknown>): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined
-  const limit = new Promise<false>((resolve) => {
-    timer = setTimeout(resolve, Math.max(0, limitMs), false)
-  })
-  const done = promise.then(
-    () => true,
-    () => true,
-  )
-  try {
-    return await Promise.race([done, limit])
-  } finally {
-    clearTimeout(timer)
-  }
 }

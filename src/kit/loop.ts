@@ -8,6 +8,8 @@
 export interface Loop {
   /** Look at once, or again at once when a look is under way. */
   wake(): void
+  /** Look again after so many milliseconds at the latest. */
+  wakeIn(ms: number): void
   /** Lets the look under way end (its signal is aborted) and starts no other. May be called again. */
   stop(): Promise<void>
 }
@@ -29,6 +31,7 @@ export function startLoop(options: LoopOptions): Loop {
   const wasWoken = (): boolean => woken
   let rouse: () => void = () => undefined
   let failures = 0
+  let alarm: { readonly at: number; readonly timer: NodeJS.Timeout } | undefined
 
   async function look(): Promise<number> {
     try {
@@ -63,13 +66,26 @@ export function startLoop(options: LoopOptions): Loop {
   }
 
   const running = run()
+  function wake(): void {
+    woken = true
+    rouse()
+  }
+
   return {
-    wake() {
-      woken = true
-      rouse()
+    wake,
+    wakeIn(ms) {
+      const at = performance.now() + ms
+      if (alarm !== undefined && alarm.at <= at) return
+      clearTimeout(alarm?.timer)
+      const ring = (): void => {
+        alarm = undefined
+        wake()
+      }
+      alarm = { at, timer: setTimeout(ring, Math.min(ms, LONGEST_WAIT_MS)).unref() }
     },
     stop() {
       stopping.abort()
+      clearTimeout(alarm?.timer)
       rouse()
       return running
     },

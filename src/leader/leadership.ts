@@ -100,6 +100,7 @@ export function startLeadership(options: LeadershipOptions): Leaders {
   const coolUntil = new Map<string, number>()
   /** Tasks whose former work here has not come to its end: not led again before it has. */
   const leaving = new Set<string>()
+  const releasing = new Set<Promise<void>>()
   let staleWrites = 0
 
   function standBy(task: string, leader: string | null): void {
@@ -184,6 +185,15 @@ export function startLeadership(options: LeadershipOptions): Leaders {
     })
   }
 
+  async function release({ lease, ended }: Held): Promise<void> {
+    const { task, term } = lease
+    if (await releaseLease(db, task, me, term).catch(() => false)) {
+      const msg = `${task}: lease given up (term ${term})`
+      log.event('leader_handed_over', msg, { task, term: Number(term) })
+    }
+    await ended
+  }
+
   const looking = startLoop({
     async body() {
       const idle = options.tasks.filter((task) => !held.has(task.name))
@@ -243,19 +253,14 @@ export function startLeadership(options: LeadershipOptions): Leaders {
       return staleWrites
     },
     async handOver(tasks) {
-      const given = tasks.map((task) => end(task, 'handed over')).filter((mine) => mine !== undefined)
-      await Promise.all(
-        given.map(async ({ lease, ended }) => {
-          const { task, term } = lease
-          const released = await releaseLease(db, task, me, term).catch(() => false)
-          if (released)
-            log.event('leader_handed_over', `${task}: lease given up (term ${term})`, {
-              task,
-              term: Number(term),
-            })
-          await ended
-        }),
-      )
+      for (const task of tasks) {
+        const mine = end(task, 'handed over')
+        if (mine === undefined) continue
+        const over = release(mine).finally(() => releasing.delete(over))
+        releasing.add(over)
+      }
+      // Also those that another call began: whoever hands over may leave when this resolves.
+      await Promise.all(releasing)
     },
     async stop() {
       await Promise.all([looking.stop(), renewing.stop()])

@@ -38,6 +38,9 @@ export interface ExecuteOptions {
   readonly log: Log
 }
 
+/** Our own limit must come first: a session that the server ended would look like a lost connection, which costs no attempt. */
+const IDLE_MARGIN_MS = 2_000
+
 /** Ends a backend whose connection is being given up; a query in it would otherwise run on (and hold its locks). */
 const END_BACKEND = 'SELECT pg_terminate_backend($1)'
 
@@ -127,7 +130,7 @@ export async function executeTransactional(
           } satisfies TransactionalContext)
           over = true
         },
-        { local: { idle_in_transaction_session_timeout: `${timeoutMs}ms` }, signal },
+        { local: { idle_in_transaction_session_timeout: `${timeoutMs + IDLE_MARGIN_MS}ms` }, signal },
       ),
     )
     return { kind: 'committed' }

@@ -20,6 +20,7 @@ import { backoffMs } from '../kit/backoff.ts'
 import { startLoop } from '../kit/loop.ts'
 import type { Loop } from '../kit/loop.ts'
 import { pause } from '../kit/pause.ts'
+import { within } from '../kit/within.ts'
 import { claimMessages, inWorkElsewhere } from '../tables/inbox.ts'
 import type { ClaimedRow } from '../tables/inbox.ts'
 import { cleanError } from '../telemetry/errorText.ts'
@@ -188,8 +189,9 @@ export function createProcessor(options: ProcessorOptions): Processor {
         const durationMs = performance.now() - startedAt
         return Promise.all(
           messages.map(async (one, i) => {
-            await settle.settle(one, results[i] ?? { kind: 'interrupted', reason: 'no result' }, durationMs)
+            const againMs = await settle.settle(one, results[i] ?? NO_RESULT, durationMs)
             inWork.delete(one)
+            if (againMs !== undefined) loop.wakeIn(againMs)
           }),
         )
       })
@@ -207,12 +209,6 @@ export function createProcessor(options: ProcessorOptions): Processor {
 
   function quiet(): Promise<void> {
     return isQuiet() ? Promise.resolve() : new Promise((resolve) => whenQuiet.push(resolve))
-  }
-
-  async function quietWithin(limitMs: number): Promise<void> {
-    const early = new AbortController()
-    await Promise.race([quiet(), pause(limitMs, early.signal)])
-    early.abort()
   }
 
   function abort(): void {
@@ -262,10 +258,10 @@ export function createProcessor(options: ProcessorOptions): Processor {
     async drain(limitMs) {
       claiming = false
       drained = true
-      await quietWithin(limitMs)
+      await within(limitMs, quiet())
       if (inWork.size > 0) {
         stopping.abort()
-        await quietWithin(GIVE_BACK_MS)
+        await within(GIVE_BACK_MS, quiet())
       }
     },
     abort,
@@ -284,6 +280,8 @@ export function createProcessor(options: ProcessorOptions): Processor {
     }
   }
 }
+
+const NO_RESULT: Result = { kind: 'interrupted', reason: 'no result' }
 
 /** After an abort: time for backends to end and for the give-back to be written. */
 const GIVE_BACK_MS = 5_000

@@ -9,7 +9,8 @@ import type { Outcomes, Settled } from './outcomes.ts'
 /** Turns results into outcomes, sees them written, and says what became of each message. */
 export interface Settlement {
   picked(one: InWork): void
-  settle(one: InWork, result: Result, durationMs: number): Promise<void>
+  /** Resolves when it is written, to the milliseconds until it may be claimed again, if it may. */
+  settle(one: InWork, result: Result, durationMs: number): Promise<number | undefined>
   readonly finished: number
   readonly givenBack: number
 }
@@ -58,22 +59,34 @@ export function createSettlement(
     log.event('message_interrupted', msg, { ...fieldsOf(one), reason: 'claimed elsewhere' })
   }
 
-  async function fail(one: InWork, error: unknown, durationMs: number): Promise<void> {
+  async function fail(one: InWork, error: unknown, durationMs: number): Promise<number | undefined> {
     const { message, claim } = one
     const { class: errorClass, text } = cleanError(error)
     const waitMs = Math.round(backoffMs(message.attempts, processor.backoff))
     const state: Settled = await outcomes.failed({ ...claim, error: `${errorClass}: ${text}`, waitMs })
     const fields = { ...fieldsOf(one), class: errorClass, text, duration_ms: Math.round(durationMs) }
     const attempt = `attempt ${message.attempts} of ${message.maxAttempts}`
+    if (state === 'FAILED') {
+      finished += 1
+      const msg = `${processor.name}: ${message.messageId} failed, ${attempt}: ${text}; again in ${waitMs} ms`
+      log.event('message_failed', msg, { ...fields, next_attempt_s: waitMs / 1000 })
+      return waitMs
+    }
     if (state === 'DEAD') {
       finished += 1
       const msg = `${processor.name}: ${message.messageId} is DEAD after ${attempt}: ${text}`
       log.event('message_dead', msg, fields)
-    } else if (state === 'FAILED') {
-      finished += 1
-      const msg = `${processor.name}: ${message.messageId} failed, ${attempt}: ${text}; again in ${waitMs} ms`
-      log.event('message_failed', msg, { ...fields, next_attempt_s: waitMs / 1000 })
     } else lost(one)
+    return undefined
+  }
+
+  async function interrupt(one: InWork, reason: string): Promise<number | undefined> {
+    if ((await outcomes.giveBack(one.claim)) !== 'given back') {
+      lost(one)
+      return undefined
+    }
+    interrupted(one, reason)
+    return 0
   }
 
   return {
@@ -87,20 +100,18 @@ export function createSettlement(
       switch (result.kind) {
         case 'committed':
           done(one, durationMs)
-          return
+          return undefined
         case 'done':
           if ((await outcomes.done(one.claim)) === 'DONE') done(one, durationMs)
           else lost(one)
-          return
+          return undefined
         case 'failed':
-          await fail(one, result.error, durationMs)
-          return
+          return fail(one, result.error, durationMs)
         case 'interrupted':
-          if ((await outcomes.giveBack(one.claim)) === 'given back') interrupted(one, result.reason)
-          else lost(one)
-          return
+          return interrupt(one, result.reason)
         case 'not ours':
           lost(one)
+          return undefined
       }
     },
     get finished() {

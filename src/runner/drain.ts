@@ -8,7 +8,7 @@
  * out, sentinels fall, messages are taken back); staying would not be.
  */
 import type { CleanUp } from '../config/types.ts'
-import { pause } from '../kit/pause.ts'
+import { within } from '../kit/within.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Work } from './work.ts'
@@ -61,7 +61,7 @@ export async function drain(
   const exclusive = work.processors.filter((processor) => processor.exclusive).map(({ name }) => name)
   await step('hand over exclusive processors', () => work.leaders.handOver(exclusive))
   for (const [i, cleanUp] of [...cleanUps].reverse().entries()) {
-    await step(`clean-up ${cleanUps.length - i} of ${cleanUps.length}`, () => within(CLEAN_UP_MS, cleanUp))
+    await step(`clean-up ${cleanUps.length - i} of ${cleanUps.length}`, () => runCleanUp(cleanUp))
   }
   await step('stop the queue', async () => {
     for (const tick of work.ticks) await tick.close?.()
@@ -85,14 +85,8 @@ export async function stopWork(work: Work): Promise<void> {
   await work.listener.close()
 }
 
-async function within(limitMs: number, act: CleanUp): Promise<void> {
-  const early = new AbortController()
-  const late = pause(limitMs, early.signal).then(() => {
-    if (!early.signal.aborted) throw new Error(`it took longer than ${limitMs} ms`)
-  })
-  try {
-    await Promise.race([Promise.resolve(act()), late])
-  } finally {
-    early.abort()
-  }
+async function runCleanUp(cleanUp: CleanUp): Promise<void> {
+  const running = Promise.resolve(cleanUp())
+  if (!(await within(CLEAN_UP_MS, running))) throw new Error(`it took longer than ${CLEAN_UP_MS} ms`)
+  await running
 }

@@ -101,6 +101,7 @@ export async function startWork(options: WorkOptions): Promise<Work> {
         source,
         tick,
         slackMs: SLACK_MS + poller.source.latenessMs,
+        everyMs,
         pageSize: poller.pageSize,
         maxAttempts: attempts ?? DEFAULT_ATTEMPTS,
         instanceId: identity.instanceId,

@@ -1,7 +1,7 @@
 import type { Queryable } from '../db/pool.ts'
 import { fillIdentifiers, loadStatements } from '../db/statements.ts'
 
-const sql = loadStatements('watermark', ['begin', 'page', 'remake', 'exists'])
+const sql = loadStatements('watermark', ['begin', 'page', 'next_id', 'remake', 'exists'])
 
 /** Names the writer in every statement: the database refuses one whose term or pass is over. */
 export interface PassFence {
@@ -18,15 +18,22 @@ export interface PassBegun {
   /** The server restarted, or the candidate was never set. */
   readonly reset: boolean
   readonly edge: string
+  /** The database's clock stepped back by about this much, as text; null: it did not. */
+  readonly clock_behind_ms: string | null
 }
 
-/** Opens the next pass. Undefined: fenced out, or the row is missing. */
+/**
+ * Opens the next pass. `sinceMs`: how long ago, by the poller's own clock, the pass before began; the scan goes back so
+ * far even behind a later edge. Undefined: fenced out, or the row is missing.
+ */
 export async function beginPass(
   db: Queryable,
   fence: PassFence,
   slackMs: number,
+  sinceMs = 0,
 ): Promise<PassBegun | undefined> {
-  const values = [fence.poller, fence.holder, fence.term, fence.pass, `${slackMs} ms`]
+  const { poller, holder, term, pass } = fence
+  const values = [poller, holder, term, pass, `${slackMs} ms`, `${slackMs + sinceMs} ms`]
   return (await db.query<PassBegun & Record<string, unknown>>(sql.begin, values)).rows[0]
 }
 
@@ -54,24 +61,58 @@ export interface PageRead {
   readonly edge: string
 }
 
-/** The page statement for one source, to be prepared once. */
+/** The page statement for one source. */
 export function pageStatement(parts: PageSql): string {
   return fillIdentifiers(sql.page, { ...parts })
 }
 
-/**
- * Reads one page from `statement` into the inbox. `refusal` marks the one row of a page of one as DEAD with that
- * reason. Undefined: fenced out, or the row is missing.
- */
+type KeysetSql = Pick<
+  PageSql,
+  'source' | 'created_at' | 'id' | 'id_type' | 'lowest_id' | 'scan_from' | 'where'
+>
+
+/** The statement that tells which row the next page begins with, for one source. */
+export function nextIdStatement(parts: KeysetSql): string {
+  const { source, created_at, id, id_type, lowest_id, scan_from, where } = parts
+  return fillIdentifiers(sql.next_id, { source, created_at, id, id_type, lowest_id, scan_from, where })
+}
+
+/** Which row the next page would begin with; undefined: there is none, or the pass is over. */
+export async function nextId(
+  db: Queryable,
+  statement: string,
+  fence: PassFence,
+): Promise<string | undefined> {
+  const values = [fence.poller, fence.holder, fence.term, fence.pass]
+  return (await db.query<{ id: string }>(statement, values)).rows[0]?.id
+}
+
+/** A page of one named row; with a reason, the row is taken in as DEAD. */
+export interface AloneRow {
+  readonly id: string
+  readonly refusal: string | null
+}
+
+/** Reads one page from `statement` into the inbox. Undefined: fenced out, or the row is missing. */
 export async function readPage(
   db: Queryable,
   statement: string,
   fence: PassFence,
   pageSize: number,
   maxAttempts: number,
-  refusal: string | null,
+  alone: AloneRow | null,
 ): Promise<PageRead | undefined> {
-  const values = [fence.poller, fence.holder, fence.term, fence.pass, pageSize, maxAttempts, refusal]
+  const { poller, holder, term, pass } = fence
+  const values = [
+    poller,
+    holder,
+    term,
+    pass,
+    pageSize,
+    maxAttempts,
+    alone?.refusal ?? null,
+    alone?.id ?? null,
+  ]
   const { rows } = await db.query<{ n: string; inserted: string; late: string; more: boolean; edge: string }>(
     statement,
     values,

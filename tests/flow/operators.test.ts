@@ -191,6 +191,32 @@ test('the operators’ queries', { skip: psqlMissing }, async (t) => {
     },
   )
 
+  await t.test('verify() names the GRANT on the schema too, where a source lies in another one', async () => {
+    await admin.query('CREATE SCHEMA "My Shop"')
+    await admin.query(
+      'CREATE TABLE "My Shop".orders (id bigint PRIMARY KEY, created_at timestamptz NOT NULL)',
+    )
+    await admin.query(`
+      INSERT INTO service_ops.background_task (id, task_name, kind, led, source_table, source_columns, config_hash, release)
+      VALUES (99, 'orders', 'poller', true, '"My Shop".orders', '{"id": "id", "created_at": "created_at", "where": "true"}', '', '')`)
+    await admin.query(`
+      INSERT INTO service_ops.integration_poll_watermark (id, poller, edge, holder, term, pass)
+      VALUES (99, 'orders', '-infinity', gen_random_uuid(), 0, 0)`)
+    const ask = async (): Promise<Row | undefined> =>
+      (await psql(reader, 'SELECT * FROM service_ops.verify()')).find(
+        (row) => row['name'] === 'nothing_below_the_edge_is_missing:orders',
+      )
+    for (const what of ['USAGE ON SCHEMA "My Shop"', 'SELECT ON "My Shop".orders']) {
+      const { ok, detail = '' } = (await ask()) ?? {}
+      const grant = /GRANT .+$/.exec(detail)?.[0] ?? ''
+      assert.deepEqual([ok, grant.includes(what)], ['', true], detail)
+      await admin.query(grant)
+    }
+    assert.equal((await ask())?.['ok'], 't')
+    await admin.query('DELETE FROM service_ops.integration_poll_watermark WHERE id = 99')
+    await admin.query('DELETE FROM service_ops.background_task WHERE id = 99')
+  })
+
   await t.test('every relation and column carries a comment, the demo’s too', async () => {
     const client = await database.client()
     assert.deepEqual(await listUncommented(client, 'service_ops'), [])

@@ -77,6 +77,7 @@ export async function createIntake(scope: Scope, ddl: string): Promise<Intake> {
         source,
         fence,
         slackMs: 0,
+        sinceMs: 0,
         pageSize: 10,
         maxAttempts: 3,
         signal: new AbortController().signal,
@@ -84,6 +85,7 @@ export async function createIntake(scope: Scope, ddl: string): Promise<Intake> {
         onInserted: () => undefined,
         onRefusedRow: (reason) => refused.push(reason),
         onRemade: (edge) => remade.push(edge),
+        onClockStepped: () => undefined,
         ...options,
       })
       return { ...result, fence: { ...fence, pass } }

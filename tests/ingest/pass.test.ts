@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import type { QueryResultRow } from 'pg'
+import type { Queryable } from '../../src/db/pool.ts'
 import { createIntake, POLLER, sourceOf } from './fixture.ts'
 
 const NOTES = `CREATE TABLE note (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -50,6 +52,36 @@ describe('a row that cannot be read', () => {
     )
     assert.deepEqual([second.rowsRead, second.rowsInserted], [3, 0])
     assert.equal(intake.refused.length, 1)
+  })
+
+  test('does not drag down a good row that commits before it between the failure and the refusal', async (t) => {
+    const intake = await createIntake(t, `${NOTES}; INSERT INTO note (body) VALUES ('no json {')`)
+    const source = await intake.prepare(sourceOf('note', { payload: 'body' }))
+    let failures = 0
+    const db: Queryable = {
+      async query<R extends QueryResultRow>(text: string, values: readonly unknown[] = []) {
+        try {
+          return await intake.pool.query<R>(text, [...values])
+        } catch (error) {
+          failures += 1
+          if (failures === 1) {
+            await intake.pool.query(
+              `INSERT INTO note (created_at, body) VALUES (now() - interval '1 s', '"good"')`,
+            )
+          }
+          throw error
+        }
+      },
+    }
+    const first = await intake.pass(source, await intake.lead(), { db, pageSize: 1 })
+    await intake.pass(source, first.fence)
+
+    const inbox = await intake.inbox()
+    assert.deepEqual(inbox.map(({ message_id: id, status }) => [id, status]).sort(), [
+      ['1', 'DEAD'],
+      ['2', 'NEW'],
+    ])
+    assert.equal(inbox.find((row) => row.message_id === '2')?.payload, 'good')
   })
 
   test('without an id is left alone, and holds up nobody', async (t) => {
@@ -217,4 +249,23 @@ describe('the fence', () => {
     assert.equal((await intake.pass(source, old)).outcome, 'fenced')
     assert.deepEqual(intake.remade, [])
   })
+})
+
+test('rows written since the last pass are taken in although the clock stepped back behind the edge', async (t) => {
+  const intake = await createIntake(t, NOTES)
+  const source = await intake.prepare(sourceOf('note', { payload: 'body' }))
+  const first = await intake.pass(source, await intake.lead())
+  // What a step back by an hour leaves: an edge and a candidate in the future.
+  await intake.pool.query(
+    `UPDATE service_ops.integration_poll_watermark SET edge = now() + interval '1 hour'`,
+  )
+  await intake.pool.query(`UPDATE service_ops.poll_candidate SET cand_ts = now() + interval '1 hour'`)
+  await intake.pool.query(`INSERT INTO note (created_at, body) VALUES (now() - interval '20 s', '1')`)
+  const steps: number[] = []
+  const onClockStepped = (behindMs: number): void => void steps.push(behindMs)
+  await intake.pass(source, first.fence, { sinceMs: 30_000, onClockStepped })
+
+  assert.deepEqual(ids(await intake.inbox()), [1])
+  assert.equal(steps.length, 1)
+  assert.ok((steps[0] ?? 0) > 3_500_000, 'an hour, less what the test took')
 })

@@ -129,6 +129,31 @@ test('with the workers stopped passes go on as backstop within 4 s of their time
   await tick.close()
 })
 
+test('with the queue’s table locked, so that it hangs instead of failing, the backstop is no later', async (t) => {
+  const bosses = await createBosses(t)
+  const boss = await bosses.boss()
+  const tick = createJobTick({ boss, poller: POLLER, everyMs: 1_000, backstopMs: 1_000 })
+  const lead = new AbortController()
+  await (await passOf(tick.next(lead.signal))).done({ ok: true })
+  const locker = await bosses.pool.connect()
+  await locker.query('BEGIN')
+  await locker.query('LOCK TABLE pgboss.job, pgboss.job_common IN ACCESS EXCLUSIVE MODE')
+  const pass = await passOf(tick.next(lead.signal))
+  const late = Date.now() - pass.dueAt.getTime()
+  await locker.query('ROLLBACK')
+  locker.release()
+  assert.equal(pass.cause, 'backstop')
+  assert.ok(late < 2_000, `${late} ms after its time`)
+  await pass.done({ ok: true })
+  const cause = await until('a pass by its job', async () => {
+    const next = await passOf(tick.next(lead.signal))
+    await next.done({ ok: true })
+    return next.cause === 'job' && next.cause
+  })
+  assert.equal(cause, 'job')
+  await tick.close()
+})
+
 test('the backstop clears a dead active job, and jobs come again', async (t) => {
   const bosses = await createBosses(t)
   const boss = await bosses.boss()

@@ -75,6 +75,23 @@ test('an error ends no loop, and is counted until a look succeeds', async () => 
   assert.deepEqual(failures, [1, 2, 1])
 })
 
+test('a loop that is to look in a while looks then, and the nearest such time counts', async () => {
+  const look = looks()
+  const loop = startLoop({
+    body: async () => {
+      look.seen()
+      return FOR_EVER_MS
+    },
+    onError: () => FOR_EVER_MS,
+  })
+  await look.reached(1)
+  loop.wakeIn(FOR_EVER_MS)
+  loop.wakeIn(1)
+  loop.wakeIn(FOR_EVER_MS)
+  await look.reached(2)
+  await loop.stop()
+})
+
 test('stop aborts the look under way and waits for its end; a second stop waits for the same', async () => {
   let ended = false
   const look = looks()

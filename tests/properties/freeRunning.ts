@@ -108,6 +108,7 @@ async function poll(
         source,
         fence: { poller: POLLER, holder: me.holder, term: won.term, pass },
         slackMs: SLACK_MS,
+        sinceMs: 0,
         pageSize: PAGE_SIZE,
         maxAttempts: 3,
         signal,
@@ -115,6 +116,7 @@ async function poll(
         onInserted: () => undefined,
         onRefusedRow: () => undefined,
         onRemade: () => undefined,
+        onClockStepped: () => undefined,
       })
       if (outcome === 'fenced') break
       if (stopped()) return

@@ -9,9 +9,10 @@ export interface Mutant extends Strategy {
 }
 
 const SCAN_START =
-  "scan_ts = least(w.edge, now() - $5::interval) - interval '1 microsecond',\n       scan_id = NULL,"
+  "scan_ts = least(w.edge, now() - $6::interval) - interval '1 microsecond',\n       scan_id = NULL,"
 /** The position of the last row ever read, in place of the edge. */
-const FROM_LAST_ROW = "scan_ts = coalesce(w.last_created_at, '-infinity'), scan_id = w.last_message_id,"
+const FROM_LAST_ROW =
+  "scan_ts = coalesce(w.last_created_at, '-infinity', now() - $6::interval), scan_id = w.last_message_id,"
 const PAGE_WHERE = 'AND true\n   ORDER BY tidemark_source'
 const BEGIN_GUARD = 'AND w.pass = $4::bigint FOR UPDATE'
 const PAGE_GUARD = 'AND w.pass = $4::bigint AND w.scan_ts IS NOT NULL FOR UPDATE'
@@ -20,7 +21,7 @@ const PREPARED = "OR (l.pid IS NULL AND l.locktype = 'transactionid'"
 const FLOOR_OF_CANDIDATE = 'least(now(), c.floor)'
 const FLOOR_OF_PROOF = 'least(c.cand_ts, c.floor, now())'
 
-/** Left out of a statement, a parameter would have no type: it is compared with itself. */
+/** Left out of a statement, a parameter would have no type: it is compared with itself, or stands where it never counts. */
 const unguarded = (guard: string): readonly [string, string] => [
   guard,
   guard.replace('w.pass = $4::bigint', '$4::bigint = $4::bigint'),
@@ -93,7 +94,7 @@ export const NAMED_MUTANTS = {
   no_clock_guard: {
     why: 'after a clock stepped back, new rows are older than the edge',
     begin: replacing(
-      ['least(w.edge, now() - $5::interval)', 'w.edge'],
+      ['least(w.edge, now() - $6::interval)', 'coalesce(w.edge, now() - $6::interval)'],
       ['least(c.cand_ts, c.floor, now())', 'least(c.cand_ts, c.floor)'],
     ),
   },

@@ -42,7 +42,10 @@ export class Stage {
   static async resume(world: World, strategy: Strategy = {}): Promise<Stage> {
     const texts = new Texts()
     const { page } = await world.source('bigint')
-    texts.replace(loadStatements('watermark', ['begin', 'page', 'remake', 'exists']).begin, strategy.begin)
+    texts.replace(
+      loadStatements('watermark', ['begin', 'page', 'next_id', 'remake', 'exists']).begin,
+      strategy.begin,
+    )
     texts.replace(page, strategy.page)
     return new Stage(world, await world.session('poller', 'seen'), page, texts)
   }

@@ -25,8 +25,11 @@ test('a seed makes the same schedule each time', async (t) => {
   const replay = async (): Promise<string[]> => {
     const steps: string[] = []
     await play(world, sessions, 7, {}, (line) => steps.push(line.replace(/ \[.*\]$/, '')))
-    // How many quiet passes the end takes depends on what else the server has to do.
-    return steps.filter((line) => !line.includes('a quiet pass'))
+    // Once two sessions wait for the same row, PostgreSQL decides who gets it first, and the schedules may part.
+    const contended = steps.findIndex((line) => /\(waiting: [^)]*,/.test(line))
+    return contended === -1 ? steps : steps.slice(0, contended)
   }
-  assert.deepEqual(await replay(), await replay())
+  const [first, second] = [await replay(), await replay()]
+  assert.deepEqual(first, second)
+  assert.ok(first.length >= 20, `only ${first.length} steps could be compared`)
 })

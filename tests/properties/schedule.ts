@@ -122,7 +122,10 @@ class Schedule {
     const random = schedule.#random
     const source = await world.source(idType)
     const texts = new Texts()
-    texts.replace(loadStatements('watermark', ['begin', 'page', 'remake', 'exists']).begin, strategy.begin)
+    texts.replace(
+      loadStatements('watermark', ['begin', 'page', 'next_id', 'remake', 'exists']).begin,
+      strategy.begin,
+    )
     texts.replace(source.page, strategy.page)
     const prepared: { gid: string; role: 'seen' | 'unseen' }[] = []
     const shore = {

@@ -95,7 +95,8 @@ export async function settle(admin: Client, sessions: readonly Session[]): Promi
     )
     const waiting = new Set(rows.map((row) => row.pid))
     for (const session of still) session.waits = session.busy && waiting.has(session.pid)
-    if (still.every((session) => session.waits || !session.busy)) break
+    // One that ended while we looked may be what another was seen to wait for: look again.
+    if (still.every((session) => session.waits)) break
     if (performance.now() > deadline) throw new Error(`stuck: ${still.map((one) => one.name).join(', ')}`)
   }
   for (const session of sessions) session.check()

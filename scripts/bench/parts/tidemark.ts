@@ -64,6 +64,7 @@ export async function leadingPoller(server: BenchServer, pageSize: number): Prom
         source,
         fence: { poller: 'bench', holder, term, pass },
         slackMs: SLACK_MS,
+        sinceMs: 0,
         pageSize,
         maxAttempts: MAX_ATTEMPTS,
         signal: new AbortController().signal,
@@ -75,6 +76,7 @@ export async function leadingPoller(server: BenchServer, pageSize: number): Prom
           throw new Error(`a row was refused: ${reason}`)
         },
         onRemade: () => undefined,
+        onClockStepped: () => undefined,
       })
       if (result.outcome !== 'completed') throw new Error(`the pass was ${result.outcome}`)
       return result.rowsRead
