@@ -124,7 +124,7 @@ describe('a table that Tidemark did not make', () => {
       '-78',
     ])
     for (const { last_error, payload } of dead) {
-      assert.match(last_error, /^22\w{3} /, 'the reason begins with its SQLSTATE')
+      assert.match(last_error, /^\[22\w{3}\] /, 'the reason begins with its SQLSTATE')
       assert.equal(payload, null)
     }
     assert.equal(instance.of('row_refused', { poller: 'letters' }).length, 3)
