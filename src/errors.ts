@@ -60,13 +60,13 @@ export class IdentifierInvalid extends Error {
   }
 }
 
-/** COMMIT was answered with ROLLBACK: a statement had failed and its error was swallowed. Nothing was written. */
+/** The transaction was not committed as one: a swallowed error made COMMIT roll back, or something ended it inside. */
 export class CommitRolledBack extends Error {
   override readonly name = 'CommitRolledBack'
-  constructor() {
-    super(
-      'a statement of this transaction failed and its error was caught, so COMMIT rolled back: nothing was written',
-    )
+  constructor(
+    why = 'a statement failed and its error was caught, so COMMIT rolled back: nothing was written',
+  ) {
+    super(`this transaction did not commit: ${why}`)
   }
 }
 

@@ -21,16 +21,15 @@ import { keepSentinel } from './leader/sentinel.ts'
 import type { Sentinel } from './leader/sentinel.ts'
 import { within } from './kit/within.ts'
 import { reclaimFrom, reclaimFromLost } from './process/reclaim.ts'
-import { checkParts } from './runner/checks.ts'
 import { createCondition } from './runner/condition.ts'
 import { drain, stopWork } from './runner/drain.ts'
 import { openAddresses, openPools, schemaReady } from './runner/foundation.ts'
 import type { Addresses, Pools } from './runner/foundation.ts'
 import type { Part, RunnerOptions } from './runner/options.ts'
+import { createPort } from './runner/port.ts'
 import { registerAll } from './runner/registration.ts'
 import { startWork } from './runner/work.ts'
 import type { Work } from './runner/work.ts'
-import { readStatus } from './tables/status.ts'
 import { cleanError } from './telemetry/errorText.ts'
 import { createLog } from './telemetry/log.ts'
 
@@ -51,6 +50,7 @@ export interface Runner {
 
 /** After a drain that used up its time: for connections to close and the instance to say that it stopped, in milliseconds. */
 const CLOSE_LEAST_MS = 2_000
+const CLOSE_MOST_MS = 10_000
 
 const ALL_PARTS: readonly Part[] = ['pollers', 'processors', 'jobs']
 
@@ -107,25 +107,17 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
     tasks,
   })
 
-  const port = {
-    readiness: () => condition.readiness(),
-    async probeDatabase() {
-      if (pools === undefined) throw new Error('not connected yet')
-      await pools.reserved.query('SELECT 1')
-    },
-    checks: () =>
-      checkParts({
-        boss: work?.boss,
-        leaders: work?.leaders,
-        pollers: work?.pollers ?? [],
-        processors: work?.processors ?? [],
-        failedTasks,
-      }),
-    async status() {
-      if (pools === undefined) throw new Error('not connected yet')
-      return readStatus(pools.reserved)
-    },
-  }
+  const port = createPort({
+    condition,
+    pools: () => pools,
+    parts: () => ({
+      boss: work?.boss,
+      leaders: work?.leaders,
+      pollers: work?.pollers ?? [],
+      processors: work?.processors ?? [],
+      failedTasks,
+    }),
+  })
 
   async function listenFirst(): Promise<void> {
     const facts = { service: settings.serviceName, version: settings.release, features: parts }
@@ -218,7 +210,6 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
     if (!condition.databaseAway) await presence?.announce()
   }
 
-  /** Leaving late or incomplete is mended by the others; staying would not be. */
   async function quietly(act: () => Promise<unknown> | undefined): Promise<void> {
     try {
       await act()
@@ -243,15 +234,23 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
   async function end(reason: string): Promise<void> {
     condition.state = 'draining'
     ending.abort(new Error(`stopped by ${reason} before it was ready`))
-    await starting?.catch(() => undefined)
     const startedAt = performance.now()
+    if (starting !== undefined) await within(settings.shutdownTimeoutMs, starting)
     await within(
       settings.shutdownTimeoutMs,
       quietly(() => leave(reason)),
     )
     for (const processor of work?.processors ?? []) processor.abort()
-    const leftMs = Math.max(CLOSE_LEAST_MS, settings.shutdownTimeoutMs - (performance.now() - startedAt))
+    const leftMs = Math.max(
+      CLOSE_LEAST_MS,
+      Math.min(CLOSE_MOST_MS, settings.shutdownTimeoutMs - (performance.now() - startedAt)),
+    )
     await within(leftMs, close(leftMs))
+    // Whatever hung above: its last user stops the embedded server.
+    await within(
+      CLOSE_LEAST_MS,
+      quietly(() => addresses?.embedded?.leave()),
+    )
   }
 
   async function leave(reason: string): Promise<void> {
@@ -268,7 +267,11 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
 
   return {
     start() {
-      starting ??= begin()
+      // What has started must not live on when the rest cannot.
+      starting ??= begin().catch(async (error: unknown) => {
+        await close(CLOSE_LEAST_MS)
+        throw error
+      })
       return starting
     },
     stop(reason = 'stop()') {

@@ -8,11 +8,15 @@
 -- filter over everything that waits, DEAD messages too); what is fresh by the primary key from the low-water mark on.
 -- The outer LIMIT stops the inner one early, so that nothing is locked that is not taken. The first message always fits,
 -- so one that is larger than the bound still gets its turn.
-WITH w AS MATERIALIZED (
-  SELECT m.inbox_id, pg_column_size(m.payload) AS bytes FROM service_ops.integration_inbox m
-   WHERE m.source = ANY ($1::text[]) AND m.next_attempt_at <= statement_timestamp()
-     AND CASE WHEN m.status IN ('NEW', 'FAILED') THEN true ELSE false END
-   ORDER BY m.next_attempt_at LIMIT $3::integer FOR UPDATE SKIP LOCKED),
+WITH w AS MATERIALIZED (        -- source by source, in the order of the index: = ANY would sort everything that waits
+  SELECT x.inbox_id, x.bytes
+    FROM unnest($1::text[]) s(source)
+   CROSS JOIN LATERAL (
+         SELECT m.inbox_id, pg_column_size(m.payload) AS bytes FROM service_ops.integration_inbox m
+          WHERE m.source = s.source AND m.next_attempt_at <= statement_timestamp()
+            AND CASE WHEN m.status IN ('NEW', 'FAILED') THEN true ELSE false END
+          ORDER BY m.next_attempt_at LIMIT $3::integer FOR UPDATE SKIP LOCKED) x
+   LIMIT $3::integer),
 f AS MATERIALIZED (
   SELECT g.inbox_id, g.bytes
     FROM (SELECT m.inbox_id, pg_column_size(m.payload) AS bytes FROM service_ops.integration_inbox m
@@ -62,13 +66,14 @@ UPDATE service_ops.integration_inbox m
 RETURNING m.inbox_id, m.status;
 
 -- name: give_back
--- $1 instance, $2 ids, $3 claims. Through no fault of the message: the attempt is given back, the claim number is not.
+-- $1 instance, $2 ids, $3 claims, $4 waits in milliseconds. Through no fault of the message: the attempt is given back,
+-- the claim number is not.
 UPDATE service_ops.integration_inbox m
    SET status = CASE WHEN m.attempts <= 1 THEN 'NEW' ELSE 'FAILED' END, attempts = greatest(m.attempts - 1, 0),
-       interruptions = m.interruptions + 1, next_attempt_at = clock_timestamp(), updated_at = clock_timestamp(),
-       locked_by = NULL, locked_at = NULL
+       interruptions = m.interruptions + 1, next_attempt_at = clock_timestamp() + o.wait_ms * interval '1 ms',
+       updated_at = clock_timestamp(), locked_by = NULL, locked_at = NULL
   FROM (SELECT u.*, $1::text AS owner, 'PROCESSING' AS status
-          FROM unnest($2::bigint[], $3::integer[]) u(inbox_id, claim) OFFSET 0) o
+          FROM unnest($2::bigint[], $3::integer[], $4::double precision[]) u(inbox_id, claim, wait_ms) OFFSET 0) o
  WHERE m.inbox_id = ANY (ARRAY(SELECT unnest($2::bigint[])))
    AND m.inbox_id = o.inbox_id AND m.claim = o.claim AND m.locked_by = o.owner AND m.status = o.status
 RETURNING m.inbox_id;
@@ -93,9 +98,12 @@ UPDATE service_ops.integration_inbox m
 RETURNING m.inbox_id;
 
 -- name: floor
--- The lowest low-water mark of any source that some processor takes: nothing fresh is in work at or below it.
+-- The lowest low-water mark of any source that a processor of some instance takes, dead ones that are not cleared up
+-- included: nothing fresh is in work at or below it. A processor that is gone for good must not hold it for ever.
 SELECT coalesce(min(coalesce(w.low, 0)), 0) AS floor
-  FROM (SELECT DISTINCT unnest(t.sources) AS source FROM service_ops.background_task t WHERE t.kind = 'processor') s
+  FROM (SELECT DISTINCT unnest(t.sources) AS source FROM service_ops.background_task t
+         WHERE t.kind = 'processor'
+           AND EXISTS (SELECT FROM service_ops.runner_instance i WHERE i.state <> 'stopped' AND t.task_name = ANY (i.tasks))) s
   LEFT JOIN service_ops.inbox_low_water w USING (source);
 
 -- name: reclaim

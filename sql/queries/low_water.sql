@@ -32,3 +32,10 @@ SELECT (SELECT m.inbox_id FROM service_ops.integration_inbox m
 INSERT INTO service_ops.inbox_low_water AS w (source, low)
 SELECT s.source, $2::bigint FROM unnest($1::text[]) s(source) ORDER BY s.source
 ON CONFLICT (source) DO UPDATE SET low = EXCLUDED.low, updated_at = clock_timestamp() WHERE w.low < EXCLUDED.low;
+
+-- name: begin_low_water
+-- $1 source that nobody has polled before: what it will bring gets numbers above all that are committed now.
+INSERT INTO service_ops.inbox_low_water (source, low)
+SELECT $1, coalesce((SELECT max(m.inbox_id) FROM service_ops.integration_inbox m), 0)
+ WHERE NOT EXISTS (SELECT FROM service_ops.integration_inbox m WHERE m.source = $1)
+ON CONFLICT (source) DO NOTHING;

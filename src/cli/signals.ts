@@ -63,7 +63,9 @@ export async function shutdownBySignals(runner: Stoppable, log: Log, ready: () =
   }
   const onCrash = (error: unknown): void => {
     say('crashed', 'crashed', error)
-    void giveBack(EXIT.failed)
+    // Not given back: somebody's code ended this process, and what it ran is taken back as from a dead one, which costs
+    // it an attempt. Given back unburned, a message that does this would end process after process for ever.
+    ended.resolve(EXIT.failed)
   }
 
   for (const signal of SIGNALS) process.on(signal, onSignal)

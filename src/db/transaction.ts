@@ -23,6 +23,8 @@ export interface TransactionOptions {
   readonly local?: Readonly<Record<string, string>>
   /** When aborted, the connection is destroyed at once and the call rejects with the signal's reason. */
   readonly signal?: AbortSignal
+  /** Asked after the commit: true when the session must not serve anybody else (its settings were changed). */
+  readonly retire?: () => boolean
 }
 
 const BEGIN: Readonly<Record<Isolation, string>> = {
@@ -41,14 +43,22 @@ export async function withTransaction<T>(
   fn: (client: PoolClient) => Promise<T>,
   options: TransactionOptions = {},
 ): Promise<T> {
-  return lend(pool, options.signal, async (client) => {
-    await client.query(options.isolation === undefined ? 'BEGIN' : BEGIN[options.isolation])
-    await setLocal(client, options.local ?? {})
-    const value = await fn(client)
-    const { command } = await client.query('COMMIT')
-    if (command !== 'COMMIT') throw new CommitRolledBack()
-    return value
-  })
+  return lend(
+    pool,
+    options.signal,
+    async (client) => {
+      await client.query(options.isolation === undefined ? 'BEGIN' : BEGIN[options.isolation])
+      await setLocal(client, options.local ?? {})
+      const value = await fn(client)
+      // ROLLBACK or COMMIT inside: what follows would not be one transaction with what went before.
+      if (client.getTransactionStatus() === 'I')
+        throw new CommitRolledBack('it was ended inside, by COMMIT or ROLLBACK')
+      const { command } = await client.query('COMMIT')
+      if (command !== 'COMMIT') throw new CommitRolledBack()
+      return value
+    },
+    options.retire,
+  )
 }
 
 /** Lends one connection for several statements of its own; it goes back only when no transaction is open on it. */
@@ -68,6 +78,7 @@ async function lend<T>(
   pool: Pool,
   signal: AbortSignal | undefined,
   fn: (client: PoolClient) => Promise<T>,
+  retire?: () => boolean,
 ): Promise<T> {
   signal?.throwIfAborted()
   const client = await pool.connect()
@@ -89,7 +100,7 @@ async function lend<T>(
     // An abort that came while we waited for the connection fired no event here.
     signal?.throwIfAborted()
     const value = await Promise.race([fn(client), aborted.promise])
-    giveBack(client.getTransactionStatus() !== 'I')
+    giveBack(client.getTransactionStatus() !== 'I' || retire?.() === true)
     return value
   } catch (error) {
     giveBack(true)

@@ -86,15 +86,15 @@ export async function runPass(options: PassOptions): Promise<PassResult> {
 }
 
 async function begin(options: PassOptions): Promise<PassBegun | undefined> {
-  const { db, fence, slackMs, sinceMs } = options
-  const begun = await overRaces(() => beginPass(db, fence, slackMs, sinceMs))
+  const { db, fence, slackMs, sinceMs, signal } = options
+  const begun = await overRaces(signal, () => beginPass(db, fence, slackMs, sinceMs))
   if (begun !== undefined || (await watermarkExists(db, fence.poller))) return begun
   // A pass number that a forgotten statement of ours may still carry must not be used again.
   const remade = { ...fence, pass: (BigInt(fence.pass) + 1n).toString() }
-  const made = await overRaces(() => remakeWatermark(db, remade))
+  const made = await overRaces(signal, () => remakeWatermark(db, remade))
   if (made === undefined) return undefined
   options.onRemade(made.edge)
-  return await overRaces(() => beginPass(db, remade, slackMs, sinceMs))
+  return await overRaces(signal, () => beginPass(db, remade, slackMs, sinceMs))
 }
 
 async function pageOrSmaller(
@@ -102,13 +102,13 @@ async function pageOrSmaller(
   fence: PassFence,
   size: number,
 ): Promise<PageRead | undefined | 'too large'> {
-  const { db, source, maxAttempts } = options
+  const { db, source, maxAttempts, signal } = options
   try {
-    return await overRaces(() => readPage(db, source.page, fence, size, maxAttempts, null))
+    return await overRaces(signal, () => readPage(db, source.page, fence, size, maxAttempts, null))
   } catch (error) {
     if (!isUnreadable(error)) throw error
     if (size > 1) return 'too large'
-    const id = await overRaces(() => nextId(db, source.nextId, fence))
+    const id = await overRaces(signal, () => nextId(db, source.nextId, fence))
     // It was deleted meanwhile, or the pass is over: the next page tells.
     return id === undefined ? 'too large' : await alone(options, fence, id)
   }
@@ -116,13 +116,17 @@ async function pageOrSmaller(
 
 /** One row by its id, taken in as it is or, when it cannot be read, as DEAD. */
 async function alone(options: PassOptions, fence: PassFence, id: string): Promise<PageRead | undefined> {
-  const { db, source, maxAttempts } = options
+  const { db, source, maxAttempts, signal } = options
   try {
-    return await overRaces(() => readPage(db, source.page, fence, 1, maxAttempts, { id, refusal: null }))
+    return await overRaces(signal, () =>
+      readPage(db, source.page, fence, 1, maxAttempts, { id, refusal: null }),
+    )
   } catch (error) {
     if (!isUnreadable(error)) throw error
     const refusal = cleanError(error).text
-    const page = await overRaces(() => readPage(db, source.refuse, fence, 1, maxAttempts, { id, refusal }))
+    const page = await overRaces(signal, () =>
+      readPage(db, source.refuse, fence, 1, maxAttempts, { id, refusal }),
+    )
     if (page !== undefined && page.inserted > 0) options.onRefusedRow(refusal)
     return page
   }
@@ -135,12 +139,12 @@ function isUnreadable(error: unknown): boolean {
 }
 
 /** A lost race is no fence: the same statement again. Each is a single autocommit statement, so nothing was written. */
-async function overRaces<T>(statement: () => Promise<T>): Promise<T> {
+async function overRaces<T>(signal: AbortSignal, statement: () => Promise<T>): Promise<T> {
   for (let tries = 1; ; tries += 1) {
     try {
       return await statement()
     } catch (error) {
-      if (!isRetryable(error) || tries >= RACE_TRIES) throw error
+      if (!isRetryable(error) || tries >= RACE_TRIES || signal.aborted) throw error
       await pause(RACE_PAUSE_MS * tries)
     }
   }

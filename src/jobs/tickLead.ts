@@ -173,7 +173,8 @@ export class Lead {
         if (this.#over) return
         const now = this.#now()
         const rhythm = due + this.#everyMs
-        const next = rhythm > now ? rhythm : now + this.#everyMs
+        // Later than one interval from now only when the database's clock stepped back: the rhythm begins anew.
+        const next = rhythm > now && rhythm <= now + this.#everyMs ? rhythm : now + this.#everyMs
         const failure = ok ? undefined : new Error('the pass failed: service_ops.poll_run says why')
         const options = { startAfter: new Date(next) }
         const sent = await this.#attempt(() =>

@@ -31,7 +31,8 @@ export const JOB_TICK_FROM_MS = 10_000
  * (the due time before + interval), and start it anew when a pass took longer than that.
  */
 export function createLoopTick(options: { readonly everyMs: number; readonly now?: () => number }): Tick {
-  const { everyMs, now = Date.now } = options
+  // Monotonic: a clock that steps back must not stop the passes until it has caught up.
+  const { everyMs, now = () => performance.now() } = options
   let leading = false
   let dueAt = 0
   let demanded = false
@@ -60,7 +61,7 @@ export function createLoopTick(options: { readonly everyMs: number; readonly now
       const due = demanded ? Math.min(dueAt, now()) : dueAt
       demanded = false
       return {
-        dueAt: new Date(due),
+        dueAt: new Date(Date.now() - (now() - due)),
         cause,
         done: () => {
           dueAt = due + everyMs > now() ? due + everyMs : now() + everyMs

@@ -21,7 +21,7 @@
 import type { Queryable } from '../db/pool.ts'
 import { startLoop } from '../kit/loop.ts'
 import { lookAtLeaders, releaseLease, renewLeases, takeOver } from '../tables/leader.ts'
-import type { Leadership as Term } from '../tables/leader.ts'
+import type { Leadership as Term, LeaderLook } from '../tables/leader.ts'
 import { announceLeader } from './announce.ts'
 import { Suspicion } from './suspicion.ts'
 import { cleanError } from '../telemetry/errorText.ts'
@@ -72,7 +72,7 @@ export interface Leaders {
   readonly staleWrites: number
   /** Gives up the leases of these tasks, first thing; resolves when their work has come to its end. */
   handOver(tasks: readonly string[]): Promise<void>
-  /** Ends the loops. Leases that were not handed over run out. */
+  /** Ends the loops, and hands over what is still held. */
   stop(): Promise<void>
 }
 
@@ -194,6 +194,34 @@ export function startLeadership(options: LeadershipOptions): Leaders {
     await ended
   }
 
+  async function decide(task: LedTask, look: LeaderLook): Promise<void> {
+    const at = performance.now()
+    const dead = evidence(look, at)
+    const may = options.mayLead() && !leaving.has(task.name) && at >= (coolUntil.get(task.name) ?? 0)
+    if (!may || !(look.is_free || dead !== undefined)) {
+      if (!look.is_free) standBy(task.name, look.instance_id)
+      return
+    }
+    const won = await takeOver(db, task.name, me, leaseMs, dead)
+    if (won === undefined)
+      looking.wake() // lost the election: look who won
+    else if (options.mayLead()) begin(task, won, at)
+    else await releaseLease(db, task.name, me, won.term) // a drain began meanwhile
+  }
+
+  /** A lease of our own that we do not act under (its answer was lost, or we stepped back) is ours to replace. */
+  function evidence(look: LeaderLook, at: number): { holder: string; term: string } | undefined {
+    const { holder, term } = look
+    if (holder === me.holder && term !== null) return { holder, term }
+    return suspicion.evidence(look, at)
+  }
+
+  function failed(task: string, error: unknown): void {
+    const { class: errorClass, text } = cleanError(error)
+    const msg = `${task}: could not take over: ${text}`
+    log.event('loop_failed', msg, { loop: 'take over', task, class: errorClass, text })
+  }
+
   const looking = startLoop({
     async body() {
       const idle = options.tasks.filter((task) => !held.has(task.name))
@@ -206,16 +234,8 @@ export function startLeadership(options: LeadershipOptions): Leaders {
       for (const look of looks) {
         const task = idle.find((candidate) => candidate.name === look.task_name)
         if (task === undefined) continue
-        const at = performance.now()
-        const dead = suspicion.evidence(look, at)
-        const may = options.mayLead() && !leaving.has(task.name) && at >= (coolUntil.get(task.name) ?? 0)
-        const won =
-          may && (look.is_free || dead !== undefined)
-            ? await takeOver(db, task.name, me, leaseMs, dead)
-            : undefined
-        if (won !== undefined) begin(task, won, at)
-        else if (!look.is_free) standBy(task.name, look.instance_id)
-        else if (may) looking.wake() // lost the election: look who won
+        // One task that cannot be taken over (its rows are locked) must not keep the others without a leader.
+        await decide(task, look).catch((error: unknown) => failed(task.name, error))
       }
       return LOOK_MS
     },
@@ -264,7 +284,7 @@ export function startLeadership(options: LeadershipOptions): Leaders {
     },
     async stop() {
       await Promise.all([looking.stop(), renewing.stop()])
-      for (const task of [...held.keys()]) end(task, 'handed over')
+      await this.handOver([...held.keys()])
     },
   }
 }

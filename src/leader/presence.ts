@@ -109,9 +109,20 @@ export function startPresence(options: PresenceOptions): Presence {
     options.onBeat()
   }
 
-  const loop = startLoop({
+  // Apart from the watch: taking back what a dead instance had may take long, and we must not look dead meanwhile.
+  const beating = startLoop({
     async body() {
       await announce()
+      return options.heartbeatMs
+    },
+    onError(error) {
+      options.onError(error)
+      return RETRY_MS
+    },
+  })
+
+  const watching = startLoop({
+    async body() {
       const others = await otherInstances(options.db, options.record().instanceId)
       for (const [instanceId, state] of watcher.judge(others, now())) {
         const seen = others.find((other) => other.instance_id === instanceId)
@@ -133,6 +144,8 @@ export function startPresence(options: PresenceOptions): Presence {
     get lastBeatAt() {
       return lastBeatAt
     },
-    stop: () => loop.stop(),
+    async stop() {
+      await Promise.all([beating.stop(), watching.stop()])
+    },
   }
 }

@@ -7,7 +7,7 @@
  * leadership, act on it: the fence makes that cheap); *closed*. A frozen process keeps its lock: the lease decides then.
  */
 import { Client } from 'pg'
-import { connectionConfig } from '../db/connection.ts'
+import { closeClient, connectionConfig } from '../db/connection.ts'
 import type { ConnectionOptions } from '../db/connection.ts'
 import { backoffMs } from '../kit/backoff.ts'
 import { startLoop } from '../kit/loop.ts'
@@ -43,7 +43,7 @@ export function keepSentinel(
     held = false
     const old = client
     client = undefined
-    await old?.end().catch(() => undefined)
+    if (old !== undefined) await closeClient(old)
   }
 
   const loop = startLoop({

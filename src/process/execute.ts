@@ -111,6 +111,7 @@ export async function executeTransactional(
   const link = { broken: false }
   let lent: PoolClient | undefined
   let over = false
+  let stained = false
   const onBroken = (): void => {
     link.broken = true
   }
@@ -123,14 +124,22 @@ export async function executeTransactional(
           client.once('end', onBroken).once('error', onBroken)
           const written = await writeDone(client, instanceId, [claim])
           if (!written.has(claim.inboxId)) throw new NotOurs()
-          const tx = revocable(client, () => over)
+          const tx = revocable(
+            client,
+            () => over,
+            () => (stained = true),
+          )
           await handle(message, {
             ...contextFor(options, message, signal),
             tx,
           } satisfies TransactionalContext)
           over = true
         },
-        { local: { idle_in_transaction_session_timeout: `${timeoutMs + IDLE_MARGIN_MS}ms` }, signal },
+        {
+          local: { idle_in_transaction_session_timeout: `${timeoutMs + IDLE_MARGIN_MS}ms` },
+          signal,
+          retire: () => stained,
+        },
       ),
     )
     return { kind: 'committed' }
@@ -141,7 +150,7 @@ export async function executeTransactional(
     if (error instanceof Stopped) return { kind: 'interrupted', reason: 'stopped' }
     // Before the connection is looked at: ending it was our answer to the timeout, not its cause.
     if (error instanceof HandlerTimeout) return { kind: 'failed', error }
-    const lostConnection = link.broken || lent === undefined || CONNECTION_STATES.has(sqlState(error) ?? '')
+    const lostConnection = link.broken || lent === undefined || saysConnectionLost(error)
     return lostConnection
       ? { kind: 'interrupted', reason: 'database connection lost' }
       : { kind: 'failed', error }
@@ -150,13 +159,40 @@ export async function executeTransactional(
   }
 }
 
-/** A client that stops working when its handler is over: a late write would land in somebody else's transaction. */
-function revocable(client: PoolClient, isOver: () => boolean): Pick<PoolClient, 'query'> {
+/** Errors of our own connection, by state or by node-postgres's words; a handler's other connections have theirs. */
+function saysConnectionLost(error: unknown): boolean {
+  const state = sqlState(error) ?? ''
+  if (CONNECTION_STATES.has(state) || state.startsWith('08')) return true
+  return error instanceof Error && /not queryable|^Connection terminated/.test(error.message)
+}
+
+/**
+ * Statements that may leave something in the session that outlives the transaction: settings, session locks, LISTEN,
+ * temporary tables. SET stands at the beginning of a statement, or it is the SET of an UPDATE.
+ */
+const STAINS =
+  /(?:^|;)\s*(?:set(?!\s+local\b)|reset|discard|listen|prepare|declare|load)\b|advisory|set_config|\btemp(?:orary)?\b/i
+
+/**
+ * A client that stops working when its handler is over: a late write would land in somebody else's transaction. It says
+ * when a statement may leave something in the session. A query that nobody awaits must fail its message (COMMIT then
+ * says ROLLBACK), not the process.
+ */
+function revocable(
+  client: PoolClient,
+  isOver: () => boolean,
+  onStain: () => void,
+): Pick<PoolClient, 'query'> {
   // `query` is overloaded in pg's types; the arguments and the result are passed through unchanged.
   const pass = client.query.bind(client) as (...args: unknown[]) => unknown
   const query = (...args: unknown[]): unknown => {
     if (isOver()) throw new TransactionOver()
-    return pass(...args)
+    const [first] = args
+    const text: unknown = typeof first === 'object' && first !== null && 'text' in first ? first.text : first
+    if (typeof text !== 'string' || STAINS.test(text)) onStain()
+    const result = pass(...args)
+    if (result instanceof Promise) result.catch(() => undefined)
+    return result
   }
   return { query: query as PoolClient['query'] }
 }

@@ -5,6 +5,8 @@ import type { Claim, ClaimedRow } from '../tables/inbox.ts'
 export interface InWork {
   readonly claim: Claim
   readonly message: Message
+  /** Earlier claims that ended through no fault of it. */
+  readonly interruptions: number
   /** Age when it was claimed, by the database's clock: since the source row, or since it was taken in. */
   readonly ageMs: number
   /** By the monotonic clock. */
@@ -25,6 +27,7 @@ export function toInWork(row: ClaimedRow): InWork {
       traceId: row.trace_id,
       sourceCreatedAt: row.source_created_at,
     },
+    interruptions: row.interruptions,
     ageMs: Number(row.age_ms),
     claimedAt: performance.now(),
   }

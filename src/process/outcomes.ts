@@ -11,7 +11,7 @@ import type { Queryable } from '../db/pool.ts'
 import { backoffMs } from '../kit/backoff.ts'
 import { startLoop } from '../kit/loop.ts'
 import { giveBack, writeDone, writeFailed } from '../tables/inbox.ts'
-import type { Claim, Failure } from '../tables/inbox.ts'
+import type { Claim, Failure, Return } from '../tables/inbox.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
 
@@ -25,7 +25,7 @@ interface Entry<T extends Claim> {
 export interface Outcomes {
   done(claim: Claim): Promise<Settled>
   failed(failure: Failure): Promise<Settled>
-  giveBack(claim: Claim): Promise<Settled>
+  giveBack(claim: Return): Promise<Settled>
   /** Outcomes not settled yet. */
   readonly pending: number
   /** Resolves when nothing is pending, or when the signal aborts. */
@@ -44,7 +44,7 @@ const ASLEEP_MS = 60_000
 export function createOutcomes(db: Queryable, instanceId: string, log: Log): Outcomes {
   const done: Entry<Claim>[] = []
   const failed: Entry<Failure>[] = []
-  const back: Entry<Claim>[] = []
+  const back: Entry<Return>[] = []
   let pending = 0
   let whenIdle: (() => void)[] = []
 

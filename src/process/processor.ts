@@ -189,13 +189,21 @@ export function createProcessor(options: ProcessorOptions): Processor {
         const durationMs = performance.now() - startedAt
         return Promise.all(
           messages.map(async (one, i) => {
-            const againMs = await settle.settle(one, results[i] ?? NO_RESULT, durationMs)
+            const againMs = await settle.settle(one, results[i] ?? NO_RESULT, durationMs).catch(unsettled)
             inWork.delete(one)
             if (againMs !== undefined) loop.wakeIn(againMs)
           }),
         )
       })
       .then(sayWhenQuiet)
+  }
+
+  /** Should not happen. The claim is ours and no handler has it: the look for strays gives it back. */
+  function unsettled(error: unknown): undefined {
+    strays.doubt(error)
+    const { class: errorClass, text } = cleanError(error)
+    const msg = `${name}: an outcome could not be settled: ${text}`
+    log.event('loop_failed', msg, { loop: 'settle', task: name, class: errorClass, text })
   }
 
   /** Nothing is in work, and no claim is on its way to bring some. */
@@ -274,7 +282,9 @@ export function createProcessor(options: ProcessorOptions): Processor {
 
   async function elsewhere(): Promise<boolean> {
     try {
-      return await inWorkElsewhere(pool, sources, instanceId, await lowWater.low())
+      await lowWater.low()
+      // From the proven mark: the next claim's is a hint, and may have passed what another instance has.
+      return await inWorkElsewhere(pool, sources, instanceId, lowWater.settled)
     } catch {
       return true // the database is away: not known, so not yet
     }

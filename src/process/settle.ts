@@ -81,12 +81,14 @@ export function createSettlement(
   }
 
   async function interrupt(one: InWork, reason: string): Promise<number | undefined> {
-    if ((await outcomes.giveBack(one.claim)) !== 'given back') {
+    // At once after a stop, so that another instance has it; a message that breaks its connections must not run hot.
+    const waitMs = reason === 'stopped' ? 0 : Math.round(backoffMs(one.interruptions + 1, processor.backoff))
+    if ((await outcomes.giveBack({ ...one.claim, waitMs })) !== 'given back') {
       lost(one)
       return undefined
     }
     interrupted(one, reason)
-    return 0
+    return waitMs
   }
 
   return {

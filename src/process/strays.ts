@@ -6,7 +6,7 @@
  * looks go on for a while after the last such failure; between them lies enough time for a look to cost nothing.
  */
 import type { Queryable } from '../db/pool.ts'
-import { CONNECTION_STATES, sqlState } from '../db/sqlstate.ts'
+import { isConnectionError, sqlState } from '../db/sqlstate.ts'
 import { giveBackStrays } from '../tables/inbox.ts'
 import type { Log } from '../telemetry/log.ts'
 
@@ -32,8 +32,7 @@ export function createStrays(
   let nextLookAt = 0
   return {
     doubt(error) {
-      const state = sqlState(error)
-      if (state !== undefined && !CONNECTION_STATES.has(state)) return
+      if (sqlState(error) !== undefined && !isConnectionError(error)) return
       doubtUntil = performance.now() + DOUBT_MS
       nextLookAt = 0
     },

@@ -23,6 +23,9 @@ export interface DrainOptions {
 /** What one clean-up may take. */
 const CLEAN_UP_MS = 5_000
 
+/** How long a drain waits for the page at hand. */
+const PAGE_LIMIT_MS = 2_000
+
 /** Jobs must be given back before pg-boss would fail them; this much is kept for that. */
 const JOB_MARGIN_MS = 500
 
@@ -49,7 +52,10 @@ export async function drain(
   log.event('drain_started', `drain: ${signal}, ${inWork()} in flight`, { signal, in_flight: inWork() })
 
   for (const processor of work.processors) processor.stopClaiming()
-  await step('hand over pollers', () => work.leaders.handOver(work.pollers.map(({ poller }) => poller.name)))
+  // The leases go first thing; a page that waits for somebody's lock must not eat the time of the handlers.
+  await step('hand over pollers', () =>
+    within(PAGE_LIMIT_MS, work.leaders.handOver(work.pollers.map(({ poller }) => poller.name))),
+  )
   await step('stop fetching', () => work.boss.stopFetching())
   await step('finish what is in flight', () =>
     Promise.all([

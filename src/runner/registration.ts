@@ -7,10 +7,12 @@
 import { createHash } from 'node:crypto'
 import type { ResolvedConfig, ResolvedJob, ResolvedPoller, ResolvedProcessor } from '../config/resolved.ts'
 import type { Pool, Queryable } from '../db/pool.ts'
+import { sqlState } from '../db/sqlstate.ts'
 import { withTransaction } from '../db/transaction.ts'
 import { SourceChanged, SourceInvalid, StartFromRequired } from '../errors.ts'
 import { prepareSource } from '../ingest/sourceSql.ts'
 import type { PreparedSource } from '../ingest/sourceSql.ts'
+import { beginLowWater } from '../tables/lowWater.ts'
 import { countOlder, describeSource } from '../tables/source.ts'
 import { findTask, lockRegistry, registerTask } from '../tables/task.ts'
 import type { TaskRecord } from '../tables/task.ts'
@@ -40,19 +42,13 @@ export async function registerAll(
     try {
       const source = prepareSource(poller.source, await describeSource(pool, poller.source.table))
       await enter(pool, async (db) => {
-        await refuseChange(db, poller, source)
+        await lookAtPoller(db, poller, source)
         return pollerRecord(poller, source, release)
       })
       pollers.push({ poller, source })
     } catch (error) {
-      if (!(
-        error instanceof SourceInvalid ||
-        error instanceof SourceChanged ||
-        error instanceof StartFromRequired
-      )) {
-        throw error
-      }
-      const { text } = cleanError(error)
+      const text = whyNotStarted(error)
+      if (text === undefined) throw error
       log.event('task_failed_to_start', `${poller.name} failed to start: ${text}`, {
         task: poller.name,
         reason: text,
@@ -65,6 +61,21 @@ export async function registerAll(
   return { pollers, processors: config.processors, jobs: config.jobs }
 }
 
+/**
+ * Why a poller alone cannot start; undefined when the error is about more than its source. Our own text is given whole,
+ * since it ends with the remedy; a condition that does not parse or a right that is missing has PostgreSQL's.
+ */
+function whyNotStarted(error: unknown): string | undefined {
+  if (
+    error instanceof SourceInvalid ||
+    error instanceof SourceChanged ||
+    error instanceof StartFromRequired
+  ) {
+    return error.message
+  }
+  return /^(42|22)/.test(sqlState(error) ?? '') ? cleanError(error).text : undefined
+}
+
 async function enter(pool: Pool, record: (db: Queryable) => Promise<TaskRecord>): Promise<void> {
   await withTransaction(pool, async (client) => {
     await lockRegistry(client)
@@ -72,7 +83,8 @@ async function enter(pool: Pool, record: (db: Queryable) => Promise<TaskRecord>)
   })
 }
 
-async function refuseChange(db: Queryable, poller: ResolvedPoller, source: PreparedSource): Promise<void> {
+/** Before a poller is entered: is it the one that its watermark was made for, and is a new one told where to begin? */
+async function lookAtPoller(db: Queryable, poller: ResolvedPoller, source: PreparedSource): Promise<void> {
   const known = await findTask(db, poller.name)
   if (known?.has_watermark === true && known.source_table !== null) {
     const before = `${known.source_table} (${known.source_columns?.created_at ?? ''}, ${known.source_columns?.id ?? ''})`
@@ -80,6 +92,7 @@ async function refuseChange(db: Queryable, poller: ResolvedPoller, source: Prepa
     if (before !== now) throw new SourceChanged(poller.name, before, now)
     return
   }
+  if (known === undefined) await beginLowWater(db, poller.name)
   if (poller.startFrom !== null) return
   const older = await countOlder(db, source.table, source.columns, poller.retentionMs)
   if (older > 0) throw new StartFromRequired(poller.name, older, poller.retentionMs)

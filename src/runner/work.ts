@@ -21,6 +21,7 @@ import type { Upkeep } from '../jobs/upkeep.ts'
 import { startLeadership } from '../leader/leadership.ts'
 import type { Leaders, LedTask } from '../leader/leadership.ts'
 import { createProcessor } from '../process/processor.ts'
+import { reclaimFromLost } from '../process/reclaim.ts'
 import type { Processor } from '../process/processor.ts'
 import { forgetStopped } from '../tables/instance.ts'
 import { announceInserted } from '../tables/inbox.ts'
@@ -41,6 +42,7 @@ const DAY_MS = 86_400_000
 const KEEP_RUNS_MS = 8 * DAY_MS
 const FORGET_BATCH = 5_000
 const UPKEEP_EVERY_MS = 3_600_000
+const LOST_EVERY_MS = 60_000
 
 /** NOTIFY takes a lock of the whole database at commit: once per this time and source is plenty for a hint. */
 const ANNOUNCE_EVERY_MS = 100
@@ -71,11 +73,21 @@ export async function startWork(options: WorkOptions): Promise<Work> {
   const { settings, identity, pools, directUrl, registered, log } = options
   const boss = createBoss({ pool: pools.work, directUrl, log, instanceId: identity.instanceId })
   await boss.start()
+  const jobs = createJobs({ boss, jobs: registered.jobs, log })
+  const upkeep = createUpkeep({ boss, log, duties: duties(pools, log) })
+  try {
+    await jobs.start()
+    await upkeep.start()
+  } catch (error) {
+    await boss.stop()
+    throw error
+  }
+  for (const { name } of registered.jobs) log.event('task_started', `${name} started`, { task: name })
 
+  // From here on nothing can fail: what is begun is begun whole.
   const processors = registered.processors.map((processor) =>
     createProcessor({ pool: pools.work, processor, instanceId: identity.instanceId, log }),
   )
-  for (const processor of processors) if (!processor.exclusive) processor.start()
   for (const { name, exclusive } of processors)
     if (!exclusive) log.event('task_started', `${name} started`, { task: name })
 
@@ -148,15 +160,14 @@ export async function startWork(options: WorkOptions): Promise<Work> {
     },
   })
 
-  const jobs = createJobs({ boss, jobs: registered.jobs, log })
-  await jobs.start()
-  for (const { name } of registered.jobs) log.event('task_started', `${name} started`, { task: name })
-  const upkeep = createUpkeep({ boss, log, duties: duties(pools) })
-  await upkeep.start()
+  for (const processor of processors) if (!processor.exclusive) processor.start()
   return { boss, leaders, pollers, processors, jobs, upkeep, ticks: [...ticks.values()], listener }
 }
 
-function duties(pools: Pools): { name: string; everyMs: number; run(signal: AbortSignal): Promise<void> }[] {
+function duties(
+  pools: Pools,
+  log: Log,
+): { name: string; everyMs: number; run(signal: AbortSignal): Promise<void> }[] {
   return [
     {
       name: 'instances',
@@ -164,6 +175,12 @@ function duties(pools: Pools): { name: string; everyMs: number; run(signal: Abor
       run: async () => {
         await forgetStopped(pools.work, DAY_MS)
       },
+    },
+    {
+      // An instance that said it stopped is watched by nobody; whatever it still had is found here.
+      name: 'lost_messages',
+      everyMs: LOST_EVERY_MS,
+      run: () => reclaimFromLost(pools.work, log),
     },
     {
       name: 'ledger',

@@ -89,16 +89,22 @@ export async function writeFailed(
   return new Map(rows.map((row) => [row.inbox_id, row.status]))
 }
 
+/** A claim that ended through no fault of its message, and how long that waits before the next. */
+export interface Return extends Claim {
+  readonly waitMs: number
+}
+
 /** Gives claims back with their attempt; returns the messages for which the claim was still ours. */
 export async function giveBack(
   db: Queryable,
   instanceId: string,
-  claims: readonly Claim[],
+  returns: readonly Return[],
 ): Promise<Set<string>> {
   const { rows } = await db.query<{ inbox_id: string }>(sql.give_back, [
     instanceId,
-    ids(claims),
-    numbers(claims),
+    ids(returns),
+    numbers(returns),
+    returns.map((one) => one.waitMs),
   ])
   return new Set(rows.map((row) => row.inbox_id))
 }

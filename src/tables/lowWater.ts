@@ -1,7 +1,7 @@
 import type { Queryable } from '../db/pool.ts'
 import { loadStatements } from '../db/statements.ts'
 
-const sql = loadStatements('low_water', ['low_water', 'look_back', 'raise_low_water'])
+const sql = loadStatements('low_water', ['low_water', 'look_back', 'raise_low_water', 'begin_low_water'])
 
 /** What one look back shows. Numbers are bigint as text; see process/lowWater.ts for what follows from them. */
 export interface LookBack {
@@ -35,4 +35,9 @@ export async function raiseLowWater(
   settled: string,
 ): Promise<void> {
   await db.query(sql.raise_low_water, [sources, settled])
+}
+
+/** Begins the mark of a source that nobody has polled before at the newest message; call before anybody can poll it. */
+export async function beginLowWater(db: Queryable, source: string): Promise<void> {
+  await db.query(sql.begin_low_water, [source])
 }

@@ -15,6 +15,9 @@ const FILE_URL = /\bfile:\/\/[^\s'"<>)]+/gi
 const WINDOWS_PATH = /\b[A-Za-z]:\\[^\s'"<>|)]+/g
 const POSIX_PATH = /(?<![\w:/.<>-])\/(?:[\w.@+~-]+\/)+[\w.@+~-]*(?::\d+)*/g
 
+/** Control characters: PostgreSQL refuses \\u0000 in a text, and one such error must not hold up the outcomes beside it. */
+const CONTROL = /[\u0000-\u001f\u007f]/g
+
 /** The text with connection strings, passwords and absolute paths replaced; its length is left alone. */
 export function cleanText(text: string): string {
   return text
@@ -31,9 +34,18 @@ export function cleanText(text: string): string {
  * text begins with its SQLSTATE.
  */
 export function cleanError(error: unknown): CleanError {
+  try {
+    return describe(error)
+  } catch {
+    // A thrown thing may have a getter that throws, or a name that is no text; telling of it must never fail.
+    return { class: typeof error, text: 'an error that cannot be described' }
+  }
+}
+
+function describe(error: unknown): CleanError {
   const name = nameOf(error)
   const code = codeOf(error)
-  const text = cleanText(firstLine(messageOf(error)))
+  const text = cleanText(firstLine(messageOf(error))).replace(CONTROL, ' ')
   if (code === undefined) return { class: name, text: cut(text) }
   if (name === 'Error' || name === 'AggregateError') return { class: code, text: cut(text) }
   return { class: name, text: cut(`[${code}] ${text}`) }
@@ -54,7 +66,13 @@ function nameOf(error: unknown): string {
   if (!(error instanceof Error)) return error === null ? 'null' : typeof error
   // node-postgres calls its class DatabaseError and its name 'error'; the constructor tells more.
   const { name } = error
-  return name === '' || name === 'error' || name === 'Error' ? error.constructor.name : name
+  return name === '' || name === 'error' || name === 'Error' ? constructorName(error) : name
+}
+
+/** An object made without a class has none. */
+function constructorName(error: object): string {
+  const made: unknown = Reflect.get(error, 'constructor')
+  return typeof made === 'function' && made.name !== '' ? made.name : 'Error'
 }
 
 function codeOf(error: unknown): string | undefined {

@@ -58,7 +58,7 @@ for (const statistics of ['none', 'of an empty inbox', 'of a full inbox'] as con
     const request = { sources, instanceId: 'me', limit: CLAIM, low, maxAttempts: 10, maxBytes: 2 ** 24 }
     const rows = await claimMessages(explained('claim', CLAIM), request)
     assert.equal(rows.length, CLAIM)
-    const claims = rows.map((row) => ({ inboxId: row.inbox_id, claim: row.claim }))
+    const claims = rows.map((row) => ({ inboxId: row.inbox_id, claim: row.claim, waitMs: 0 }))
     const failures = claims.splice(0, REST).map((claim) => ({ ...claim, error: 'x', waitMs: 60_000 }))
     const done = claims.splice(0, DONE)
     assert.equal((await writeFailed(explained('failed', REST), 'me', failures)).size, REST)

@@ -158,7 +158,7 @@ class Schedule {
     const kind = this.#random.weighted({ done: 4, failed: 2, back: 2 })
     if (kind === 'failed')
       await writeFailed(this.#observer, claimer.name, [{ ...claim, error: 'no', waitMs: 0 }])
-    else if (kind === 'back') await giveBack(this.#observer, claimer.name, [claim])
+    else if (kind === 'back') await giveBack(this.#observer, claimer.name, [{ ...claim, waitMs: 0 }])
     else await this.#finishOne(claimer, row)
   }
 

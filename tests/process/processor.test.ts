@@ -11,7 +11,7 @@ const EXTERNAL: Work = { kind: 'external', handle: () => undefined }
 
 /** A claim that has begun and waits for a lock that the test holds. */
 const CLAIM_WAITS = `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
-  AND query LIKE '%SKIP LOCKED%'`
+  AND query LIKE '%$3 messages at most%'`
 
 describe('a claim under way', () => {
   test('when a drain begins is given back as it came, and the drain waits for that', async (t) => {
@@ -166,7 +166,13 @@ describe('an outcome', () => {
     const result = await executeTransactional(
       { pool: programPool(t, url), instanceId: INSTANCE, task: 'reader', timeoutMs: 30_000, log },
       ({ messageId }) => void runs.push(messageId),
-      { claim: { inboxId: '1', claim: 1 }, message: { ...message, ...rest }, ageMs: 0, claimedAt: 0 },
+      {
+        claim: { inboxId: '1', claim: 1 },
+        message: { ...message, ...rest },
+        interruptions: 0,
+        ageMs: 0,
+        claimedAt: 0,
+      },
       new AbortController().signal,
     )
     assert.deepEqual(result, { kind: 'not ours' })

@@ -1,0 +1,36 @@
+import type { StatusPort } from '../http/statusPort.ts'
+import { oneAnswer } from '../kit/oneAnswer.ts'
+import { readStatus } from '../tables/status.ts'
+import { checkParts } from './checks.ts'
+import type { Parts } from './checks.ts'
+import type { Condition } from './condition.ts'
+import type { Pools } from './foundation.ts'
+
+/** `/status` is read from the database at most this often, however many ask. */
+const STATUS_MS = 1_000
+
+export interface PortOptions {
+  readonly condition: Condition
+  /** Undefined before there is a connection. */
+  readonly pools: () => Pools | undefined
+  readonly parts: () => Parts
+}
+
+/** What HTTP may ask of this instance. */
+export function createPort({ condition, pools, parts }: PortOptions): StatusPort {
+  // On the work pool: leases and heartbeats must not wait for somebody who looks.
+  const status = oneAnswer(STATUS_MS, readStatus)
+  const connected = (): Pools => {
+    const there = pools()
+    if (there === undefined) throw new Error('not connected yet')
+    return there
+  }
+  return {
+    readiness: () => condition.readiness(),
+    async probeDatabase() {
+      await connected().reserved.query('SELECT 1')
+    },
+    checks: () => checkParts(parts()),
+    status: async () => status(connected().work),
+  }
+}
