@@ -92,6 +92,10 @@ async function fill(client: Client): Promise<string> {
     `INSERT INTO service_ops.background_task (id, task_name, kind, led, config_hash, release, sources)
      VALUES (1, 'bench', 'processor', false, '', '', '{bench}')`,
   )
+  await client.query(
+    `INSERT INTO service_ops.runner_instance (instance_id, holder, release, state, tasks)
+     VALUES ('me', gen_random_uuid(), '', 'ready', '{bench}')`,
+  )
   await client.query(`INSERT INTO service_ops.inbox_low_water (source, low) VALUES ('bench', $1)`, [low])
   return low
 }

@@ -36,11 +36,13 @@ test('with two instances a cron job runs once per tick, also for ticks that nobo
     for (let i = 0; i < count * 12; i++) await clock.tick(5_000)
   }
   await minutes(3)
-  assert.equal(ran(), 3)
+  // The tick of the minute that it was scheduled in counts when pg-boss looks before that minute is over.
+  const first = ran()
+  assert.ok(first === 3 || first === 4, `${first} runs in three minutes`)
   // An outage of ten minutes: one run makes up for all of them, and the rhythm goes on.
   await clock.setTime(new Date(clock.now() + 600_000))
   await minutes(2)
-  assert.equal(ran(), 6)
+  assert.equal(ran(), first + 3)
   const jobs = await jobsOf(bosses.pool, QUEUE)
   assert.equal(jobs.filter(({ state }) => state !== 'completed').length, 0)
 })
