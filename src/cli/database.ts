@@ -2,7 +2,7 @@ import type { Client } from 'pg'
 import type { Settings } from '../config/settings.ts'
 import { closeClient, openClient } from '../db/connection.ts'
 import { findEmbedded } from '../db/embedded.ts'
-import { NoDatabase } from '../errors.ts'
+import { CommitRolledBack, NoDatabase } from '../errors.ts'
 
 const APPLICATION_NAME = 'tidemark:cli'
 
@@ -54,13 +54,36 @@ export async function withDatabase<T>(settings: Settings, fn: (client: Client) =
 export async function readOnly<T>(client: Client, settings: Settings, fn: () => Promise<T>): Promise<T> {
   await client.query('BEGIN READ ONLY')
   try {
-    await client.query(
-      "SELECT set_config('statement_timeout', $1, true), set_config('lock_timeout', $2, true)",
-      [String(settings.statementTimeoutMs), String(settings.lockTimeoutMs)],
-    )
+    await setLimits(client, settings)
     return await fn()
   } finally {
     // The connection may be what failed; what `fn` threw is the error worth showing.
     await client.query('ROLLBACK').catch(() => undefined)
   }
+}
+
+/**
+ * Runs `fn` in a transaction of its own with the limits of the settings, and commits it. Whatever the role's defaults
+ * are, it may write and reads what is committed.
+ * @throws what `fn` throws, or {@link CommitRolledBack}; then nothing was written
+ */
+export async function readWrite<T>(client: Client, settings: Settings, fn: () => Promise<T>): Promise<T> {
+  await client.query('BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE')
+  try {
+    await setLimits(client, settings)
+    const value = await fn()
+    const { command } = await client.query('COMMIT')
+    if (command !== 'COMMIT') throw new CommitRolledBack()
+    return value
+  } catch (error) {
+    await client.query('ROLLBACK').catch(() => undefined)
+    throw error
+  }
+}
+
+async function setLimits(client: Client, settings: Settings): Promise<void> {
+  await client.query(
+    "SELECT set_config('statement_timeout', $1, true), set_config('lock_timeout', $2, true)",
+    [String(settings.statementTimeoutMs), String(settings.lockTimeoutMs)],
+  )
 }

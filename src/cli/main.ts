@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander'
 import { OWN_PACKAGE } from '../config/packageFacts.ts'
 import { SetupInvalid } from '../errors.ts'
+import { inboxVerb } from './commands/inbox.ts'
 import { migrateVerb } from './commands/migrate.ts'
 import { pollVerb } from './commands/poll.ts'
 import { sqlVerb } from './commands/sql.ts'
@@ -24,13 +25,16 @@ function program(ending: Ending): Command {
     )
     .version(OWN_PACKAGE.version)
     .showSuggestionAfterError()
-  const verbs = [startVerb, migrateVerb, statusVerb, verifyVerb, sqlVerb, pollVerb]
+  const verbs = [startVerb, migrateVerb, statusVerb, verifyVerb, sqlVerb, pollVerb, inboxVerb]
   for (const verb of verbs) tidemark.addCommand(verb(ending))
-  for (const command of [tidemark, ...tidemark.commands]) {
-    // Throws instead of ending the process, so that the code is ours.
-    command.exitOverride().allowExcessArguments(false)
-  }
+  keepExitCode(tidemark)
   return tidemark
+}
+
+/** A command throws instead of ending the process, so that the code is ours; so do the verbs below it. */
+function keepExitCode(command: Command): void {
+  command.exitOverride().allowExcessArguments(false)
+  for (const below of command.commands) keepExitCode(below)
 }
 
 async function main(argv: readonly string[]): Promise<number> {

@@ -1,0 +1,160 @@
+import { Command } from 'commander'
+import type { Client } from 'pg'
+import {
+  listMessages,
+  showMessages,
+  unknownIds,
+  type ListedMessage,
+  type MessageFilter,
+  type MessagePage,
+  type ShownMessage,
+} from '../../tables/operator.ts'
+import { readOnly, withDatabase } from '../database.ts'
+import { EXIT } from '../exitCodes.ts'
+import { ago, coloured, complain, print, printJson, table } from '../terminal.ts'
+import { databaseSetup, readingVerb, verb, type Ending, type ReadingFlags } from '../verb.ts'
+import { changeMessages, DISCARD, RETRY, type Change } from './inbox/change.ts'
+import { filterOf, isFiltered, readId, readLimit, withFilter, type FilterFlags } from './inbox/filter.ts'
+
+/** Lines of one screen. */
+const PAGE = 50
+
+interface PageFlags extends ReadingFlags, FilterFlags {
+  readonly limit: number
+  readonly before?: string
+  readonly payload?: true
+}
+
+interface ChangeFlags extends FilterFlags {
+  readonly config?: string
+  readonly limit?: number
+  readonly all?: true
+}
+
+/** `tidemark inbox list|show|retry|discard`: what a person does with messages. */
+export function inboxVerb(ending: Ending): Command {
+  return new Command('inbox')
+    .description('look at messages, try them again, or give them up')
+    .addCommand(listVerb(ending))
+    .addCommand(showVerb(ending))
+    .addCommand(
+      changeVerb('retry', 'put DEAD, FAILED and DISCARDED messages back, to be processed now', RETRY, ending),
+    )
+    .addCommand(changeVerb('discard', 'give up NEW, FAILED and DEAD messages for good', DISCARD, ending))
+}
+
+function pagedVerb(name: string, description: string): Command {
+  return withFilter(readingVerb(name, description))
+    .option('--limit <n>', 'messages at most', readLimit, PAGE)
+    .option('--before <id>', 'older than this one', readId)
+}
+
+function listVerb(ending: Ending): Command {
+  return pagedVerb('list', 'messages, newest first').action(async (flags: PageFlags) => {
+    const { found, unknown } = await look(flags, listMessages)
+    if (flags.json === true) printJson(found)
+    else if (found.length > 0) printList(found, flags.limit)
+    ending.code = codeOf(found.length, unknown)
+  })
+}
+
+function showVerb(ending: Ending): Command {
+  return pagedVerb('show', 'messages with every column, newest first')
+    .option('--payload', 'and with their payloads')
+    .action(async (flags: PageFlags, command: Command) => {
+      refuseEverything(flags, command)
+      const { found, unknown } = await look(flags, (client, filter, page) =>
+        showMessages(client, filter, page, flags.payload === true),
+      )
+      const whole = found.map((message) => withPayload(message, flags.payload === true))
+      // The database's own text: numbers in a payload may be larger than JavaScript's.
+      if (flags.json === true) print(`[${whole.join(',')}]`)
+      else if (found.length > 0) print(found.map((message) => block(message, flags)).join('\n\n'))
+      ending.code = codeOf(found.length, unknown)
+    })
+}
+
+function changeVerb(name: string, description: string, change: Change, ending: Ending): Command {
+  return withFilter(verb(name, description))
+    .option('--limit <n>', 'messages at most, the oldest first', readLimit)
+    .option('--all', 'every message, where no other flag says which')
+    .action(async (flags: ChangeFlags, command: Command) => {
+      if (flags.all !== true) refuseEverything(flags, command, ', or --all for every one')
+      const { settings } = await databaseSetup(flags)
+      const request = { change, filter: filterOf(flags), limit: flags.limit ?? Number.POSITIVE_INFINITY }
+      ending.code = await withDatabase(settings, (client) => changeMessages(client, settings, request))
+    })
+}
+
+/** Ends with a usage error where no flag says which messages. */
+function refuseEverything(flags: FilterFlags, command: Command, otherwise = ''): void {
+  if (isFiltered(flags)) return
+  command.error(
+    `error: say which messages: --id, --source, --status, --trace, --error or --since${otherwise}`,
+  )
+}
+
+async function look<T>(
+  flags: PageFlags,
+  read: (client: Client, filter: MessageFilter, page: MessagePage) => Promise<T[]>,
+): Promise<{ found: T[]; unknown: string[] }> {
+  const { settings } = await databaseSetup(flags)
+  const filter = filterOf(flags)
+  return withDatabase(settings, (client) =>
+    readOnly(client, settings, async () => ({
+      found: await read(client, filter, { before: flags.before, limit: flags.limit }),
+      unknown: filter.ids === undefined ? [] : await unknownIds(client, filter.ids),
+    })),
+  )
+}
+
+function codeOf(found: number, unknown: readonly string[]): number {
+  for (const id of unknown) complain(`there is no message ${id}`)
+  if (found === 0 && unknown.length === 0) complain('no message matches')
+  return found > 0 && unknown.length === 0 ? EXIT.done : EXIT.failed
+}
+
+function printList(found: readonly ListedMessage[], limit: number): void {
+  const rows = found.map((message) => [
+    String(message.inbox_id),
+    message.source,
+    printable(message.message_id),
+    colouredStatus(message.status),
+    `${message.attempts} of ${message.max_attempts}`,
+    ago(message.age_seconds),
+    printable(message.error ?? '-'),
+  ])
+  print(table(['id', 'source', 'message_id', 'status', 'attempts', 'taken in', 'error'], rows))
+  const last = found.at(-1)
+  if (found.length === limit && last !== undefined) {
+    print(coloured('dim', `(${limit} shown; go on with --before ${last.inbox_id})`))
+  }
+}
+
+function colouredStatus(status: ListedMessage['status']): string {
+  if (status === 'DEAD') return coloured('red', status)
+  return status === 'FAILED' ? coloured('yellow', status) : status
+}
+
+function withPayload({ document, payload }: ShownMessage, wanted: boolean): string {
+  return wanted ? `${document.slice(0, -1)},"payload":${payload ?? 'null'}}` : document
+}
+
+function block({ document, payload }: ShownMessage, flags: PageFlags): string {
+  // row_to_json of one row: an object with columns in their order; none of its numbers can outgrow JavaScript's.
+  const columns = Object.entries(JSON.parse(document) as Record<string, string | number | null>)
+  if (flags.payload === true) columns.push(['payload', payload])
+  return columns.map(([name, value]) => line(name, value)).join('\n')
+}
+
+/** Room for the longest name, `source_created_at`. */
+const NAME_WIDTH = 17
+
+function line(name: string, value: string | number | null): string {
+  return `${name.padEnd(NAME_WIDTH)}  ${value === null ? '-' : printable(String(value))}`
+}
+
+/** What came from outside must not move a terminal's cursor or colour its text. */
+function printable(text: string): string {
+  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, '\uFFFD')
+}
