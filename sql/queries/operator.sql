@@ -53,18 +53,21 @@ SELECT u.id::text AS id FROM unnest($1::bigint[]) u(id)
  WHERE NOT EXISTS (SELECT FROM service_ops.integration_inbox m WHERE m.inbox_id = u.id)
  ORDER BY u.id;
 
+-- name: candidates
+-- $8 after this number, $9 at most, $10 statuses that can be changed, $11 also those that could not be read. In order of
+-- number, and many at once: whatever plan the filter gets, it is paid for once in as many messages.
+SELECT m.inbox_id::text AS inbox_id
+  FROM service_ops.integration_inbox m
+ WHERE m.inbox_id > $8::bigint AND m.status = ANY ($10::text[]) AND (:"matching") AND ($11::boolean OR NOT (:"unread"))
+ ORDER BY m.inbox_id LIMIT $9::integer;
+
 -- name: retry
--- $8 from the message after this number on, $9 at most, $10 also those that could not be read. Claimable now, as if it
--- had never been tried; next_attempt_at is what makes it findable below the low-water mark. Rows are locked in order of
--- id, and one that somebody else holds is left alone. `claim` stays: an outcome of an earlier owner can never fit.
-WITH page AS MATERIALIZED (
+-- $1 candidates, and the filter again, since they may have changed. Claimable now, as if it had never been tried;
+-- next_attempt_at is what makes it findable below the low-water mark. Rows are locked in order of number, and one that
+-- somebody else holds is left alone. `claim` stays: an outcome of an earlier owner can never fit.
+WITH mine AS MATERIALIZED (
   SELECT m.inbox_id FROM service_ops.integration_inbox m
-   WHERE m.inbox_id > $8::bigint AND m.status IN ('DEAD', 'FAILED', 'DISCARDED') AND (:"matching")
-     AND ($10::boolean OR NOT (:"unread"))
-   ORDER BY m.inbox_id LIMIT $9::integer),
-mine AS MATERIALIZED (
-  SELECT m.inbox_id FROM service_ops.integration_inbox m
-   WHERE m.inbox_id = ANY (ARRAY(SELECT page.inbox_id FROM page)) AND m.status IN ('DEAD', 'FAILED', 'DISCARDED')
+   WHERE m.status IN ('DEAD', 'FAILED', 'DISCARDED') AND (:"matching")
    ORDER BY m.inbox_id FOR UPDATE SKIP LOCKED),
 changed AS (
   UPDATE service_ops.integration_inbox m
@@ -72,19 +75,13 @@ changed AS (
          updated_at = clock_timestamp()
    WHERE m.inbox_id = ANY (ARRAY(SELECT mine.inbox_id FROM mine))
   RETURNING m.source)
-SELECT (SELECT max(page.inbox_id)::text FROM page) AS last, (SELECT count(*)::integer FROM page) AS seen,
-       (SELECT count(*)::integer FROM changed) AS changed,
-       ARRAY(SELECT DISTINCT changed.source FROM changed) AS sources;
+SELECT (SELECT count(*)::integer FROM changed) AS changed, ARRAY(SELECT DISTINCT changed.source FROM changed) AS sources;
 
 -- name: discard
--- $8 from the message after this number on, $9 at most. Finished without a handler.
-WITH page AS MATERIALIZED (
+-- $1 candidates, and the filter again. Finished without a handler.
+WITH mine AS MATERIALIZED (
   SELECT m.inbox_id FROM service_ops.integration_inbox m
-   WHERE m.inbox_id > $8::bigint AND m.status IN ('NEW', 'FAILED', 'DEAD') AND (:"matching")
-   ORDER BY m.inbox_id LIMIT $9::integer),
-mine AS MATERIALIZED (
-  SELECT m.inbox_id FROM service_ops.integration_inbox m
-   WHERE m.inbox_id = ANY (ARRAY(SELECT page.inbox_id FROM page)) AND m.status IN ('NEW', 'FAILED', 'DEAD')
+   WHERE m.status IN ('NEW', 'FAILED', 'DEAD') AND (:"matching")
    ORDER BY m.inbox_id FOR UPDATE SKIP LOCKED),
 changed AS (
   UPDATE service_ops.integration_inbox m
@@ -92,6 +89,4 @@ changed AS (
          updated_at = clock_timestamp()
    WHERE m.inbox_id = ANY (ARRAY(SELECT mine.inbox_id FROM mine))
   RETURNING m.source)
-SELECT (SELECT max(page.inbox_id)::text FROM page) AS last, (SELECT count(*)::integer FROM page) AS seen,
-       (SELECT count(*)::integer FROM changed) AS changed,
-       ARRAY(SELECT DISTINCT changed.source FROM changed) AS sources;
+SELECT (SELECT count(*)::integer FROM changed) AS changed, ARRAY(SELECT DISTINCT changed.source FROM changed) AS sources;

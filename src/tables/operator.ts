@@ -1,9 +1,7 @@
 import type { Queryable } from '../db/pool.ts'
 import { fillIdentifiers, loadStatements } from '../db/statements.ts'
 
-const sql = withConditions(
-  loadStatements('operator', ['matching', 'unread', 'list', 'show', 'count', 'unknown', 'retry', 'discard']),
-)
+const sql = withConditions(load())
 
 /** What a message can be, as its `status` column says. */
 export const STATUSES = ['NEW', 'PROCESSING', 'DONE', 'FAILED', 'DEAD', 'DISCARDED'] as const
@@ -49,21 +47,22 @@ export interface MessageCount {
   readonly unread: number
 }
 
+/** Which of the matching messages a change is for. */
+export interface CandidateBounds {
+  /** Only messages with a greater number. */
+  readonly after: string
+  readonly limit: number
+  readonly statuses: readonly Status[]
+  /** Also messages whose source row could not be read. */
+  readonly unread: boolean
+}
+
 /** What one batch of a retry or discard did. */
 export interface Batch {
-  /** The greatest number looked at; the next batch begins after it. Null: nothing was left. */
-  readonly last: string | null
-  readonly seen: number
-  /** Fewer than `seen` when somebody else held or changed a message at that moment. */
+  /** Fewer than were asked for when somebody else held or changed a message at that moment. */
   readonly changed: number
   /** Sources of the changed messages. */
   readonly sources: readonly string[]
-}
-
-/** Where a batch begins and ends. */
-export interface BatchBounds {
-  readonly after: string
-  readonly limit: number
 }
 
 export async function listMessages(
@@ -103,30 +102,36 @@ export async function unknownIds(db: Queryable, ids: readonly string[]): Promise
   return (await db.query<{ id: string }>(sql.unknown, [ids])).rows.map(({ id }) => id)
 }
 
-/**
- * Makes one batch of DEAD, FAILED and DISCARDED messages claimable now, with all their attempts before them.
- * @param unread also messages whose source row could not be read: their handler gets a payload of null
- */
+/** Numbers of the messages that match and can be changed, in their order. */
+export async function findCandidates(
+  db: Queryable,
+  filter: MessageFilter,
+  { after, limit, statuses, unread }: CandidateBounds,
+): Promise<string[]> {
+  const values = [...filterValues(filter), after, limit, statuses, unread]
+  return (await db.query<{ inbox_id: string }>(sql.candidates, values)).rows.map(({ inbox_id: id }) => id)
+}
+
+/** Makes those of `ids` that still match and are DEAD, FAILED or DISCARDED claimable now, with all their attempts. */
 export async function retryBatch(
   db: Queryable,
   filter: MessageFilter,
-  { after, limit }: BatchBounds,
-  unread: boolean,
+  ids: readonly string[],
 ): Promise<Batch> {
-  return batch(db, sql.retry, [...filterValues(filter), after, limit, unread])
+  return batch(db, sql.retry, { ...filter, ids })
 }
 
-/** Gives up one batch of NEW, FAILED and DEAD messages for good. */
+/** Gives up for good those of `ids` that still match and are NEW, FAILED or DEAD. */
 export async function discardBatch(
   db: Queryable,
   filter: MessageFilter,
-  { after, limit }: BatchBounds,
+  ids: readonly string[],
 ): Promise<Batch> {
-  return batch(db, sql.discard, [...filterValues(filter), after, limit])
+  return batch(db, sql.discard, { ...filter, ids })
 }
 
-async function batch(db: Queryable, statement: string, values: readonly unknown[]): Promise<Batch> {
-  const { rows } = await db.query<Batch & Record<string, unknown>>(statement, [...values])
+async function batch(db: Queryable, statement: string, filter: MessageFilter): Promise<Batch> {
+  const { rows } = await db.query<Batch & Record<string, unknown>>(statement, filterValues(filter))
   const [row] = rows
   if (row === undefined) throw new Error('a SELECT without FROM gave no row')
   return row
@@ -138,17 +143,38 @@ function filterValues({ ids, sources, statuses, trace, error, since }: MessageFi
   return [ids ?? null, sources ?? null, statuses ?? null, trace ?? null, error ?? null, time, ago]
 }
 
-type Texts = Readonly<
-  Record<'matching' | 'unread' | 'list' | 'show' | 'count' | 'unknown' | 'retry' | 'discard', string>
->
-
-function withConditions({ matching, unread, list, show, count, unknown, retry, discard }: Texts) {
+function withConditions({
+  matching,
+  unread,
+  list,
+  show,
+  count,
+  unknown,
+  candidates,
+  retry,
+  discard,
+}: ReturnType<typeof load>) {
   return {
     list: fillIdentifiers(list, { matching }),
     show: fillIdentifiers(show, { matching }),
     count: fillIdentifiers(count, { matching, unread }),
     unknown,
-    retry: fillIdentifiers(retry, { matching, unread }),
+    candidates: fillIdentifiers(candidates, { matching, unread }),
+    retry: fillIdentifiers(retry, { matching }),
     discard: fillIdentifiers(discard, { matching }),
   }
+}
+
+function load() {
+  return loadStatements('operator', [
+    'matching',
+    'unread',
+    'list',
+    'show',
+    'count',
+    'unknown',
+    'candidates',
+    'retry',
+    'discard',
+  ])
 }

@@ -52,11 +52,11 @@ describe('inbox list', () => {
     const { code, stdout, stderr } = await run('list', '--limit', '4')
     assert.deepEqual([code, stderr], [0, ''])
     const [head = '', ...rows] = stdout.trimEnd().split('\n')
-    assert.match(head, /^id +source +message_id +status +attempts +taken in +error$/)
-    assert.match(rows[0] ?? '', /^8 +visits +odd\uFFFD\[31m +DONE +1 of 10 +[\d.]+ s ago +-$/)
+    assert.match(head, /^id +source +message_id +status +attempts +age +error$/)
+    assert.match(rows[0] ?? '', /^8 +visits +odd\uFFFD\[31m +DONE +1 of 10 +[\d.]+ s +-$/)
     assert.match(
       rows[3] ?? '',
-      /^5 +visits +dead +DEAD +10 of 10 +3 h ago +DatabaseError: \[23505\] there already$/,
+      /^5 +visits +dead +DEAD +10 of 10 +3 h +DatabaseError: \[23505\] there already$/,
     )
     assert.equal(rows[4], '(4 shown; go on with --before 5)')
     assert.deepEqual(await listed('--before', '5'), [4, 3, 2, 1])
@@ -178,7 +178,7 @@ describe('inbox retry', () => {
     assert.deepEqual(await changed(), [])
     const { code, stdout } = await run('retry', '--id', '7')
     assert.equal(code, 0)
-    assert.match(stdout, /^1 message put back.*\n1 message of them without a payload: .*null/)
+    assert.match(stdout, /^1 message put back.*\n1 of them without a payload: .*null/)
     assert.deepEqual(
       (await changed()).map(({ id, status }) => [id, status]),
       [[7, 'NEW']],
@@ -246,7 +246,11 @@ describe('inbox discard', () => {
   test('of a message that is in work changes nothing and exits 1, as a retry does', async (t) => {
     const { run, client } = await inbox(t)
     const row = async () =>
-      (await client.query('SELECT * FROM service_ops.integration_inbox WHERE inbox_id = 2')).rows
+      (
+        await client.query<Record<string, unknown>>(
+          'SELECT * FROM service_ops.integration_inbox WHERE inbox_id = 2',
+        )
+      ).rows
     const before = await row()
     for (const verb of ['retry', 'discard']) {
       const { code, stdout } = await run(verb, '--id', '2')

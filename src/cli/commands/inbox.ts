@@ -11,7 +11,7 @@ import {
 } from '../../tables/operator.ts'
 import { readOnly, withDatabase } from '../database.ts'
 import { EXIT } from '../exitCodes.ts'
-import { ago, coloured, complain, print, printJson, table } from '../terminal.ts'
+import { coloured, complain, print, printJson, span, table } from '../terminal.ts'
 import { databaseSetup, readingVerb, verb, type Ending, type ReadingFlags } from '../verb.ts'
 import { changeMessages, DISCARD, RETRY, type Change } from './inbox/change.ts'
 import { filterOf, isFiltered, readId, readLimit, withFilter, type FilterFlags } from './inbox/filter.ts'
@@ -121,10 +121,10 @@ function printList(found: readonly ListedMessage[], limit: number): void {
     printable(message.message_id),
     colouredStatus(message.status),
     `${message.attempts} of ${message.max_attempts}`,
-    ago(message.age_seconds),
+    span(message.age_seconds),
     printable(message.error ?? '-'),
   ])
-  print(table(['id', 'source', 'message_id', 'status', 'attempts', 'taken in', 'error'], rows))
+  print(table(['id', 'source', 'message_id', 'status', 'attempts', 'age', 'error'], rows))
   const last = found.at(-1)
   if (found.length === limit && last !== undefined) {
     print(coloured('dim', `(${limit} shown; go on with --before ${last.inbox_id})`))

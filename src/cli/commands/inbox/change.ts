@@ -4,10 +4,11 @@ import { announceInserted } from '../../../tables/inbox.ts'
 import {
   countMessages,
   discardBatch,
+  findCandidates,
   retryBatch,
   unknownIds,
   type Batch,
-  type BatchBounds,
+  type CandidateBounds,
   type MessageCount,
   type MessageFilter,
   type Status,
@@ -19,15 +20,19 @@ import { complain, print } from '../../terminal.ts'
 /**
  * A retry or discard of many messages.
  *
- * First one look counts what the filter finds, by status: that is what the report of the messages left alone comes
- * from. Then batches in order of number, each a transaction of its own, so that no lock is held for long and nothing
- * done is lost when it is cut short: run it again, and it goes on with what is left. The status is compared under the
- * row lock: a message that was claimed since the look stays its owner's. At the end of a retry the processors of each
- * source are told once; a run that was killed before that costs them a second, their own look finds what waits.
+ * First one look counts what the filter finds, by status: the report of the messages left alone comes from it. Then the
+ * numbers of those that can be changed are read, many at once, and changed in batches in their order, each a transaction
+ * of its own: no lock is held for long, and nothing done is lost when it is cut short. Run again, it goes on with what
+ * is left. Filter and status are compared once more under the row lock: a message that was claimed since the look stays
+ * its owner's. After a retry the processors of each source are told once; a run that was killed before that costs them
+ * a second, since their own look finds what waits.
  */
 
 /** Messages in one statement: some tens of milliseconds of locks. */
 const BATCH = 1_000
+
+/** Numbers read at once: a megabyte of them, and a filter that needs a walk over the whole inbox costs few of those. */
+const CANDIDATES = 50_000
 
 /** After this much silence a person wants to know that it still runs. */
 const PROGRESS_EVERY_MS = 2_000
@@ -35,25 +40,28 @@ const PROGRESS_EVERY_MS = 2_000
 /** What can be done to messages. */
 export interface Change {
   readonly done: string
+  readonly takes: readonly Status[]
   /** Statuses that are left alone, and why. */
   readonly leaves: Readonly<Partial<Record<Status, string>>>
   /** Whether what is changed must be told to the processors. */
   readonly wakes: boolean
   /** Whether messages that could not be read are left alone unless they are named. */
   readonly asksForUnread: boolean
-  batch(client: Client, filter: MessageFilter, bounds: BatchBounds): Promise<Batch>
+  batch(client: Client, filter: MessageFilter, ids: readonly string[]): Promise<Batch>
 }
 
 export const RETRY: Change = {
   done: 'put back, to be processed now',
+  takes: ['DEAD', 'FAILED', 'DISCARDED'],
   leaves: { NEW: 'waiting for its turn already', PROCESSING: 'in work', DONE: 'finished' },
   wakes: true,
   asksForUnread: true,
-  batch: (client, filter, bounds) => retryBatch(client, filter, bounds, filter.ids !== undefined),
+  batch: retryBatch,
 }
 
 export const DISCARD: Change = {
   done: 'discarded',
+  takes: ['NEW', 'FAILED', 'DEAD'],
   leaves: { PROCESSING: 'in work', DONE: 'finished', DISCARDED: 'discarded before' },
   wakes: false,
   asksForUnread: false,
@@ -109,21 +117,18 @@ interface Result {
 async function runBatches(
   client: Client,
   settings: Settings,
-  { change, filter, limit }: ChangeRequest,
+  request: ChangeRequest,
   total: number,
 ): Promise<Result> {
+  const { change, filter } = request
   const result: Result = { changed: 0, busy: 0 }
   const sources = new Set<string>()
   let saidAt = performance.now()
-  let after = '0'
   try {
-    while (result.changed < limit) {
-      const bounds = { after, limit: Math.min(BATCH, limit - result.changed) }
-      const batch = await readWrite(client, settings, () => change.batch(client, filter, bounds))
-      if (batch.last === null) break
-      after = batch.last
+    for await (const ids of candidates(client, settings, request, result)) {
+      const batch = await readWrite(client, settings, () => change.batch(client, filter, ids))
       result.changed += batch.changed
-      result.busy += batch.seen - batch.changed
+      result.busy += ids.length - batch.changed
       for (const source of batch.sources) sources.add(source)
       if (performance.now() - saidAt < PROGRESS_EVERY_MS) continue
       saidAt = performance.now()
@@ -139,6 +144,28 @@ async function runBatches(
   return result
 }
 
+/** Numbers of messages to change, a batch at a time, never more than are still allowed by the limit. */
+async function* candidates(
+  client: Client,
+  settings: Settings,
+  { change, filter, limit }: ChangeRequest,
+  result: Readonly<Result>,
+): AsyncGenerator<string[]> {
+  const unread = !change.asksForUnread || filter.ids !== undefined
+  let after: string | undefined = '0'
+  while (after !== undefined && result.changed < limit) {
+    const bounds: CandidateBounds = {
+      after,
+      limit: Math.min(CANDIDATES, limit - result.changed),
+      statuses: change.takes,
+      unread,
+    }
+    const found: string[] = await readOnly(client, settings, () => findCandidates(client, filter, bounds))
+    for (let i = 0; i < found.length; i += BATCH) yield found.slice(i, i + BATCH)
+    after = found.at(-1)
+  }
+}
+
 async function announce(client: Client, sources: ReadonlySet<string>): Promise<void> {
   for (const source of sources) await announceInserted(client, source)
 }
@@ -146,7 +173,7 @@ async function announce(client: Client, sources: ReadonlySet<string>): Promise<v
 function sayUnread(unread: number, named: boolean): void {
   if (unread === 0) return
   const why = 'the source row could not be read, so the payload is null'
-  if (named) print(`${messages(unread)} of them without a payload: ${why}, and null is what the handler gets`)
+  if (named) print(`${unread} of them without a payload: ${why}, and null is what the handler gets`)
   else print(`${messages(unread)} left alone: ${why}; name each with --id to run it all the same`)
 }
 
