@@ -190,6 +190,10 @@ describe('inbox retry', () => {
     await client.query(`
       INSERT INTO service_ops.integration_inbox (source, message_id, status, claim, attempts, next_attempt_at, last_error, trace_id, payload)
       SELECT 'many', i, 'DEAD', 10, 10, 'infinity', 'Error: no', 't', '{}' FROM generate_series(1, 2500) i`)
+    // What a careful administrator may have set for the role must not stop it.
+    await client.query(`DO $$ BEGIN
+      EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = serializable', current_database());
+      EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END $$`)
     const limited = await run('retry', '--source', 'many', '--limit', '1200')
     assert.equal(
       limited.stdout,
@@ -201,7 +205,7 @@ describe('inbox retry', () => {
     assert.deepEqual(rows, [{ n: 1200, last: 1200 }])
 
     const other = await anotherClient()
-    await other.query('BEGIN')
+    await other.query('BEGIN READ WRITE')
     await other.query(
       `SELECT FROM service_ops.integration_inbox WHERE source = 'many' AND message_id = '2000' FOR UPDATE`,
     )

@@ -98,14 +98,14 @@ export async function changeMessages(
     (sum, count) => sum + (change.leaves[count.status] === undefined ? count.found : 0),
     0,
   )
-  const total = Math.min(limit, ids === undefined ? open - unread : open)
-  const { changed, busy } = await runBatches(client, settings, request, total)
+  const takes = ids === undefined ? open - unread : open
+  const { changed, busy } = await runBatches(client, settings, request, Math.min(limit, takes))
 
   print(`${messages(changed)} ${change.done}`)
   sayUnread(unread, ids !== undefined)
   if (busy > 0) print(`${messages(busy)} left alone: held by somebody else at that moment; run it again`)
   sayLeft(change, counts)
-  if (changed >= limit && open > limit) print(`more match: ${limit} is the --limit`)
+  if (changed >= limit && takes > limit) print(`more match: ${limit} is the --limit`)
   return changed > 0 && unknown.length === 0 ? EXIT.done : EXIT.failed
 }
 
