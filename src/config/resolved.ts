@@ -17,7 +17,8 @@ export interface ResolvedSource {
   readonly traceId: string | null
   readonly where: string | null
   readonly timeZone: string | null
-  readonly latenessMs: number
+  /** Null: found out at start. */
+  readonly latenessMs: number | null
 }
 
 export interface ResolvedPoller {

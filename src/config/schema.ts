@@ -54,7 +54,7 @@ function callable<F>() {
 const column = text('the name of a column')
 const table = text(
   "the name of a table, with its schema when it is not on the search path: 'service_ops.orders'",
-  /^(?:"[^"]+"|[^".\s]+)(?:\.(?:"[^"]+"|[^".\s]+))?$/,
+  /^(?:"(?:[^"]|"")+"|[^".\s]+)(?:\.(?:"(?:[^"]|"")+"|[^".\s]+))?$/,
 )
 const zone = z
   .string("an IANA time zone such as 'Europe/Berlin'")

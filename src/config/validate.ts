@@ -72,7 +72,7 @@ function resolveSource(source: FormedSource): ResolvedSource {
     traceId: source.traceId ?? null,
     where: source.where ?? null,
     timeZone: source.timeZone ?? null,
-    latenessMs: source.lateness ?? 0,
+    latenessMs: source.lateness ?? null,
   }
 }
 

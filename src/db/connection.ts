@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Client } from 'pg'
 import type { ClientConfig } from 'pg'
+import { catalogFirst } from './session.ts'
 
 /** Time limits that the server enforces for a session, in milliseconds; 0 means none. */
 export interface SessionLimits {
@@ -82,6 +83,7 @@ export async function openClient(
   client.on('error', (error: Error) => onError?.(error))
   try {
     await client.connect()
+    await catalogFirst(client)
     return client
   } catch (error) {
     await closeClient(client)

@@ -2,6 +2,7 @@ import { DatabaseError, Pool as PgPool } from 'pg'
 import type { PoolClient, QueryResult, QueryResultRow } from 'pg'
 import { connectionConfig } from './connection.ts'
 import type { ConnectionOptions } from './connection.ts'
+import { catalogFirst } from './session.ts'
 
 export type { PoolClient } from 'pg'
 
@@ -56,6 +57,10 @@ export function createPool(options: PoolOptions): Pool {
     max: options.max,
     idleTimeoutMillis: IDLE_MS,
     maxLifetimeSeconds: MAX_LIFETIME_S,
+    // The pool waits for the promise, which its types do not say. A failure is the connection's: the borrower's own
+    // statement will meet it, while a rejection here would make the pool wait for the goodbye of a dead peer.
+    // eslint-disable-next-line @typescript-eslint/no-misused-promises
+    onConnect: (client) => catalogFirst(client).catch(() => undefined),
   })
   // Without a listener an error event ends the process. The pool drops an idle connection by itself and then says so
   // here; the one on each client hears of the same error, and of those in use, which the pool's never does.

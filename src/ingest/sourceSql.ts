@@ -2,7 +2,7 @@ import pg from 'pg'
 import type { ResolvedSource } from '../config/resolved.ts'
 import { quoteIdentifier } from '../db/identifier.ts'
 import { SourceInvalid } from '../errors.ts'
-import type { SourceColumn, SourceRelation } from '../tables/source.ts'
+import type { ProbeSql, SourceColumn, SourceRelation } from '../tables/source.ts'
 import type { SourceColumns } from '../tables/task.ts'
 import { nextIdStatement, pageStatement } from '../tables/watermark.ts'
 import type { PageSql } from '../tables/watermark.ts'
@@ -17,6 +17,8 @@ export interface PreparedSource {
   readonly refuse: string
   /** Tells which row the next page begins with. */
   readonly nextId: string
+  /** What a pass asks of the source, to be tried on no row. */
+  readonly probe: ProbeSql
 }
 
 /** What is smaller than every id of a type. The keyset begins there, one microsecond before the edge. */
@@ -113,6 +115,7 @@ export function prepareSource(source: ResolvedSource, relation: SourceRelation |
     },
     page: pageStatement({ ...parts, payload: payload.value, trace_id: traceSql(trace) }),
     nextId: nextIdStatement(parts),
+    probe: parts,
     refuse: pageStatement({
       ...parts,
       payload: 'NULL::jsonb',

@@ -10,12 +10,14 @@ import type { Identity } from '../config/identity.ts'
 import { useEmbedded } from '../db/embedded.ts'
 import type { EmbeddedServer } from '../db/embedded.ts'
 import { migrate, schemaStatus } from '../db/migrate.ts'
+import type { SchemaStatus } from '../db/migrate.ts'
 import { createPool } from '../db/pool.ts'
 import type { Pool } from '../db/pool.ts'
 import { waitForDatabase } from '../db/wait.ts'
-import { MigrationLockBusy } from '../errors.ts'
-import { migrateBoss } from '../jobs/schema.ts'
+import { MigrationLockBusy, SchemaIncompatible } from '../errors.ts'
+import { BOSS_SCHEMA, BOSS_SCHEMA_VERSION, bossSchemaVersion, migrateBoss } from '../jobs/schema.ts'
 import { pause } from '../kit/pause.ts'
+import { explainDenied, requireGrants } from '../tables/permission.ts'
 import type { Log } from '../telemetry/log.ts'
 
 export interface Addresses {
@@ -59,6 +61,17 @@ export interface SchemaGate {
 
 /** Migrates when told to, and resolves when the schema fits this release; rejects when a migration fails. */
 export async function schemaReady(gate: SchemaGate): Promise<void> {
+  try {
+    await untilSchemaFits(gate)
+    await requireGrants(gate.pool, SCHEMAS)
+  } catch (error) {
+    throw await explainDenied(gate.pool, error, SCHEMAS)
+  }
+}
+
+const SCHEMAS = ['service_ops', BOSS_SCHEMA]
+
+async function untilSchemaFits(gate: SchemaGate): Promise<void> {
   const { settings, addresses, pool, log, signal } = gate
   await waitForDatabase(addresses.directUrl, {
     attempts: settings.connectAttempts,
@@ -72,7 +85,7 @@ export async function schemaReady(gate: SchemaGate): Promise<void> {
   let said: string | undefined
   for (;;) {
     if (settings.runMigrations) await migrateOrLeaveIt(gate)
-    const { fits, reason, version, oldestCode } = await schemaStatus(pool)
+    const { fits, reason, version, oldestCode } = await bothSchemas(pool)
     const window = `${oldestCode ?? '?'}..${version ?? '?'}`
     if (fits) {
       log.event('schema_checked', reason, { version: version ?? 0, window })
@@ -86,6 +99,16 @@ export async function schemaReady(gate: SchemaGate): Promise<void> {
     await pause(settings.runMigrations ? MIGRATE_AGAIN_MS : SCHEMA_LOOK_MS, signal)
     signal.throwIfAborted()
   }
+}
+
+/** Ours, and pg-boss's, of which only an older one does not serve. */
+async function bothSchemas(pool: Pool): Promise<SchemaStatus> {
+  const ours = await schemaStatus(pool)
+  if (!ours.fits) return ours
+  const found = await bossSchemaVersion(pool)
+  if (found !== null && found >= BOSS_SCHEMA_VERSION) return ours
+  const { message: reason } = new SchemaIncompatible(BOSS_SCHEMA, found, BOSS_SCHEMA_VERSION)
+  return { ...ours, fits: false, reason }
 }
 
 /** A lock that somebody else holds is no failure: the schema may fit already, and if not, we try again. */

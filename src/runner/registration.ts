@@ -9,19 +9,21 @@ import type { ResolvedConfig, ResolvedJob, ResolvedPoller, ResolvedProcessor } f
 import type { Pool, Queryable } from '../db/pool.ts'
 import { sqlState } from '../db/sqlstate.ts'
 import { withTransaction } from '../db/transaction.ts'
-import { SourceChanged, SourceInvalid, StartFromRequired } from '../errors.ts'
-import { prepareSource } from '../ingest/sourceSql.ts'
+import { PermissionMissing, SourceChanged, SourceInvalid, StartFromRequired } from '../errors.ts'
+import { checkSource } from '../ingest/sourceCheck.ts'
+import type { CheckedSource } from '../ingest/sourceCheck.ts'
 import type { PreparedSource } from '../ingest/sourceSql.ts'
 import { beginLowWater } from '../tables/lowWater.ts'
-import { countOlder, describeSource } from '../tables/source.ts'
+import { countOlder } from '../tables/source.ts'
 import { findTask, lockRegistry, registerTask } from '../tables/task.ts'
 import type { TaskRecord } from '../tables/task.ts'
-import { cleanError } from '../telemetry/errorText.ts'
+import { cleanError, cleanText } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
 
 export interface RegisteredPoller {
   readonly poller: ResolvedPoller
   readonly source: PreparedSource
+  readonly latenessMs: number
 }
 
 export interface Registered {
@@ -40,18 +42,20 @@ export async function registerAll(
   const pollers: RegisteredPoller[] = []
   for (const poller of config.pollers) {
     try {
-      const source = prepareSource(poller.source, await describeSource(pool, poller.source.table))
+      const checked = await checkSource(pool, poller.source)
+      const { source, latenessMs } = checked
       await enter(pool, async (db) => {
         await lookAtPoller(db, poller, source)
         return pollerRecord(poller, source, release)
       })
-      pollers.push({ poller, source })
+      pollers.push({ poller, source, latenessMs })
+      sayFindings(log, poller, checked)
     } catch (error) {
-      const text = whyNotStarted(error)
-      if (text === undefined) throw error
-      log.event('task_failed_to_start', `${poller.name} failed to start: ${text}`, {
+      const reason = whyNotStarted(error)
+      if (reason === undefined) throw error
+      log.event('task_failed_to_start', `${poller.name} failed to start: ${reason}`, {
         task: poller.name,
-        reason: text,
+        reason,
       })
     }
   }
@@ -68,12 +72,34 @@ export async function registerAll(
 function whyNotStarted(error: unknown): string | undefined {
   if (
     error instanceof SourceInvalid ||
+    error instanceof PermissionMissing ||
     error instanceof SourceChanged ||
     error instanceof StartFromRequired
   ) {
-    return error.message
+    return cleanText(error.message)
   }
   return /^(42|22)/.test(sqlState(error) ?? '') ? cleanError(error).text : undefined
+}
+
+function sayFindings(log: Log, { name, source }: ResolvedPoller, checked: CheckedSource): void {
+  const { clientTimes, latenessMs, undated } = checked
+  if (clientTimes !== null) {
+    const minutes = latenessMs / 60_000
+    const msg =
+      `${name}: ${clientTimes}: the edge stays ${minutes} min back, so that no late row is lost; ` +
+      '`lateness` in the config says otherwise'
+    log.event('lateness_applied', msg, {
+      task: name,
+      lateness_s: latenessMs / 1000,
+      reason: clientTimes,
+    })
+  }
+  if (undated) {
+    const msg =
+      `${name}: rows of ${source.table} whose ${source.createdAt} is NULL have no place in the order of a pass and ` +
+      `wait in the source; give them a time: UPDATE … SET ${source.createdAt} = now() WHERE ${source.createdAt} IS NULL`
+    log.event('rows_undated', msg, { task: name, column: source.createdAt })
+  }
 }
 
 async function enter(pool: Pool, record: (db: Queryable) => Promise<TaskRecord>): Promise<void> {

@@ -97,7 +97,7 @@ export async function startWork(options: WorkOptions): Promise<Work> {
   const announce = announcer(pools.work, wakeFor)
 
   const ticks = new Map<string, Tick & { close?(): Promise<void> }>()
-  const pollers = registered.pollers.map(({ poller, source }) => {
+  const pollers = registered.pollers.map(({ poller, source, latenessMs }) => {
     const { name, everyMs } = poller
     const tick =
       everyMs >= JOB_TICK_FROM_MS
@@ -112,7 +112,7 @@ export async function startWork(options: WorkOptions): Promise<Work> {
         name,
         source,
         tick,
-        slackMs: SLACK_MS + poller.source.latenessMs,
+        slackMs: SLACK_MS + latenessMs,
         everyMs,
         pageSize: poller.pageSize,
         maxAttempts: attempts ?? DEFAULT_ATTEMPTS,

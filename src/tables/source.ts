@@ -3,7 +3,7 @@ import type { Queryable } from '../db/pool.ts'
 import { fillIdentifiers, loadStatements } from '../db/statements.ts'
 import type { SourceColumns } from './task.ts'
 
-const sql = loadStatements('source', ['describe', 'columns', 'count_older'])
+const sql = loadStatements('source', ['describe', 'columns', 'count_older', 'probe', 'clock', 'last_times'])
 
 export interface SourceColumn {
   readonly name: string
@@ -11,6 +11,8 @@ export interface SourceColumn {
   readonly not_null: boolean
   readonly default_expression: string | null
   readonly deterministic: boolean
+  /** `pg_attribute.atttypmod`: for a time its digits after the second; null: all six. */
+  readonly modifier: number | null
 }
 
 export interface SourceRelation {
@@ -45,4 +47,43 @@ export async function countOlder(
   const { created_at, where } = columns
   const text = fillIdentifiers(sql.count_older, { source: table, created_at, where })
   return Number((await db.query<{ older: string }>(text, [`${ageMs} ms`])).rows[0]?.older ?? 0)
+}
+
+/** The parts of the probe, as SQL made of quoted identifiers. */
+export interface ProbeSql {
+  readonly columns: string
+  readonly source: string
+  readonly where: string
+}
+
+/** Fails with PostgreSQL's error where a pass over this source would. */
+export async function probeSource(db: Queryable, { columns, source, where }: ProbeSql): Promise<void> {
+  await db.query(fillIdentifiers(sql.probe, { columns, source, where }))
+}
+
+/** What the catalogs and the newest rows tell of who sets a row's time. */
+export interface SourceClock {
+  /** Name of a BEFORE INSERT trigger for each row, which may set it. */
+  readonly trigger: string | null
+  /** Rows come from another server, with its times. */
+  readonly subscribed: boolean
+  /** How many of the last 1,000 times there are, and whether all of them are whole milliseconds. */
+  readonly n: number
+  readonly whole: boolean
+  /** Some rows have no time. */
+  readonly undated: boolean
+}
+
+/** `createdAt` is the plain column, quoted. */
+export async function readClock(
+  db: Queryable,
+  relation: SourceRelation,
+  createdAt: string,
+): Promise<SourceClock> {
+  type Part<K extends keyof SourceClock> = Pick<SourceClock, K> & Record<string, unknown>
+  const clock = await db.query<Part<'trigger' | 'subscribed'>>(sql.clock, [relation.qualified])
+  const text = fillIdentifiers(sql.last_times, { source: relation.qualified, created_at: createdAt })
+  const times = await db.query<Part<'n' | 'whole' | 'undated'>>(text)
+  const none = { trigger: null, subscribed: false, n: 0, whole: false, undated: false }
+  return { ...none, ...clock.rows[0], ...times.rows[0] }
 }

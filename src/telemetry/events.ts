@@ -50,6 +50,8 @@ export interface Events {
   task_started_as_leader: { task: string; term: number }
   task_standby: { task: string; leader: string }
   task_failed_to_start: { task: string; reason: string }
+  lateness_applied: { task: string; lateness_s: number; reason: string }
+  rows_undated: { task: string; column: string }
   task_paused: { task: string; by: string | null }
   task_resumed: { task: string; by: string | null }
   task_orphaned: { task: string }
@@ -157,6 +159,8 @@ export const EVENTS = {
   task_started_as_leader: 'info',
   task_standby: 'info',
   task_failed_to_start: 'error',
+  lateness_applied: 'info',
+  rows_undated: 'warn',
   task_paused: 'info',
   task_resumed: 'info',
   task_orphaned: 'warn',

@@ -39,7 +39,7 @@ describe('a config that is right', () => {
             traceId: null,
             where: null,
             timeZone: null,
-            latenessMs: 0,
+            latenessMs: null,
           },
           everyMs: 10_000,
           startFrom: null,

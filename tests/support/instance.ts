@@ -25,6 +25,8 @@ export interface Exit {
 export interface Instance {
   /** Every line so far. */
   readonly lines: readonly LogLine[]
+  /** What it wrote to stderr that is no line of the log. */
+  readonly other: readonly string[]
   /** Lines of one event, with these fields. */
   of(event: EventName, fields?: Readonly<Record<string, unknown>>): LogLine[]
   /** Waits for the first line of an event with these fields; fails at once when the process ends without it. */
@@ -92,6 +94,7 @@ export async function startInstance(scope: Scope, options: InstanceOptions): Pro
   }
   return {
     lines,
+    other,
     of,
     async said(event, fields = {}) {
       return until(

@@ -2,7 +2,8 @@ import type { Command } from 'commander'
 import type { Settings } from '../../config/settings.ts'
 import { CODE_SCHEMA_VERSION, migrate, missingObjects, schemaStatus } from '../../db/migrate.ts'
 import { MigrationLockBusy } from '../../errors.ts'
-import { BOSS_SCHEMA_VERSION, bossSchemaVersion, migrateBoss } from '../../jobs/schema.ts'
+import { BOSS_SCHEMA, BOSS_SCHEMA_VERSION, bossSchemaVersion, migrateBoss } from '../../jobs/schema.ts'
+import { explainDenied } from '../../tables/permission.ts'
 import { findDatabase, withDatabase } from '../database.ts'
 import { EXIT } from '../exitCodes.ts'
 import { verbLog } from '../log.ts'
@@ -44,7 +45,10 @@ async function apply(settings: Settings, flags: Flags): Promise<number> {
     else print(result.applied.length === 0 ? 'nothing to apply' : `applied: ${result.applied.join(', ')}`)
     return sayMissing(result.missing)
   } catch (error) {
-    if (!(error instanceof MigrationLockBusy)) throw error
+    if (!(error instanceof MigrationLockBusy))
+      throw await withDatabase(settings, (client) =>
+        explainDenied(client, error, ['service_ops', BOSS_SCHEMA]),
+      ).catch(() => error)
     complain(error.message)
     return EXIT.tryAgain
   } finally {

@@ -3,6 +3,7 @@ import type { Client } from 'pg'
 import { loadMigrationFiles, migrate as runLibrary } from 'postgres-migrations'
 import { MigrationFailed, RepairRefused } from '../../errors.ts'
 import { cleanError } from '../../telemetry/errorText.ts'
+import { catalogFirst } from '../session.ts'
 import { isRetryable } from '../sqlstate.ts'
 import {
   CODE_SCHEMA_VERSION,
@@ -44,6 +45,7 @@ export async function applyFiles(
   const repaired = options.repair ? await runAgain(client, files, options.limits) : []
   await runNew(client, files, options.limits)
   await client.query(sql.leave_schema)
+  await catalogFirst(client)
   return options.repair
     ? repaired
     : files.filter(({ id }) => id > 0 && !before.has(id)).map(({ fileName }) => fileName)
