@@ -17,7 +17,14 @@
 import type { Queryable } from '../db/pool.ts'
 import { isRetryable, sqlState } from '../db/sqlstate.ts'
 import { pause } from '../kit/pause.ts'
-import { beginPass, nextId, readPage, remakeWatermark, watermarkExists } from '../tables/watermark.ts'
+import {
+  beginPass,
+  nextId,
+  readPage,
+  refusedTrace,
+  remakeWatermark,
+  watermarkExists,
+} from '../tables/watermark.ts'
 import type { PageRead, PassBegun, PassFence } from '../tables/watermark.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { PreparedSource } from './sourceSql.ts'
@@ -37,7 +44,7 @@ export interface PassOptions {
   onBegun(pass: string): void
   /** Rows came in, page by page. */
   onInserted(rows: number): void
-  onRefusedRow(reason: string): void
+  onRefusedRow(reason: string, row: { message_id: string; trace_id?: string }): void
   onRemade(edge: string): void
   onClockStepped(behindMs: number): void
 }
@@ -127,7 +134,14 @@ async function alone(options: PassOptions, fence: PassFence, id: string): Promis
     const page = await overRaces(signal, () =>
       readPage(db, source.refuse, fence, 1, maxAttempts, { id, refusal }),
     )
-    if (page !== undefined && page.inserted > 0) options.onRefusedRow(refusal)
+    if (page !== undefined && page.inserted > 0) {
+      // The row is in; only the line about it would lack its trace.
+      const trace = await refusedTrace(db, fence.poller, id).catch(() => undefined)
+      options.onRefusedRow(refusal, {
+        message_id: id,
+        ...(trace === undefined ? {} : { trace_id: trace }),
+      })
+    }
     return page
   }
 }

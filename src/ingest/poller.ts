@@ -163,10 +163,11 @@ export function createPoller(options: PollerOptions): Poller {
         position.pass = begun
       },
       onInserted: (rows) => options.onInserted(rows),
-      onRefusedRow: (reason) =>
+      onRefusedRow: (reason, row) =>
         log.event('row_refused', `${name}: a row could not be read and was taken in as DEAD: ${reason}`, {
           poller: name,
           reason,
+          ...row,
         }),
       onClockStepped: (behindMs) =>
         log.event(

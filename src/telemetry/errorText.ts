@@ -9,7 +9,11 @@ export interface CleanError {
 
 /** `scheme://user:password@host/…` of any scheme, and libpq's `password=…` words. */
 const CONNECTION_STRING = /\b[a-z][a-z0-9+.-]*:\/\/[^\s'"<>]*@[^\s'"<>]*|\bpostgres(?:ql)?:\/\/[^\s'"<>]+/gi
-const PASSWORD_WORD = /\b(password|passwd|pwd|secret|token|api[_-]?key)\s*=\s*('[^']*'|"[^"]*"|[^\s&;,]+)/gi
+const PASSWORD_WORD =
+  /\b(password|passwd|pwd|secret|token|api[_-]?key)\s*[=:]\s*(?:bearer\s+)?('[^']*'|"[^"]*"|[^\s&;,]+)/gi
+/** What is a secret by its form: bearer tokens, JWTs, and keys whose maker gave them a prefix to be found by. */
+const SECRET_FORM =
+  /\b(?:(?:bearer|basic)\s+[\w.~+/-]{8,}=*|eyJ[\w-]+\.[\w-]+\.[\w-]*|[spr]k_(?:live|test)_\w+|gh[pousr]_\w{20,}|xox[abprs]-[\w-]+|AKIA[0-9A-Z]{16})/gi
 /** `file:` addresses, Windows paths, and absolute POSIX paths of two parts or more (a lone `/health` is a route). */
 const FILE_URL = /\bfile:\/\/[^\s'"<>)]+/gi
 const WINDOWS_PATH = /\b[A-Za-z]:\\[^\s'"<>|)]+/g
@@ -18,12 +22,22 @@ const POSIX_PATH = /(?<![\w:/.<>-])\/(?:[\w.@+~-]+\/)+[\w.@+~-]*(?::\d+)*/g
 /** Control characters: PostgreSQL refuses \\u0000 in a text, and one such error must not hold up the outcomes beside it. */
 const CONTROL = /[\u0000-\u001f\u007f]/g
 
+/*
+ * Values that errors quote: a message's payload, or a part of it, has no place in a log. Objects as JSON and as Node's
+ * inspect prints them; what JSON.parse stumbled over; what PostgreSQL could not read as its type (SQLSTATE class 22).
+ */
+const OBJECT_TEXT = /[{[]\s*(?:["'{[]|\w+\s*:).*[}\]]|[{[]\s*(?:["'{[]|\w+\s*:).*$/g
+const JSON_PARSE = /^(Unexpected (?:token|non-whitespace|end|number|string)[^"]*?)(?:\.\.\.)?".*$/
+const NOT_JSON = /(?:\.\.\.)?".*"(?:\.\.\.)? is not valid JSON/
+const DATA_VALUE = /: ".*$|(?<=\bvalue )".*"/
+
 /** The text with connection strings, passwords and absolute paths replaced; its length is left alone. */
 export function cleanText(text: string): string {
   return text
     .replace(FILE_URL, '[path]')
     .replace(CONNECTION_STRING, '[connection string]')
     .replace(PASSWORD_WORD, '$1=[redacted]')
+    .replace(SECRET_FORM, '[redacted]')
     .replace(WINDOWS_PATH, '[path]')
     .replace(POSIX_PATH, '[path]')
 }
@@ -45,10 +59,20 @@ export function cleanError(error: unknown): CleanError {
 function describe(error: unknown): CleanError {
   const name = nameOf(error)
   const code = codeOf(error)
-  const text = cleanText(firstLine(messageOf(error))).replace(CONTROL, ' ')
+  const text = cleanText(withoutValues(firstLine(messageOf(error)), code)).replace(CONTROL, ' ')
   if (code === undefined) return { class: name, text: cut(text) }
   if (name === 'Error' || name === 'AggregateError') return { class: code, text: cut(text) }
   return { class: name, text: cut(`[${code}] ${text}`) }
+}
+
+function withoutValues(line: string, code: string | undefined): string {
+  const plain = line
+    .replace(JSON_PARSE, '$1[value]')
+    .replace(NOT_JSON, '[value] is not valid JSON')
+    .replace(OBJECT_TEXT, '[object]')
+  return code?.length === 5 && code.startsWith('22')
+    ? plain.replace(DATA_VALUE, (found) => (found.startsWith(':') ? ': [value]' : '[value]'))
+    : plain
 }
 
 /** The same as one string, as `last_error` keeps it: `class: text`, 200 characters at most. */
