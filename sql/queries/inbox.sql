@@ -36,7 +36,8 @@ UPDATE service_ops.integration_inbox m
 RETURNING m.inbox_id, m.source, m.message_id, m.payload, m.group_key, m.claim, m.attempts, m.max_attempts, m.trace_id, m.traceparent,
           m.next_attempt_at IS NULL AS fresh, m.interruptions,
           to_char(m.source_created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS source_created_at,
-          extract(epoch FROM clock_timestamp() - coalesce(m.source_created_at, m.created_at)) * 1000 AS age_ms;
+          -- An infinite time has no age, and PostgreSQL before 17 cannot even subtract it.
+          extract(epoch FROM clock_timestamp() - CASE WHEN isfinite(m.source_created_at) THEN m.source_created_at ELSE m.created_at END) * 1000 AS age_ms;
 
 -- name: done
 -- $1 instance, $2 ids, $3 claims. Written only where the claim is still ours. In this and the next two statements, rows

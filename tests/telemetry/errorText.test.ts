@@ -63,6 +63,9 @@ describe('cleaning replaces', () => {
     ['an absolute path', "open '/home/me/app/x.json' failed", "open '[path]' failed"],
     ['a path with a line', 'at /srv/app/x.ts:10:3 it broke', 'at [path] it broke'],
     ['a Windows path', 'open C:\\Users\\me\\x.txt', 'open [path]'],
+    ['a secret after a colon', 'Password: hunter2 refused', 'Password=[redacted] refused'],
+    ['a bearer token', 'sent Bearer abcdefgh.ijk to it', 'sent [redacted] to it'],
+    ['a key by its prefix', 'key sk_live_abc123 expired', 'key [redacted] expired'],
     ['a file address', 'Cannot find module file:///app/x.ts', 'Cannot find module [path]'],
   ]
   for (const [what, given, expected] of cases) {
@@ -73,4 +76,44 @@ describe('cleaning replaces', () => {
     const plain = 'GET https://api.example.com/v1/orders said 503: 1/2 and/or 3 at /health, a/b/c'
     assert.equal(cleanText(plain), plain)
   })
+})
+
+describe('the text of an error keeps no value that it quotes:', () => {
+  const dataError = (code: string, message: string): Error => Object.assign(new Error(message), { code })
+  const thrownBy = (act: () => unknown): unknown => {
+    try {
+      return act()
+    } catch (error) {
+      return error
+    }
+  }
+  const cases: [what: string, error: unknown, expected: string][] = [
+    ['an object as JSON', new Error('bad {"card":"4111","n":[1]} today'), 'bad [object] today'],
+    ['an object that was cut', new Error('bad [{"card":"41'), 'bad [object]'],
+    ['an object as inspect prints it', new Error("bad { card: '4111' }"), 'bad [object]'],
+    ['what is no JSON', thrownBy(() => JSON.parse('CARD 4111')), "Unexpected token 'C', [value]"],
+    [
+      'a value of the wrong type',
+      dataError('22P02', 'invalid input syntax for type integer: "4111x"'),
+      'invalid input syntax for type integer: [value]',
+    ],
+    [
+      'a value out of range',
+      dataError('22003', 'value "99999999999" is out of range for type integer'),
+      'value [value] is out of range for type integer',
+    ],
+    [
+      'but keeps names',
+      dataError('42703', 'column "state" of relation "orders" does not exist'),
+      'column "state" of relation "orders" does not exist',
+    ],
+    [
+      'and brackets that hold no object',
+      new Error('[retry] of {name} in a[0]: no'),
+      '[retry] of {name} in a[0]: no',
+    ],
+  ]
+  for (const [what, error, expected] of cases) {
+    test(what, () => assert.equal(cleanError(error).text, expected))
+  }
 })
