@@ -130,10 +130,6 @@ SELECT k.id, $1, $2::uuid, $3::bigint, $4::bigint,
 ON CONFLICT (poller) DO NOTHING
 RETURNING edge::text AS edge;
 
--- name: refused_trace
--- $1 poller, $2 id. The trace of a row that was taken in as DEAD.
-SELECT i.trace_id FROM service_ops.integration_inbox i WHERE i.source = $1 AND i.message_id = $2;
-
 -- name: exists
 -- $1 poller. The one look that tells a missing row from a fence.
 SELECT EXISTS (SELECT FROM service_ops.integration_poll_watermark WHERE poller = $1) AS present;

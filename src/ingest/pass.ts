@@ -17,14 +17,8 @@
 import type { Queryable } from '../db/pool.ts'
 import { isRetryable, sqlState } from '../db/sqlstate.ts'
 import { pause } from '../kit/pause.ts'
-import {
-  beginPass,
-  nextId,
-  readPage,
-  refusedTrace,
-  remakeWatermark,
-  watermarkExists,
-} from '../tables/watermark.ts'
+import { refusedTrace } from '../tables/inbox.ts'
+import { beginPass, nextId, readPage, remakeWatermark, watermarkExists } from '../tables/watermark.ts'
 import type { PageRead, PassBegun, PassFence } from '../tables/watermark.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { PreparedSource } from './sourceSql.ts'

@@ -2,6 +2,7 @@ import type { Queryable } from '../db/pool.ts'
 import { loadStatements } from '../db/statements.ts'
 
 const sql = loadStatements('inbox', [
+  'refused_trace',
   'claim',
   'done',
   'failed',
@@ -161,4 +162,9 @@ export async function inWorkElsewhere(
 /** Tells every instance that a source has fresh messages. */
 export async function announceInserted(db: Queryable, source: string): Promise<void> {
   await db.query(sql.announce, [source])
+}
+
+/** The trace of a row that was taken in as DEAD; undefined when the message is not there any more. */
+export async function refusedTrace(db: Queryable, poller: string, id: string): Promise<string | undefined> {
+  return (await db.query<{ trace_id: string }>(sql.refused_trace, [poller, id])).rows[0]?.trace_id
 }

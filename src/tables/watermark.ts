@@ -1,7 +1,7 @@
 import type { Queryable } from '../db/pool.ts'
 import { fillIdentifiers, loadStatements } from '../db/statements.ts'
 
-const sql = loadStatements('watermark', ['begin', 'page', 'next_id', 'remake', 'exists', 'refused_trace'])
+const sql = loadStatements('watermark', ['begin', 'page', 'next_id', 'remake', 'exists'])
 
 /** Names the writer in every statement: the database refuses one whose term or pass is over. */
 export interface PassFence {
@@ -139,9 +139,4 @@ export async function remakeWatermark(
 
 export async function watermarkExists(db: Queryable, poller: string): Promise<boolean> {
   return (await db.query<{ present: boolean }>(sql.exists, [poller])).rows[0]?.present === true
-}
-
-/** The trace of a row that was taken in as DEAD; undefined when the message is not there any more. */
-export async function refusedTrace(db: Queryable, poller: string, id: string): Promise<string | undefined> {
-  return (await db.query<{ trace_id: string }>(sql.refused_trace, [poller, id])).rows[0]?.trace_id
 }
