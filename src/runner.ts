@@ -13,20 +13,24 @@ import { readSettings } from './config/settings.ts'
 import type { TidemarkConfig } from './config/types.ts'
 import { resolveConfig } from './config/validate.ts'
 import { createApp } from './http/app.ts'
+import { createProbe } from './http/probe.ts'
 import { serve } from './http/server.ts'
 import type { Listening } from './http/server.ts'
 import { startPresence } from './leader/presence.ts'
 import type { Presence } from './leader/presence.ts'
 import { keepSentinel } from './leader/sentinel.ts'
 import type { Sentinel } from './leader/sentinel.ts'
+import type { Loop } from './kit/loop.ts'
 import { within } from './kit/within.ts'
 import { reclaimFrom, reclaimFromLost } from './process/reclaim.ts'
 import { createCondition } from './runner/condition.ts'
 import { drain, stopWork } from './runner/drain.ts'
 import { openAddresses, openPools, schemaReady } from './runner/foundation.ts'
 import type { Addresses, Pools } from './runner/foundation.ts'
+import { createMissing } from './runner/missing.ts'
 import type { Part, RunnerOptions } from './runner/options.ts'
 import { createPort } from './runner/port.ts'
+import { startPulse } from './runner/pulse.ts'
 import { registerAll } from './runner/registration.ts'
 import { startWork } from './runner/work.ts'
 import type { Work } from './runner/work.ts'
@@ -83,6 +87,7 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
   let pools: Pools | undefined
   let sentinel: Sentinel | undefined
   let presence: Presence | undefined
+  let pulse: Loop | undefined
   let work: Work | undefined
   let http: Listening | undefined
   let unprepare: (() => Promise<void>) | undefined
@@ -90,9 +95,21 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
   let starting: Promise<void> | undefined
   let stopping: Promise<void> | undefined
 
-  const condition = createCondition(log, () => {
+  const wakeAll = (): void => {
     work?.leaders.wake()
     for (const processor of work?.processors ?? []) processor.wake()
+  }
+  const condition = createCondition(log, wakeAll)
+  const missing = createMissing({
+    log,
+    onGone() {
+      condition.schemaFits = false
+      work?.leaders.stepBack()
+    },
+    onBack() {
+      condition.schemaFits = true
+      wakeAll()
+    },
   })
 
   const tasks = [...config.pollers, ...config.processors, ...config.jobs].map(({ name }) => name)
@@ -118,10 +135,11 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
       failedTasks,
     }),
   })
+  const probe = createProbe(() => port.probeDatabase())
 
   async function listenFirst(): Promise<void> {
     const facts = { service: settings.serviceName, version: settings.release, features: parts }
-    const app = createApp(port, log, { ...facts, settings })
+    const app = createApp(port, log, { ...facts, settings, probe })
     const { host, requestTimeoutMs } = settings
     http = await serve(app, {
       host,
@@ -140,7 +158,9 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
     const transactional = config.processors
       .filter(({ work }) => work.kind === 'transactional')
       .reduce((sum, { concurrency }) => sum + concurrency, 0)
-    const opened = openPools(settings, addresses.url, identity, transactional, () => undefined)
+    const opened = openPools(settings, addresses.url, identity, transactional, (own, error) =>
+      missing.failed(own.reserved, error),
+    )
     pools = opened
     await schemaReady({
       settings,
@@ -151,19 +171,22 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
       onIncompatible: () => {
         condition.schemaFits = false
       },
+      whole: () => missing.look(opened.reserved),
     })
     condition.schemaFits = true
+    const applicationName = `tidemark:${identity.instanceId}`
+    pulse = startPulse({ probe, pools: opened, condition, applicationName, log })
     ending.signal.throwIfAborted()
     unprepare = await options.prepare?.(opened.work)
     sentinel = keepSentinel(
       {
         url: addresses.directUrl,
-        applicationName: `tidemark:${identity.instanceId}`,
+        applicationName,
         connectTimeoutMs: settings.connectTimeoutMs,
         limits: { statementTimeoutMs: settings.leaseMs / 2, lockTimeoutMs: 0, idleInTransactionMs: 0 },
       },
       identity.holder,
-      // A sentinel that broke is no outage: it comes back by itself, and presence tells when the database is away.
+      // A sentinel that broke is no outage: it comes back by itself, and the pulse tells when the database is away.
       () => undefined,
     )
     presence = startPresence({
@@ -172,8 +195,7 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
       heartbeatMs: settings.heartbeatMs,
       leaseMs: settings.leaseMs,
       onGone: (instanceId, how) => reclaimFrom(opened.work, instanceId, how, log),
-      onBeat: () => condition.answered(),
-      onError: (error) => condition.lost(error),
+      onError: () => undefined, // the next beat is soon, and the pulse tells when the database is away
     })
     await presence.announce()
     await reclaimFromLost(opened.work, log)
@@ -222,7 +244,7 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
   async function close(limitMs: number): Promise<void> {
     const ended = work
     if (ended !== undefined) await quietly(() => stopWork(ended))
-    await quietly(() => presence?.stop())
+    await quietly(() => Promise.all([presence?.stop(), pulse?.stop(), missing.stop()]))
     await quietly(sayStopped)
     await quietly(() => sentinel?.close())
     await quietly(() => http?.close(limitMs))

@@ -28,3 +28,10 @@ UPDATE service_ops.runner_instance SET state = 'stopped'
 -- name: forget_stopped
 -- $1 how long a stopped instance is remembered.
 DELETE FROM service_ops.runner_instance WHERE state = 'stopped' AND last_seen_at < clock_timestamp() - $1::interval;
+
+-- name: end_former
+-- $1 application name, $2 how long ago. Ends this instance's own backends that are older: an outage cut them off, and
+-- nobody else would end them, or their transactions, for a long time.
+SELECT count(pg_terminate_backend(a.pid)) AS ended FROM pg_catalog.pg_stat_activity a
+ WHERE a.application_name = $1 AND a.usename = current_user AND a.datname = current_database()
+   AND a.pid <> pg_backend_pid() AND a.backend_start < clock_timestamp() - $2::interval;

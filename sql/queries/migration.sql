@@ -67,6 +67,13 @@ SELECT format('DROP INDEX CONCURRENTLY IF EXISTS %s', i.indexrelid::regclass) AS
   JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
  WHERE NOT i.indisvalid AND c.relnamespace = to_regnamespace('service_ops') AND c.relname = ANY ($1::text[])
 
+-- name: new_numbers
+-- In the transaction that makes a dropped inbox again, before anybody can write to it: its numbers go on above all that
+-- were ever given. From 1 they would lie below the low-water marks, where nobody looks, and outcomes still on their way
+-- would fit other messages. A running process can be ahead of the mark that it keeps, by far less than 10^9.
+SELECT setval('service_ops.integration_inbox_inbox_id_seq', 1000000000 + coalesce((SELECT max(w.low) FROM service_ops.inbox_low_water w), 0))
+  FROM service_ops.integration_inbox_inbox_id_seq s WHERE NOT s.is_called
+
 -- name: window
 SELECT schema_version, oldest_code FROM service_ops.schema_window ORDER BY schema_version DESC, at DESC LIMIT 1
 

@@ -1,3 +1,4 @@
+import { Socket } from 'node:net'
 import { DatabaseError, Pool as PgPool } from 'pg'
 import type { PoolClient, QueryResult, QueryResultRow } from 'pg'
 import { connectionConfig } from './connection.ts'
@@ -19,6 +20,8 @@ export interface PoolOptions extends ConnectionOptions {
   readonly max: number
   /** Told of a connection that broke, idle or in use; the pool replaces it by itself. */
   readonly onConnectionError?: (error: Error) => void
+  /** Told of every single statement that failed; those of lent connections are their borrower's to tell. */
+  readonly onStatementError?: (error: unknown) => void
 }
 
 /** Connections made, those waiting for work, and callers waiting for one. */
@@ -40,6 +43,11 @@ export interface Pool extends Queryable {
    * `release(true)` after anything that leaves its state in doubt. Rejects after the connect timeout.
    */
   connect(): Promise<PoolClient>
+  /**
+   * Breaks every connection, also those that are lent out or still being made: what waits on them fails at once. For a
+   * database that vanished without a word, where it would wait up to the statement limit, or for ever.
+   */
+  reset(): void
   /** Refuses new work, waits for what is lent out, closes everything. May be called again. */
   end(): Promise<void>
 }
@@ -52,8 +60,15 @@ const MAX_LIFETIME_S = 600
 
 /** Opens no connection yet; the first statement does. */
 export function createPool(options: PoolOptions): Pool {
+  const sockets = new Set<Socket>()
   const pool = new PgPool({
     ...connectionConfig(options),
+    // Our own sockets, since pg lends no way to one that is still connecting.
+    stream: () => {
+      const socket = new Socket()
+      sockets.add(socket)
+      return socket.once('close', () => sockets.delete(socket))
+    },
     max: options.max,
     idleTimeoutMillis: IDLE_MS,
     maxLifetimeSeconds: MAX_LIFETIME_S,
@@ -76,21 +91,37 @@ export function createPool(options: PoolOptions): Pool {
       return { total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }
     },
     connect: () => pool.connect(),
+    reset() {
+      for (const socket of sockets) socket.destroy(new Error('Connection terminated: the database is silent'))
+    },
     end: () => (ended ??= pool.end()),
     async query<R extends QueryResultRow>(text: string, values: readonly unknown[] = []) {
-      const client = await pool.connect()
-      let result: QueryResult<R>
       try {
-        result = await client.query<R>(text, [...values])
+        return await queryOnce<R>(pool, text, values)
       } catch (error) {
-        client.release(!refusedCleanly(error, values))
+        options.onStatementError?.(error)
         throw error
       }
-      // A text that opened a transaction must not hand it to the next borrower.
-      client.release(client.getTransactionStatus() !== 'I')
-      return result
     },
   }
+}
+
+async function queryOnce<R extends QueryResultRow>(
+  pool: PgPool,
+  text: string,
+  values: readonly unknown[],
+): Promise<QueryResult<R>> {
+  const client = await pool.connect()
+  let result: QueryResult<R>
+  try {
+    result = await client.query<R>(text, [...values])
+  } catch (error) {
+    client.release(!refusedCleanly(error, values))
+    throw error
+  }
+  // A text that opened a transaction must not hand it to the next borrower.
+  client.release(client.getTransactionStatus() !== 'I')
+  return result
 }
 
 /**

@@ -8,12 +8,15 @@ import { cleanError } from '../telemetry/errorText.ts'
 import { guardDashboard } from './guard.ts'
 import { createHealth, type ServiceFacts } from './health.ts'
 import { page } from './page.ts'
+import type { DatabaseProbe } from './probe.ts'
 import { requestTrace, type RequestVariables } from './requestTrace.ts'
 import type { StatusPort } from './statusPort.ts'
 
 /** What the app needs besides the port. */
 export interface AppOptions extends ServiceFacts {
   readonly settings: Pick<Settings, 'requestTimeoutMs' | 'dashboard' | 'adminToken'>
+  /** Shared with whoever else looks at the database. Default: one of its own, by the port. */
+  readonly probe?: DatabaseProbe
 }
 
 /** The HTTP side of an instance, apart from listening: `app.fetch(request)` answers. */
@@ -22,7 +25,7 @@ export type App = Hono<{ Variables: RequestVariables }>
 /** Builds the app. It asks `port` anew at every request, and so may be made before anything else has started. */
 export function createApp(port: StatusPort, log: Log, options: AppOptions): App {
   const { service, version, features, settings } = options
-  const health = createHealth(port, { service, version, features }, log)
+  const health = createHealth(port, { service, version, features }, log, options.probe)
   const guard = guardDashboard(settings)
   const app: App = new Hono()
 

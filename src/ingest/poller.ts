@@ -10,6 +10,7 @@
  * - *The lease ends* (hand-over, lost): the page at hand is finished, nothing else is begun.
  */
 import type { Queryable } from '../db/pool.ts'
+import { isConnectionError } from '../db/sqlstate.ts'
 import { backoffMs } from '../kit/backoff.ts'
 import { pause } from '../kit/pause.ts'
 import { recordRun } from '../tables/pollRun.ts'
@@ -76,6 +77,9 @@ const UNKNOWN_PASS_MS = 30_000
 
 const RETRY = { baseMs: 500, maxMs: 10_000 }
 
+/** A database that was away is to be used again soon after its return. */
+const RETRY_AWAY_MS = 2_000
+
 export function createPoller(options: PollerOptions): Poller {
   const { db, name, log, tick } = options
   const state = { lastPassAt: undefined, lastCause: undefined, failuresInARow: 0 } as {
@@ -128,7 +132,8 @@ export function createPoller(options: PollerOptions): Poller {
   async function failed(due: DuePass, error: unknown, startedAt: number, lease: PollerLease): Promise<void> {
     state.failuresInARow += 1
     const { class: errorClass, text } = cleanError(error)
-    const nextTryMs = Math.round(backoffMs(state.failuresInARow, RETRY))
+    const maxMs = isConnectionError(error) ? RETRY_AWAY_MS : RETRY.maxMs
+    const nextTryMs = Math.round(backoffMs(state.failuresInARow, { ...RETRY, maxMs }))
     log.event('poll_failed', `${name}: the pass failed: ${text}; next try in ${nextTryMs} ms`, {
       poller: name,
       class: errorClass,

@@ -11,7 +11,10 @@
  *   a second apart takes over, with that very holder and term as its evidence, so that two stand-bys with the same
  *   evidence cannot oust one another.
  * - *The leader freezes, or its host vanishes*: the lease runs out, then anybody takes over.
- * - *A frozen leader wakes*: its term is over, every fenced write returns no row, it says so and steps back.
+ * - *A frozen leader wakes*: its term is over, every fenced write returns no row, it says so and steps back. Even one
+ *   with nothing to write asks to give its lease up, and so learns that it is somebody else's.
+ * - *A table of ours is dropped*: every lease is given up, and none taken before the table is back; what then begins has
+ *   a higher term, which refuses whatever was on its way.
  * - *The database is away*: nobody can renew or take over. The leader trusts its lease until attempt start + lease − 2 s
  *   and then stops by itself; that is only politeness, the fence is the safety.
  * - *The server restarted*: every sentinel is free while every process lives, so for a few seconds no sentinel counts.
@@ -72,6 +75,8 @@ export interface Leaders {
   readonly staleWrites: number
   /** Gives up the leases of these tasks, first thing; resolves when their work has come to its end. */
   handOver(tasks: readonly string[]): Promise<void>
+  /** Gives up every lease because a table of ours is gone: what comes after it begins with a term of its own. */
+  stepBack(): void
   /** Ends the loops, and hands over what is still held. */
   stop(): Promise<void>
 }
@@ -115,7 +120,7 @@ export function startLeadership(options: LeadershipOptions): Leaders {
   /** Ends the work under a lease. The lease itself is over already, or about to be released. */
   function end(
     task: string,
-    reason: 'handed over' | 'lost' | 'refused' | 'not renewed in time' | 'failed',
+    reason: 'handed over' | 'lost' | 'refused' | 'not renewed in time' | 'failed' | 'a table is missing',
   ): Held | undefined {
     const mine = held.get(task)
     if (mine === undefined) return undefined
@@ -141,7 +146,23 @@ export function startLeadership(options: LeadershipOptions): Leaders {
     mine.trustedUntil = attemptStartedAt + leaseMs - Math.min(TRUST_MARGIN_MS, leaseMs / 2)
     clearTimeout(mine.trustTimer)
     const wait = Math.max(0, mine.trustedUntil - performance.now())
-    mine.trustTimer = setTimeout(() => end(mine.lease.task, 'not renewed in time'), wait)
+    mine.trustTimer = setTimeout(() => {
+      end(mine.lease.task, 'not renewed in time')
+      // The database tells whether somebody else leads by now; while it is away, nobody does.
+      const { task, term } = mine.lease
+      releaseLease(db, task, me, term).then(
+        (released) => {
+          if (!released) sayRefused(task, term, 'giving the lease up')
+        },
+        () => undefined,
+      )
+    }, wait)
+  }
+
+  function sayRefused(task: string, term: string, what: string): void {
+    staleWrites += 1
+    const msg = `${task}: ${what} of term ${term} was refused`
+    log.event('stale_write_refused', msg, { task, term: Number(term), what })
   }
 
   function begin(task: LedTask, won: Term, attemptStartedAt: number): void {
@@ -154,9 +175,7 @@ export function startLeadership(options: LeadershipOptions): Leaders {
       createdEdge: won.created === true ? won.edge : null,
       signal: ending.signal,
       refused(what) {
-        staleWrites += 1
-        const fields = { task: task.name, term: Number(won.term), what }
-        log.event('stale_write_refused', `${task.name}: ${what} of term ${won.term} was refused`, fields)
+        sayRefused(task.name, won.term, what)
         end(task.name, 'refused')
       },
     }
@@ -192,6 +211,13 @@ export function startLeadership(options: LeadershipOptions): Leaders {
       log.event('leader_handed_over', msg, { task, term: Number(term) })
     }
     await ended
+  }
+
+  function leave(task: string, reason: 'handed over' | 'a table is missing'): void {
+    const mine = end(task, reason)
+    if (mine === undefined) return
+    const over = release(mine).finally(() => releasing.delete(over))
+    releasing.add(over)
   }
 
   async function decide(task: LedTask, look: LeaderLook): Promise<void> {
@@ -259,7 +285,10 @@ export function startLeadership(options: LeadershipOptions): Leaders {
       for (const one of mine) {
         if (held.get(one.lease.task) !== one) continue
         if (renewed.has(one.lease.task)) trust(one, at)
-        else end(one.lease.task, 'lost')
+        else {
+          sayRefused(one.lease.task, one.lease.term, 'a renewal')
+          end(one.lease.task, 'lost')
+        }
       }
       return options.heartbeatMs
     },
@@ -273,14 +302,12 @@ export function startLeadership(options: LeadershipOptions): Leaders {
       return staleWrites
     },
     async handOver(tasks) {
-      for (const task of tasks) {
-        const mine = end(task, 'handed over')
-        if (mine === undefined) continue
-        const over = release(mine).finally(() => releasing.delete(over))
-        releasing.add(over)
-      }
+      for (const task of tasks) leave(task, 'handed over')
       // Also those that another call began: whoever hands over may leave when this resolves.
       await Promise.all(releasing)
+    },
+    stepBack() {
+      for (const task of [...held.keys()]) leave(task, 'a table is missing')
     },
     async stop() {
       await Promise.all([looking.stop(), renewing.stop()])

@@ -26,7 +26,6 @@ export interface PresenceOptions {
   readonly leaseMs: number
   /** Takes back what a dead or frozen instance had. True: nothing of it is left. */
   onGone(instanceId: string, state: 'dead' | 'frozen'): Promise<boolean>
-  onBeat(): void
   onError(error: unknown): void
   /** Milliseconds, monotonic. */
   now?: () => number
@@ -106,7 +105,6 @@ export function startPresence(options: PresenceOptions): Presence {
   async function announce(): Promise<void> {
     await beat(options.db, options.record())
     lastBeatAt = now()
-    options.onBeat()
   }
 
   // Apart from the watch: taking back what a dead instance had may take long, and we must not look dead meanwhile.

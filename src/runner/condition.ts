@@ -1,6 +1,5 @@
 import type { Readiness } from '../http/statusPort.ts'
 import type { InstanceState } from '../tables/instance.ts'
-import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
 
 /** How this instance is: where it stands between start and end, and whether its database answers. */
@@ -9,8 +8,8 @@ export interface Condition {
   schemaFits: boolean
   readonly databaseAway: boolean
   readiness(): Readiness
-  /** A sign of life of the database was missed; said once per outage. */
-  lost(error: unknown): void
+  /** The database gave no sign of life; `errorClass` says why. Said once per outage. */
+  lost(errorClass: string): void
   /** It answered; `onBack` is called after an outage. */
   answered(): void
 }
@@ -29,11 +28,10 @@ export function createCondition(log: Log, onBack: () => void): Condition {
       if (lostAt !== undefined) return 'database_unavailable'
       return this.state === 'ready' ? 'ready' : 'starting'
     },
-    lost(error) {
+    lost(errorClass) {
       if (lostAt !== undefined || this.state === 'stopped') return
       lostAt = performance.now()
-      const { class: errorClass, text } = cleanError(error)
-      log.event('database_lost', `the database does not answer: ${text}`, { class: errorClass, text })
+      log.event('database_lost', `the database does not answer: ${errorClass}`, { class: errorClass })
     },
     answered() {
       if (lostAt === undefined) return

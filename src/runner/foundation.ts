@@ -57,6 +57,8 @@ export interface SchemaGate {
   readonly log: Log
   readonly signal: AbortSignal
   onIncompatible(reason: string): void
+  /** Whether every table is there; says what is not. */
+  whole(): Promise<boolean>
 }
 
 /** Migrates when told to, and resolves when the schema fits this release; rejects when a migration fails. */
@@ -83,15 +85,17 @@ async function untilSchemaFits(gate: SchemaGate): Promise<void> {
     log.event('migrations_disabled', 'RUN_MIGRATIONS is not 1: the schema is checked, not changed', {})
   }
   let said: string | undefined
-  for (;;) {
-    if (settings.runMigrations) await migrateOrLeaveIt(gate)
+  for (let isOld = true; ;) {
+    if (settings.runMigrations && isOld) await migrateOrLeaveIt(gate)
     const { fits, reason, version, oldestCode } = await bothSchemas(pool)
     const window = `${oldestCode ?? '?'}..${version ?? '?'}`
-    if (fits) {
+    // What is missing from a schema that fits is for --repair alone, and only looked for again.
+    isOld = !fits
+    if (fits && (await gate.whole())) {
       log.event('schema_checked', reason, { version: version ?? 0, window })
       return
     }
-    if (said !== reason) {
+    if (!fits && said !== reason) {
       log.event('schema_incompatible', `CRITICAL: ${reason}`, { version, window })
       gate.onIncompatible(reason)
       said = reason
@@ -149,7 +153,7 @@ export function openPools(
   url: string,
   identity: Identity,
   transactionalConcurrency: number,
-  onConnectionError: (error: Error) => void,
+  onStatementError: (pools: Pools, error: unknown) => void,
 ): Pools {
   const limits = {
     statementTimeoutMs: settings.statementTimeoutMs,
@@ -160,10 +164,10 @@ export function openPools(
     url,
     applicationName: `tidemark:${identity.instanceId}`,
     connectTimeoutMs: settings.connectTimeoutMs,
-    onConnectionError,
+    onStatementError: (error: unknown) => onStatementError(pools, error),
   }
   const fencedMs = Math.min(limits.statementTimeoutMs, Math.round(settings.leaseMs * FENCED_SHARE_OF_LEASE))
-  return {
+  const pools: Pools = {
     work: createPool({
       ...base,
       limits,
@@ -179,4 +183,5 @@ export function openPools(
       max: settings.poolReserved,
     }),
   }
+  return pools
 }

@@ -1,7 +1,7 @@
 import type { Queryable } from '../db/pool.ts'
 import { loadStatements } from '../db/statements.ts'
 
-const sql = loadStatements('instance', ['beat', 'others', 'mark_stopped', 'forget_stopped'])
+const sql = loadStatements('instance', ['beat', 'others', 'mark_stopped', 'forget_stopped', 'end_former'])
 
 export type InstanceState = 'starting' | 'ready' | 'draining' | 'stopped'
 
@@ -54,4 +54,14 @@ export async function markStopped(db: Queryable, instanceId: string, lastSeenAt:
 /** Deletes the records of instances that stopped longer ago than that; returns how many. */
 export async function forgetStopped(db: Queryable, afterMs: number): Promise<number> {
   return (await db.query(sql.forget_stopped, [`${afterMs} ms`])).rowCount ?? 0
+}
+
+/** Ends this instance's own backends that are older than that: an outage cut them off. Returns how many. */
+export async function endFormerBackends(
+  db: Queryable,
+  applicationName: string,
+  olderThanMs: number,
+): Promise<number> {
+  const values = [applicationName, `${olderThanMs} ms`]
+  return Number((await db.query<{ ended: string }>(sql.end_former, values)).rows[0]?.ended ?? 0)
 }

@@ -24,13 +24,17 @@ export interface Events {
   database_unreachable: ErrorFields & { attempt: number }
   database_lost: ErrorFields
   database_back: { waited_ms: number }
+  /** Own connections that an outage cut off while their backends lived on. */
+  connections_ended: { ended: number }
   embedded_ready: { port: number; joined: boolean; waited_ms?: number }
   embedded_stopped: { reason?: string }
   pooler_detected: { consequence: string }
 
   schema_checked: { version: number; window: string; tables?: number }
   schema_incompatible: { version: number | null; window: string; tables?: readonly string[] }
-  table_missing: { table: string; command: string }
+  /** `also`: what is missing besides, such as views that a DROP … CASCADE took along. */
+  table_missing: { table: string; command: string; also?: readonly string[] }
+  table_back: { table: string }
 
   migrations_disabled: { names?: readonly string[] }
   migrations_applied: { names: readonly string[]; duration_ms?: number }
@@ -139,6 +143,7 @@ export const EVENTS = {
   database_unreachable: 'critical',
   database_lost: 'error',
   database_back: 'info',
+  connections_ended: 'warn',
   embedded_ready: 'info',
   embedded_stopped: 'info',
   pooler_detected: 'warn',
@@ -146,6 +151,7 @@ export const EVENTS = {
   schema_checked: 'info',
   schema_incompatible: 'critical',
   table_missing: 'critical',
+  table_back: 'info',
 
   migrations_disabled: 'info',
   migrations_applied: 'info',

@@ -9,12 +9,15 @@ export interface Relay {
   open(): Promise<void>
   /** From now on nothing is passed on, in either direction, and no connection is closed: a host that vanished. */
   freeze(): void
+  /** New connections work again; those from before stay dead, as a firewall that forgot them would have it. */
+  thaw(): void
 }
 
 /** A way to the database that a test can cut: a port of this host, refused until it is opened. */
 export async function relay(t: Scope, to: string): Promise<Relay> {
   const target = new URL(to)
   const sockets = new Set<Socket>()
+  const dead = new Set<Socket>()
   let frozen = false
   const server = createServer((socket) => {
     const beyond = connect(Number(target.port), target.hostname)
@@ -23,12 +26,14 @@ export async function relay(t: Scope, to: string): Promise<Relay> {
   })
   const pass = (from: Socket, into: Socket): void => {
     sockets.add(from)
+    if (frozen) dead.add(from)
     from.on('error', () => undefined)
     from.on('data', (bytes) => {
-      if (!frozen) into.write(bytes)
+      if (!dead.has(from)) into.write(bytes)
     })
     from.on('close', () => {
-      if (!frozen) into.destroy()
+      if (!dead.has(from)) into.destroy()
+      sockets.delete(from)
     })
   }
   const openOn = (port: number): Promise<void> =>
@@ -45,5 +50,13 @@ export async function relay(t: Scope, to: string): Promise<Relay> {
   const url = new URL(to)
   url.hostname = '127.0.0.1'
   url.port = String(port)
-  return { url: url.href, open: () => openOn(port), freeze: () => void (frozen = true) }
+  return {
+    url: url.href,
+    open: () => openOn(port),
+    freeze() {
+      frozen = true
+      for (const socket of sockets) dead.add(socket)
+    },
+    thaw: () => void (frozen = false),
+  }
 }

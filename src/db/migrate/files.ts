@@ -38,6 +38,8 @@ export const CODE_SCHEMA_VERSION = Math.max(0, ...migrations.map(({ id }) => id)
 
 /** Relations and functions that must be there once every file has run, with their schema. */
 export interface SchemaObjects {
+  /** Those of the relations that hold data: without one of them, work cannot go on. */
+  readonly tables: readonly string[]
   readonly relations: readonly string[]
   readonly functions: readonly string[]
 }
@@ -48,15 +50,22 @@ const MADE_OR_DROPPED =
 /** Read from the files themselves, so that no second list can be forgotten: what is made, less what is dropped later. */
 export function objectsOf(texts: readonly string[]): SchemaObjects {
   const relations = new Set<string>(['service_ops.migrations'])
+  const views = new Set<string>()
   const functions = new Set<string>()
   for (const text of texts) {
     for (const [, verb = '', kind = '', name = ''] of text.matchAll(MADE_OR_DROPPED)) {
+      if (kind.toUpperCase() === 'VIEW') views.add(name)
       const set = kind.toUpperCase() === 'FUNCTION' ? functions : relations
       if (verb.toUpperCase() === 'CREATE') set.add(name)
       else set.delete(name)
     }
   }
-  return { relations: [...relations].sort(), functions: [...functions].sort() }
+  const sorted = [...relations].sort()
+  return {
+    tables: sorted.filter((name) => !views.has(name)),
+    relations: sorted,
+    functions: [...functions].sort(),
+  }
 }
 
 /** What this release's schema consists of. */

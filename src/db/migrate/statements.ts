@@ -15,6 +15,7 @@ export const sql = loadStatements('migration', [
   'applied',
   'record',
   'invalid_indexes',
+  'new_numbers',
   'window',
   'missing',
 ])

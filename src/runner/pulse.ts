@@ -1,0 +1,86 @@
+/**
+ * The pulse: one round trip a second that tells whether the database is there, for `/ready`, `/health` and the loops.
+ *
+ *     answering ──no answer──▶ away ──silent for 3 s──▶ away, connections broken ──answer──▶ answering
+ *                                └──────────────────────answer───────────────────────────────▲
+ *
+ * Nobody else judges: a statement of a loop may fail, or hang up to its limit, for reasons of its own.
+ *
+ * - *The server is stopped*: connections break and are refused at once; the loops try again by their own backoff, and
+ *   are woken when it is back.
+ * - *The server is silent* (its host or the way to it vanished): statements would wait up to their limits, and
+ *   connections that were swallowed stay dead after its return. Every connection is broken, again and again until it
+ *   answers, and once more then; whoever waited fails at once and starts afresh. The backends of those connections may
+ *   live on, with row locks and open transactions: they are ended before anything else is done.
+ * - *The server is only slow*: called away, and back a second later; nothing is broken within 3 s.
+ */
+import type { DatabaseProbe } from '../http/probe.ts'
+import { startLoop } from '../kit/loop.ts'
+import type { Loop } from '../kit/loop.ts'
+import { endFormerBackends } from '../tables/instance.ts'
+import { cleanError } from '../telemetry/errorText.ts'
+import type { Log } from '../telemetry/log.ts'
+import type { Condition } from './condition.ts'
+import type { Pools } from './foundation.ts'
+
+export interface PulseOptions {
+  readonly probe: DatabaseProbe
+  readonly pools: Pools
+  readonly condition: Condition
+  readonly applicationName: string
+  readonly log: Log
+}
+
+/** Just above the second for which a result is shared. */
+const LOOK_MS = 1_005
+
+/** Silence after which connections are broken; a hiccup must not cost handlers their transactions. */
+const BREAK_AFTER_MS = 3_000
+
+export function startPulse({ probe, pools, condition, applicationName, log }: PulseOptions): Loop {
+  let awaySince: number | undefined
+  let broken = false
+
+  function breakAll(): void {
+    pools.work.reset()
+    pools.reserved.reset()
+  }
+
+  async function back(since: number): Promise<void> {
+    if (broken) {
+      breakAll()
+      const ended = await endFormerBackends(pools.reserved, applicationName, performance.now() - since)
+      broken = false
+      if (ended > 0)
+        log.event('connections_ended', `ended ${ended} connections that the outage had cut off`, { ended })
+    }
+    awaySince = undefined
+    condition.answered()
+  }
+
+  return startLoop({
+    async body() {
+      const result = await probe.look()
+      if (result.ok) {
+        if (awaySince !== undefined) await back(awaySince)
+        return LOOK_MS
+      }
+      awaySince ??= performance.now()
+      condition.lost(result.class)
+      if (result.class === 'ProbeTimeout' && performance.now() - awaySince >= BREAK_AFTER_MS) {
+        broken = true
+        breakAll()
+      }
+      return LOOK_MS
+    },
+    onError(error) {
+      const { class: errorClass, text } = cleanError(error)
+      log.event('loop_failed', `the look at the database failed: ${text}`, {
+        loop: 'pulse',
+        class: errorClass,
+        text,
+      })
+      return LOOK_MS
+    },
+  })
+}
