@@ -111,7 +111,8 @@ export function startLeadership(options: LeadershipOptions): Leaders {
   function standBy(task: string, leader: string | null): void {
     const before = roles.get(task)
     roles.set(task, { role: 'standby', leader })
-    if (before?.role === 'unknown' || (before?.role === 'leader' && leader !== null)) {
+    const steppedBack = before?.role === 'standby' && before.leader === null && options.mayLead()
+    if (before?.role === 'unknown' || (leader !== null && steppedBack)) {
       const msg = `${task} not started as leader: stand-by, leader is ${leader ?? 'nobody yet'}`
       log.event('task_standby', msg, { task, leader: leader ?? '' })
     }

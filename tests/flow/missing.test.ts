@@ -12,6 +12,8 @@ const CONFIG = `export default {
   } } },
 }`
 
+const LOAD_EVERY_MS = 25
+
 const COMMAND = 'tidemark migrate --repair'
 
 test('tables dropped under load are named once each, and work goes on by itself after the repair', async (t) => {
@@ -23,17 +25,8 @@ test('tables dropped under load are named once each, and work goes on by itself 
   )
   const one = await startInstance(t, { databaseUrl: database.url, config: CONFIG })
   await one.said('ready')
-  let writing = true
-  const writer = (async () => {
-    for (let n = 0; writing; n += 1) {
-      await pool.query('INSERT INTO arrival DEFAULT VALUES')
-      await until('the next write', () => Promise.resolve(true))
-    }
-  })()
-  t.after(async () => {
-    writing = false
-    await writer
-  })
+  const load = setInterval(() => void pool.query('INSERT INTO arrival DEFAULT VALUES'), LOAD_EVERY_MS)
+  t.after(() => clearInterval(load))
   const number = async (text: string, values: unknown[] = []): Promise<number> =>
     Number((await pool.query<{ n: string }>(text, values)).rows[0]?.n)
   const beats = () =>
@@ -112,8 +105,7 @@ test('tables dropped under load are named once each, and work goes on by itself 
   await works('the loss of the row')
 
   // Until here every message was kept, so each is processed, and once.
-  writing = false
-  await writer
+  clearInterval(load)
   await until(
     'every row to be processed',
     async () =>
