@@ -35,3 +35,10 @@ DELETE FROM service_ops.runner_instance WHERE state = 'stopped' AND last_seen_at
 SELECT count(pg_terminate_backend(a.pid)) AS ended FROM pg_catalog.pg_stat_activity a
  WHERE a.application_name = $1 AND a.usename = current_user AND a.datname = current_database()
    AND a.pid <> pg_backend_pid() AND a.backend_start < clock_timestamp() - $2::interval;
+
+-- name: end_transactions
+-- $1 application name. Ends the backends of a frozen instance that are in a transaction: they lock the rows of its
+-- messages. Its idle ones are spared, the sentinel's among them, which tells that it is frozen and not dead.
+SELECT count(pg_terminate_backend(a.pid)) AS ended FROM pg_catalog.pg_stat_activity a
+ WHERE a.application_name = $1 AND a.usename = current_user AND a.datname = current_database()
+   AND a.xact_start IS NOT NULL AND a.pid <> pg_backend_pid();

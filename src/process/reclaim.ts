@@ -1,4 +1,5 @@
 import type { Queryable } from '../db/pool.ts'
+import { endTransactions } from '../tables/instance.ts'
 import { hasWork, lostOwners, reclaim } from '../tables/inbox.ts'
 import type { Log } from '../telemetry/log.ts'
 
@@ -15,6 +16,8 @@ export async function reclaimFrom(
   state: 'dead' | 'frozen',
   log: Log,
 ): Promise<boolean> {
+  // Its open transactions lock the rows of their messages; what SKIP LOCKED passes over now, the next beat takes.
+  if (state === 'frozen') await endTransactions(db, `tidemark:${instanceId}`)
   let messages = 0
   for (;;) {
     const taken = await reclaim(db, instanceId, BATCH, state === 'frozen')

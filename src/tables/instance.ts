@@ -1,7 +1,14 @@
 import type { Queryable } from '../db/pool.ts'
 import { loadStatements } from '../db/statements.ts'
 
-const sql = loadStatements('instance', ['beat', 'others', 'mark_stopped', 'forget_stopped', 'end_former'])
+const sql = loadStatements('instance', [
+  'beat',
+  'others',
+  'mark_stopped',
+  'forget_stopped',
+  'end_former',
+  'end_transactions',
+])
 
 export type InstanceState = 'starting' | 'ready' | 'draining' | 'stopped'
 
@@ -64,4 +71,9 @@ export async function endFormerBackends(
 ): Promise<number> {
   const values = [applicationName, `${olderThanMs} ms`]
   return Number((await db.query<{ ended: string }>(sql.end_former, values)).rows[0]?.ended ?? 0)
+}
+
+/** Ends the backends of a frozen instance that are in a transaction, and so lets go of the rows of its messages. */
+export async function endTransactions(db: Queryable, applicationName: string): Promise<void> {
+  await db.query(sql.end_transactions, [applicationName])
 }
