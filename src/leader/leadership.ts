@@ -178,6 +178,8 @@ export function startLeadership(options: LeadershipOptions): Leaders {
       refused(what) {
         sayRefused(task.name, won.term, what)
         end(task.name, 'refused')
+        // When only an answer was lost the lease is ours still, and nobody could lead before it ran out.
+        void releaseLease(db, task.name, me, won.term).catch(() => undefined)
       },
     }
     const first = roles.get(task.name)?.role === 'unknown'
