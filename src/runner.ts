@@ -7,7 +7,6 @@
  * HTTP listens first, so that `/live` and a truthful `/ready` are there from the start. `stop` may come at any moment
  * and any number of times; all callers wait for the same end. Losing the database never ends the process.
  */
-import { hostname } from 'node:os'
 import { createIdentity } from './config/identity.ts'
 import { readSettings } from './config/settings.ts'
 import type { TidemarkConfig } from './config/types.ts'
@@ -16,17 +15,15 @@ import { createApp } from './http/app.ts'
 import { createProbe } from './http/probe.ts'
 import { serve } from './http/server.ts'
 import type { Listening } from './http/server.ts'
-import { startPresence } from './leader/presence.ts'
-import type { Presence } from './leader/presence.ts'
-import { keepSentinel } from './leader/sentinel.ts'
-import type { Sentinel } from './leader/sentinel.ts'
 import type { Loop } from './kit/loop.ts'
 import { within } from './kit/within.ts'
-import { reclaimFrom, reclaimFromLost } from './process/reclaim.ts'
+import { reclaimFromLost } from './process/reclaim.ts'
 import { createCondition } from './runner/condition.ts'
-import { drain, stopWork } from './runner/drain.ts'
+import { drain, giveBackAtOnce, stopWork } from './runner/drain.ts'
 import { openAddresses, openPools, schemaReady } from './runner/foundation.ts'
 import type { Addresses, Pools } from './runner/foundation.ts'
+import { join } from './runner/membership.ts'
+import type { Membership } from './runner/membership.ts'
 import { createMissing } from './runner/missing.ts'
 import type { Part, RunnerOptions } from './runner/options.ts'
 import { createPort } from './runner/port.ts'
@@ -85,8 +82,7 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
   const ending = new AbortController()
   let addresses: Addresses | undefined
   let pools: Pools | undefined
-  let sentinel: Sentinel | undefined
-  let presence: Presence | undefined
+  let membership: Membership | undefined
   let pulse: Loop | undefined
   let work: Work | undefined
   let http: Listening | undefined
@@ -110,18 +106,6 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
       condition.schemaFits = true
       wakeAll()
     },
-  })
-
-  const tasks = [...config.pollers, ...config.processors, ...config.jobs].map(({ name }) => name)
-  const record = () => ({
-    ...identity,
-    machineId: settings.machineId ?? hostname(),
-    region: settings.region,
-    release: settings.release,
-    processGroup: settings.processGroup,
-    state: condition.state,
-    sentinel: sentinel?.held === true,
-    tasks,
   })
 
   const port = createPort({
@@ -178,26 +162,10 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
     pulse = startPulse({ probe, pools: opened, condition, applicationName, log })
     ending.signal.throwIfAborted()
     unprepare = await options.prepare?.(opened.work)
-    sentinel = keepSentinel(
-      {
-        url: addresses.directUrl,
-        applicationName,
-        connectTimeoutMs: settings.connectTimeoutMs,
-        limits: { statementTimeoutMs: settings.leaseMs / 2, lockTimeoutMs: 0, idleInTransactionMs: 0 },
-      },
-      identity.holder,
-      // A sentinel that broke is no outage: it comes back by itself, and the pulse tells when the database is away.
-      () => undefined,
-    )
-    presence = startPresence({
-      db: opened.reserved,
-      record,
-      heartbeatMs: settings.heartbeatMs,
-      leaseMs: settings.leaseMs,
-      onGone: (instanceId, how) => reclaimFrom(opened.work, instanceId, how, log),
-      onError: () => undefined, // the next beat is soon, and the pulse tells when the database is away
-    })
-    await presence.announce()
+    const tasks = [...config.pollers, ...config.processors, ...config.jobs].map(({ name }) => name)
+    const state = () => condition.state
+    membership = join({ settings, identity, addresses, pools: opened, tasks, state, log })
+    await membership.announce()
     await reclaimFromLost(opened.work, log)
     const registered = await registerAll(opened.work, config, settings.release, log)
     failedTasks = config.pollers
@@ -216,7 +184,7 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
     })
     condition.state = 'ready'
     work.leaders.wake()
-    await presence.announce()
+    await membership.announce()
     const address = http?.address ?? ''
     const sinceStartMs = Math.round(performance.now() - startedAt)
     log.event('ready', `ready at ${address} after ${sinceStartMs} ms`, {
@@ -229,7 +197,7 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
   async function sayStopped(): Promise<void> {
     if (work?.processors.some((processor) => processor.state.inWork > 0) === true) return
     condition.state = 'stopped'
-    if (!condition.databaseAway) await presence?.announce()
+    if (!condition.databaseAway) await membership?.announce()
   }
 
   async function quietly(act: () => Promise<unknown> | undefined): Promise<void> {
@@ -244,9 +212,9 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
   async function close(limitMs: number): Promise<void> {
     const ended = work
     if (ended !== undefined) await quietly(() => stopWork(ended))
-    await quietly(() => Promise.all([presence?.stop(), pulse?.stop(), missing.stop()]))
+    await quietly(() => Promise.all([membership?.stop(), pulse?.stop(), missing.stop()]))
     await quietly(sayStopped)
-    await quietly(() => sentinel?.close())
+    await quietly(() => membership?.leave())
     await quietly(() => http?.close(limitMs))
     await quietly(() => Promise.all([pools?.work.end(), pools?.reserved.end()]))
     await quietly(() => addresses?.embedded?.leave())
@@ -276,7 +244,7 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
   }
 
   async function leave(reason: string): Promise<void> {
-    void presence?.announce().catch(() => undefined)
+    void membership?.announce().catch(() => undefined)
     await unprepare?.()
     if (work === undefined) return
     await drain(work, {
@@ -303,14 +271,7 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
     async abort() {
       condition.state = 'draining'
       ending.abort(new Error('aborted'))
-      const { processors = [], leaders, pollers = [] } = work ?? {}
-      for (const processor of processors) processor.abort()
-      await Promise.all([
-        leaders?.handOver(pollers.map(({ poller }) => poller.name)),
-        work?.jobs.stop(0),
-        ...processors.map((processor) => processor.drain(0)),
-      ])
-      await leaders?.handOver(processors.filter(({ exclusive }) => exclusive).map(({ name }) => name))
+      if (work !== undefined) await giveBackAtOnce(work)
       await sayStopped()
       await addresses?.embedded?.leave()
     },

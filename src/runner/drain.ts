@@ -84,6 +84,17 @@ export async function drain(
   })
 }
 
+/** Leaves without waiting for anybody's handler: what is in work is given back, and every lease with it. */
+export async function giveBackAtOnce({ processors, leaders, pollers, jobs }: Work): Promise<void> {
+  for (const processor of processors) processor.abort()
+  await Promise.all([
+    leaders.handOver(pollers.map(({ poller }) => poller.name)),
+    jobs.stop(0),
+    ...processors.map((processor) => processor.drain(0)),
+  ])
+  await leaders.handOver(processors.filter(({ exclusive }) => exclusive).map(({ name }) => name))
+}
+
 /** Takes the loops down, after a drain or instead of one. */
 export async function stopWork(work: Work): Promise<void> {
   await work.leaders.stop()

@@ -1,0 +1,68 @@
+import { hostname } from 'node:os'
+import type { Identity } from '../config/identity.ts'
+import type { Settings } from '../config/settings.ts'
+import { startPresence } from '../leader/presence.ts'
+import { keepSentinel } from '../leader/sentinel.ts'
+import { reclaimFrom } from '../process/reclaim.ts'
+import type { InstanceRecord } from '../tables/instance.ts'
+import type { Log } from '../telemetry/log.ts'
+import type { Addresses, Pools } from './foundation.ts'
+
+export interface MembershipOptions {
+  readonly settings: Settings
+  readonly identity: Identity
+  readonly addresses: Addresses
+  readonly pools: Pools
+  readonly tasks: readonly string[]
+  /** Read at each heartbeat. */
+  readonly state: () => InstanceRecord['state']
+  readonly log: Log
+}
+
+/** What the other instances see of this one, and what it sees of them. */
+export interface Membership {
+  /** Writes the present state at once. */
+  announce(): Promise<void>
+  /** Ends the heartbeat and the watch of the others. */
+  stop(): Promise<void>
+  /** Gives up the sentinel: from now on the others see that this process is gone. */
+  leave(): Promise<void>
+}
+
+/** An instance joins the others: a sentinel that falls with its process, a heartbeat, and an eye on theirs. */
+export function join(options: MembershipOptions): Membership {
+  const { settings, identity, addresses, pools, tasks, state, log } = options
+  const sentinel = keepSentinel(
+    {
+      url: addresses.directUrl,
+      applicationName: `tidemark:${identity.instanceId}`,
+      connectTimeoutMs: settings.connectTimeoutMs,
+      limits: { statementTimeoutMs: settings.leaseMs / 2, lockTimeoutMs: 0, idleInTransactionMs: 0 },
+    },
+    identity.holder,
+    // A sentinel that broke is no outage: it comes back by itself, and the pulse tells when the database is away.
+    () => undefined,
+  )
+  const presence = startPresence({
+    db: pools.reserved,
+    record: () => ({
+      ...identity,
+      machineId: settings.machineId ?? hostname(),
+      region: settings.region,
+      release: settings.release,
+      processGroup: settings.processGroup,
+      state: state(),
+      sentinel: sentinel.held,
+      tasks,
+    }),
+    heartbeatMs: settings.heartbeatMs,
+    leaseMs: settings.leaseMs,
+    onGone: (instanceId, how) => reclaimFrom(pools.work, instanceId, how, log),
+    onError: () => undefined, // the next beat is soon, and the pulse tells when the database is away
+  })
+  return {
+    announce: () => presence.announce(),
+    stop: () => presence.stop(),
+    leave: () => sentinel.close(),
+  }
+}
