@@ -10,6 +10,9 @@ import { BOSS_SCHEMA } from './schema.ts'
 /** How often the ledger is looked at, in ms. */
 const LOOK_EVERY_MS = 50
 
+/** How often it is asked again, in ms: who begins to lead at this moment may have looked, and not yet have heard. */
+const ASK_EVERY_MS = 3_000
+
 /**
  * Asks whoever leads a poller for a pass now and waits for it; works from any process and starts nothing.
  *
@@ -27,10 +30,14 @@ export async function requestPass(
   const { timeoutMs = 30_000, signal } = options
   const { known, now } = await selectPollerKnown(pool, poller)
   if (!known) throw new PollerUnknown(poller)
-  await makeDue(pool, pollQueue(poller))
-  await notifyLeader(pool, poller)
   const deadline = performance.now() + timeoutMs
+  let askAt = performance.now()
   while (signal?.aborted !== true) {
+    if (performance.now() >= askAt) {
+      await makeDue(pool, pollQueue(poller))
+      await notifyLeader(pool, poller)
+      askAt = performance.now() + ASK_EVERY_MS
+    }
     const pass = await selectPassSince(pool, poller, now)
     if (pass !== undefined) return pass
     if (performance.now() >= deadline) break

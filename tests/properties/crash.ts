@@ -61,6 +61,13 @@ export async function backendKilledWhilePrepared(world: World, strategy: Strateg
   const booted = await bootTime(world.admin)
 
   process.kill(writer.pid, 'SIGKILL')
+  // A connection made before the server has noticed would be thrown out with all others.
+  const alive = (): Promise<boolean> =>
+    world.admin.query('SELECT').then(
+      () => true,
+      () => false,
+    )
+  await until('the server to throw everybody out', async () => !(await alive()))
   const after = await until('the server to recover', () => World.open(world.url).catch(() => undefined))
   await world.close().catch(() => undefined)
   if ((await bootTime(after.admin)) !== booted)
