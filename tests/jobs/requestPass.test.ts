@@ -87,6 +87,30 @@ test('a poller without a queue hears the notification', async (t) => {
   await led
 })
 
+test('a leader that was not there yet when it was asked is asked again', async (t) => {
+  const bosses = await createBosses(t)
+  await register(bosses)
+  const { Client } = await import('pg')
+  const client = new Client({ connectionString: bosses.url })
+  t.after(() => client.end())
+  await client.connect()
+  const asked = new Promise<void>((resolve) => client.once('notification', () => resolve()))
+  await client.query('LISTEN tidemark_poll')
+  const wanted = requestPass(bosses.newPool(), POLLER, { timeoutMs: 10_000 })
+  wanted.catch(() => undefined) // awaited below
+  await asked
+  const leading = new AbortController()
+  t.after(() => leading.abort())
+  const tick = createLoopTick({ everyMs: 3_600_000 })
+  client.on('notification', () => tick.demand())
+  const first = await tick.next(leading.signal) // of a new leader: it began before it was asked, and is not written
+  await first?.done({ ok: true })
+  const led = lead(bosses, tick, leading.signal, 7)
+  assert.equal((await wanted).rowsRead, 7)
+  leading.abort()
+  await led
+})
+
 test('an unknown poller and one that nobody leads are told apart', async (t) => {
   const bosses = await createBosses(t)
   await register(bosses)
