@@ -1,5 +1,6 @@
 export { PermissionMissing } from './errors/permission.ts'
 export type { MissingGrant } from './errors/permission.ts'
+export { PoolerUnfit } from './errors/pooler.ts'
 export { SourceChanged, SourceInvalid, StartFromRequired } from './errors/source.ts'
 
 /** One thing that is wrong with a setting or a config file. */

@@ -20,8 +20,8 @@ import { within } from './kit/within.ts'
 import { reclaimFromLost } from './process/reclaim.ts'
 import { createCondition } from './runner/condition.ts'
 import { drain, giveBackAtOnce, stopWork } from './runner/drain.ts'
-import { openAddresses, openPools, schemaReady } from './runner/foundation.ts'
-import type { Addresses, Pools } from './runner/foundation.ts'
+import { openPools, schemaReady } from './runner/foundation.ts'
+import type { Pools } from './runner/foundation.ts'
 import { join } from './runner/membership.ts'
 import type { Membership } from './runner/membership.ts'
 import { createMissing } from './runner/missing.ts'
@@ -29,6 +29,8 @@ import type { Part, RunnerOptions } from './runner/options.ts'
 import { createPort } from './runner/port.ts'
 import { startPulse } from './runner/pulse.ts'
 import { registerAll } from './runner/registration.ts'
+import { findWay, openAddresses } from './runner/way.ts'
+import type { Addresses } from './runner/way.ts'
 import { startWork } from './runner/work.ts'
 import type { Work } from './runner/work.ts'
 import { cleanError } from './telemetry/errorText.ts'
@@ -142,13 +144,14 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
     const transactional = config.processors
       .filter(({ work }) => work.kind === 'transactional')
       .reduce((sum, { concurrency }) => sum + concurrency, 0)
-    const opened = openPools(settings, addresses.url, identity, transactional, (own, error) =>
+    const way = await findWay(settings, addresses, log, ending.signal)
+    const opened = openPools(settings, way, identity, transactional, (own, error) =>
       missing.failed(own.reserved, error),
     )
     pools = opened
     await schemaReady({
       settings,
-      addresses,
+      session: way.session,
       pool: opened.reserved,
       log,
       signal: ending.signal,
@@ -164,7 +167,7 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
     unprepare = await options.prepare?.(opened.work)
     const tasks = [...config.pollers, ...config.processors, ...config.jobs].map(({ name }) => name)
     const state = () => condition.state
-    membership = join({ settings, identity, addresses, pools: opened, tasks, state, log })
+    membership = join({ settings, identity, session: way.session, pools: opened, tasks, state, log })
     await membership.announce()
     await reclaimFromLost(opened.work, log)
     const registered = await registerAll(opened.work, config, settings.release, log)
@@ -177,7 +180,7 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
       config,
       identity,
       pools: opened,
-      directUrl: addresses.directUrl,
+      session: way.session,
       registered,
       log,
       mayLead: () => work !== undefined && condition.schemaFits && !ending.signal.aborted,

@@ -17,11 +17,14 @@ export interface ConnectionOptions {
   readonly connectTimeoutMs: number
   readonly limits: SessionLimits
   /**
-   * Whether limits and isolation travel as startup options. False behind a transaction pooler, which refuses them:
-   * there they come from `ALTER ROLE … SET`. Default: true.
+   * Whether limits and isolation travel as startup options. False behind a pooler, which refuses them: there they come
+   * from `ALTER ROLE … SET`. Default: true.
    */
   readonly startupOptions?: boolean
 }
+
+/** An address on which a session is ours for as long as we like. */
+export type SessionAddress = Pick<ConnectionOptions, 'url' | 'startupOptions'>
 
 /** How much longer than the server's limit the client waits: only a server that no longer answers reaches it. */
 const READ_GRACE_MS = 2_000

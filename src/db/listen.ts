@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Client } from 'pg'
 import { closeClient, openClient } from './connection.ts'
+import type { SessionAddress } from './connection.ts'
 import { quoteIdentifier } from './identifier.ts'
 import { loadStatements } from './statements.ts'
 
@@ -54,7 +55,7 @@ export interface Listener {
 const MAX_BACKOFF_MS = 10_000
 
 /** Starts to listen. Returns at once; `onUp` says when the channels are heard. */
-export function listen(url: string, options: ListenOptions): Listener {
+export function listen(address: SessionAddress, options: ListenOptions): Listener {
   const channels = new Set(options.channels)
   const stopped = new AbortController()
   const isStopped = (): boolean => stopped.signal.aborted
@@ -66,7 +67,7 @@ export function listen(url: string, options: ListenOptions): Listener {
     while (!isStopped()) {
       let wasUp = false
       try {
-        session = await openSession(url, options, stopped.signal)
+        session = await openSession(address, options, stopped.signal)
         await session.setUp(channels)
         wasUp = true
         options.onUp({ afterMs: downSince === null ? null : Math.round(performance.now() - downSince) })
@@ -112,14 +113,18 @@ interface Session {
   close(): Promise<void>
 }
 
-async function openSession(url: string, options: ListenOptions, stopped: AbortSignal): Promise<Session> {
+async function openSession(
+  address: SessionAddress,
+  options: ListenOptions,
+  stopped: AbortSignal,
+): Promise<Session> {
   const { heartbeatMs = 15_000, timeoutMs = 5_000 } = options
   const broken = Promise.withResolvers<never>()
   // It may break while nobody waits for it: between two statements, or after close().
   broken.promise.catch(() => undefined)
   const client: Client = await openClient(
     {
-      url,
+      ...address,
       applicationName: options.applicationName,
       connectTimeoutMs: timeoutMs,
       limits: { statementTimeoutMs: timeoutMs, lockTimeoutMs: 0, idleInTransactionMs: 0 },

@@ -3,6 +3,7 @@ import { MigrationFailed, MigrationLockBusy } from '../errors.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
 import { closeClient, openClient } from './connection.ts'
+import type { SessionAddress } from './connection.ts'
 import { applyFiles } from './migrate/apply.ts'
 import { syncInvariants } from './migrate/invariants.ts'
 import { giveLockBack, LIBRARY_LOCK, ownLock, takeLock } from './migrate/lock.ts'
@@ -24,11 +25,10 @@ export type { SchemaStatus } from './migrate/schema.ts'
  *     our lock ─▶ the library's ─▶ schema, own table ─▶ files ─▶ invariants ─▶ `after` (pg-boss) ─▶ both given back
  *
  * What fails on the way leaves the files before it applied and recorded; the next run goes on from there. A process
- * that dies gives both locks back with its connection.
+ * that dies gives both locks back with its connection. The address must be one for sessions: behind a transaction pooler
+ * the locks would stay on a connection that serves somebody else.
  */
-export interface MigrateOptions {
-  /** A direct address: session locks do not survive a transaction pooler. */
-  readonly url: string
+export interface MigrateOptions extends SessionAddress {
   readonly log: Pick<Log, 'event'>
   /** How long to try for the locks, in milliseconds. */
   readonly lockWaitMs: number
@@ -65,9 +65,15 @@ export interface MigrateResult {
  * {@link MigrationFailed} when a file failed (said as `migration_failed`), RepairRefused, or the connection's error.
  */
 export async function migrate(options: MigrateOptions): Promise<MigrateResult> {
-  const { url, applicationName = 'tidemark:migrate', connectTimeoutMs = 5_000 } = options
+  const {
+    url,
+    startupOptions = true,
+    applicationName = 'tidemark:migrate',
+    connectTimeoutMs = 5_000,
+  } = options
   const client = await openClient({
     url,
+    startupOptions,
     applicationName,
     connectTimeoutMs,
     // Set on the session later, file by file: a limit of the client's own would cut an index build short.

@@ -18,6 +18,8 @@ export interface Queryable {
 export interface PoolOptions extends ConnectionOptions {
   /** Connections at most. */
   readonly max: number
+  /** False behind a transaction pooler: what is set on a session there would meet a stranger. Default: true. */
+  readonly ownSession?: boolean
   /** Told of a connection that broke, idle or in use; the pool replaces it by itself. */
   readonly onConnectionError?: (error: Error) => void
   /** Told of every single statement that failed; those of lent connections are their borrower's to tell. */
@@ -37,6 +39,8 @@ export interface PoolCounts {
  */
 export interface Pool extends Queryable {
   readonly max: number
+  /** False behind a transaction pooler: what is set on a session there would meet a stranger. Default: true. */
+  readonly ownSession?: boolean
   readonly counts: PoolCounts
   /**
    * Lends a connection, which has an error listener for life. The borrower gives it back with `release()`, or with
@@ -75,7 +79,8 @@ export function createPool(options: PoolOptions): Pool {
     // The pool waits for the promise, which its types do not say. A failure is the connection's: the borrower's own
     // statement will meet it, while a rejection here would make the pool wait for the goodbye of a dead peer.
     // eslint-disable-next-line @typescript-eslint/no-misused-promises
-    onConnect: (client) => catalogFirst(client).catch(() => undefined),
+    onConnect: (client) =>
+      options.ownSession === false ? undefined : catalogFirst(client).catch(() => undefined),
   })
   // Without a listener an error event ends the process. The pool drops an idle connection by itself and then says so
   // here; the one on each client hears of the same error, and of those in use, which the pool's never does.

@@ -1,5 +1,6 @@
 import { PgBoss, type Clock, type SendOptions } from 'pg-boss'
 import { SchemaIncompatible } from '../errors.ts'
+import type { SessionAddress } from '../db/connection.ts'
 import type { Pool } from '../db/pool.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -18,8 +19,8 @@ import {
 export interface BossOptions {
   /** The work pool: pg-boss's statements count as work. */
   readonly pool: Pool
-  /** Direct address for LISTEN; without it pg-boss only polls. */
-  readonly directUrl?: string | undefined
+  /** For LISTEN; without it pg-boss only polls. */
+  readonly session?: SessionAddress | undefined
   readonly log: Log
   /** This instance's readable name, for pg-boss's own registry. */
   readonly instanceId: string
@@ -72,8 +73,8 @@ const STOP_LIMIT_MS = 3_000
 /** Makes pg-boss on our pool; opens nothing until `start()`. */
 export function createBoss(options: BossOptions): Boss {
   const { pool, log } = options
-  const { directUrl, instanceId } = options
-  const listen = directUrl === undefined ? undefined : createListen(directUrl, `tidemark:${instanceId}`, log)
+  const { session, instanceId } = options
+  const listen = session === undefined ? undefined : createListen(session, `tidemark:${instanceId}`, log)
   const database = createBossDatabase(pool, listen)
   const pg = new PgBoss({
     db: database,

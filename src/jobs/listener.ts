@@ -1,3 +1,4 @@
+import type { SessionAddress } from '../db/connection.ts'
 import { listen } from '../db/listen.ts'
 import type { Log } from '../telemetry/log.ts'
 import { cleanError } from '../telemetry/errorText.ts'
@@ -12,12 +13,12 @@ const FIRST_UP_MS = 5_000
  * loss is mended by db/listen.ts, and `onReconnect` then makes the workers look once, since what was notified in
  * between is gone.
  */
-export function createListen(url: string, applicationName: string, log: Log): Listen {
+export function createListen(address: SessionAddress, applicationName: string, log: Log): Listen {
   return async (channel, onNotification, onReconnect) => {
     const first = Promise.withResolvers<null>()
     const failed = { error: undefined as unknown }
     let up = false
-    const listener = listen(url, {
+    const listener = listen(address, {
       applicationName,
       channels: [channel],
       onNotify: (_, payload) => onNotification(payload),

@@ -1,48 +1,22 @@
 /**
- * What everything stands on: a database that answers, a schema that fits, and connections to it.
+ * What everything stands on: a schema that fits, and connections to it.
  *
- * A database that comes late is waited for; one that never comes ends the start with an error. A schema that does not
- * fit does not: the instance stays up, not ready, says what is wrong, and looks again, since a migration by somebody
+ * A schema that does not fit does not end the start: the instance stays up, not ready, says what is wrong, and looks again, since a migration by somebody
  * else may be under way.
  */
 import type { Settings } from '../config/settings.ts'
 import type { Identity } from '../config/identity.ts'
-import { useEmbedded } from '../db/embedded.ts'
-import type { EmbeddedServer } from '../db/embedded.ts'
+import type { SessionAddress } from '../db/connection.ts'
 import { migrate, schemaStatus } from '../db/migrate.ts'
 import type { SchemaStatus } from '../db/migrate.ts'
 import { createPool } from '../db/pool.ts'
 import type { Pool } from '../db/pool.ts'
-import { waitForDatabase } from '../db/wait.ts'
 import { MigrationLockBusy, SchemaIncompatible } from '../errors.ts'
 import { BOSS_SCHEMA, BOSS_SCHEMA_VERSION, bossSchemaVersion, migrateBoss } from '../jobs/schema.ts'
 import { pause } from '../kit/pause.ts'
 import { explainDenied, requireGrants } from '../tables/permission.ts'
 import type { Log } from '../telemetry/log.ts'
-
-export interface Addresses {
-  readonly url: string
-  readonly directUrl: string
-  readonly embedded: EmbeddedServer | undefined
-}
-
-/** The configured addresses, or the embedded server's, started or joined. */
-export async function openAddresses(settings: Settings, log: Log): Promise<Addresses> {
-  const { databaseUrl, directDatabaseUrl } = settings
-  if (databaseUrl !== undefined) {
-    return { url: databaseUrl, directUrl: directDatabaseUrl ?? databaseUrl, embedded: undefined }
-  }
-  const startedAt = performance.now()
-  const embedded = await useEmbedded(settings.dataDir)
-  const port = Number(new URL(embedded.url).port)
-  const did = embedded.started ? 'started' : 'joined'
-  log.event('embedded_ready', `embedded PostgreSQL ${did} on port ${port}`, {
-    port,
-    joined: !embedded.started,
-    waited_ms: Math.round(performance.now() - startedAt),
-  })
-  return { url: embedded.url, directUrl: embedded.url, embedded }
-}
+import type { Way } from './way.ts'
 
 /** How often a schema that does not fit is looked at again. */
 const SCHEMA_LOOK_MS = 1_000
@@ -52,7 +26,8 @@ const MIGRATE_AGAIN_MS = 1_000
 
 export interface SchemaGate {
   readonly settings: Settings
-  readonly addresses: Addresses
+  /** For session locks; without one nothing is migrated here. */
+  readonly session: SessionAddress | undefined
   readonly pool: Pool
   readonly log: Log
   readonly signal: AbortSignal
@@ -74,13 +49,7 @@ export async function schemaReady(gate: SchemaGate): Promise<void> {
 const SCHEMAS = ['service_ops', BOSS_SCHEMA]
 
 async function untilSchemaFits(gate: SchemaGate): Promise<void> {
-  const { settings, addresses, pool, log, signal } = gate
-  await waitForDatabase(addresses.directUrl, {
-    attempts: settings.connectAttempts,
-    timeoutMs: settings.connectTimeoutMs,
-    log,
-    signal,
-  })
+  const { settings, pool, log, signal } = gate
   if (!settings.runMigrations) {
     log.event('migrations_disabled', 'RUN_MIGRATIONS is not 1: the schema is checked, not changed', {})
   }
@@ -116,10 +85,11 @@ async function bothSchemas(pool: Pool): Promise<SchemaStatus> {
 }
 
 /** A lock that somebody else holds is no failure: the schema may fit already, and if not, we try again. */
-async function migrateOrLeaveIt({ settings, addresses, log, signal }: SchemaGate): Promise<void> {
+async function migrateOrLeaveIt({ settings, session, log, signal }: SchemaGate): Promise<void> {
+  if (session === undefined) return
   try {
     await migrate({
-      url: addresses.directUrl,
+      ...session,
       log,
       lockWaitMs: settings.migrationLockWaitMs,
       statementTimeoutMs: settings.migrationStatementTimeoutMs,
@@ -150,7 +120,7 @@ const WORK_LEAST = 10
 
 export function openPools(
   settings: Settings,
-  url: string,
+  { url, pooling }: Way,
   identity: Identity,
   transactionalConcurrency: number,
   onStatementError: (pools: Pools, error: unknown) => void,
@@ -164,6 +134,8 @@ export function openPools(
     url,
     applicationName: `tidemark:${identity.instanceId}`,
     connectTimeoutMs: settings.connectTimeoutMs,
+    startupOptions: pooling === 'none',
+    ownSession: pooling !== 'transaction',
     onStatementError: (error: unknown) => onStatementError(pools, error),
   }
   const fencedMs = Math.min(limits.statementTimeoutMs, Math.round(settings.leaseMs * FENCED_SHARE_OF_LEASE))

@@ -1,17 +1,19 @@
 import { hostname } from 'node:os'
 import type { Identity } from '../config/identity.ts'
 import type { Settings } from '../config/settings.ts'
+import type { SessionAddress } from '../db/connection.ts'
 import { startPresence } from '../leader/presence.ts'
 import { keepSentinel } from '../leader/sentinel.ts'
 import { reclaimFrom } from '../process/reclaim.ts'
 import type { InstanceRecord } from '../tables/instance.ts'
 import type { Log } from '../telemetry/log.ts'
-import type { Addresses, Pools } from './foundation.ts'
+import type { Pools } from './foundation.ts'
 
 export interface MembershipOptions {
   readonly settings: Settings
   readonly identity: Identity
-  readonly addresses: Addresses
+  /** For the sentinel; without one the others know of our death by our silence alone. */
+  readonly session: SessionAddress | undefined
   readonly pools: Pools
   readonly tasks: readonly string[]
   /** Read at each heartbeat. */
@@ -31,18 +33,21 @@ export interface Membership {
 
 /** An instance joins the others: a sentinel that falls with its process, a heartbeat, and an eye on theirs. */
 export function join(options: MembershipOptions): Membership {
-  const { settings, identity, addresses, pools, tasks, state, log } = options
-  const sentinel = keepSentinel(
-    {
-      url: addresses.directUrl,
-      applicationName: `tidemark:${identity.instanceId}`,
-      connectTimeoutMs: settings.connectTimeoutMs,
-      limits: { statementTimeoutMs: settings.leaseMs / 2, lockTimeoutMs: 0, idleInTransactionMs: 0 },
-    },
-    identity.holder,
-    // A sentinel that broke is no outage: it comes back by itself, and the pulse tells when the database is away.
-    () => undefined,
-  )
+  const { settings, identity, session, pools, tasks, state, log } = options
+  const sentinel =
+    session === undefined
+      ? undefined
+      : keepSentinel(
+          {
+            ...session,
+            applicationName: `tidemark:${identity.instanceId}`,
+            connectTimeoutMs: settings.connectTimeoutMs,
+            limits: { statementTimeoutMs: settings.leaseMs / 2, lockTimeoutMs: 0, idleInTransactionMs: 0 },
+          },
+          identity.holder,
+          // A sentinel that broke is no outage: it comes back, and the pulse tells when the database is away.
+          () => undefined,
+        )
   const presence = startPresence({
     db: pools.reserved,
     record: () => ({
@@ -52,7 +57,7 @@ export function join(options: MembershipOptions): Membership {
       release: settings.release,
       processGroup: settings.processGroup,
       state: state(),
-      sentinel: sentinel.held,
+      sentinel: sentinel?.held === true,
       tasks,
     }),
     heartbeatMs: settings.heartbeatMs,
@@ -63,6 +68,8 @@ export function join(options: MembershipOptions): Membership {
   return {
     announce: () => presence.announce(),
     stop: () => presence.stop(),
-    leave: () => sentinel.close(),
+    async leave() {
+      await sentinel?.close()
+    },
   }
 }

@@ -5,6 +5,7 @@
 import type { Identity } from '../config/identity.ts'
 import type { ResolvedConfig } from '../config/resolved.ts'
 import type { Settings } from '../config/settings.ts'
+import type { SessionAddress } from '../db/connection.ts'
 import { listen } from '../db/listen.ts'
 import type { Listener } from '../db/listen.ts'
 import { createPoller } from '../ingest/poller.ts'
@@ -52,7 +53,8 @@ export interface WorkOptions {
   readonly config: ResolvedConfig
   readonly identity: Identity
   readonly pools: Pools
-  readonly directUrl: string
+  /** For LISTEN; without one everything is looked for by the clock. */
+  readonly session: SessionAddress | undefined
   readonly registered: Registered
   readonly log: Log
   readonly mayLead: () => boolean
@@ -66,12 +68,12 @@ export interface Work {
   readonly jobs: Jobs
   readonly upkeep: Upkeep
   readonly ticks: readonly (Tick & { close?(): Promise<void> })[]
-  readonly listener: Listener
+  readonly listener: Listener | undefined
 }
 
 export async function startWork(options: WorkOptions): Promise<Work> {
-  const { settings, identity, pools, directUrl, registered, log } = options
-  const boss = createBoss({ pool: pools.work, directUrl, log, instanceId: identity.instanceId })
+  const { settings, identity, pools, session, registered, log } = options
+  const boss = createBoss({ pool: pools.work, session, log, instanceId: identity.instanceId })
   await boss.start()
   const jobs = createJobs({ boss, jobs: registered.jobs, log })
   const upkeep = createUpkeep({ boss, log, duties: duties(pools, log) })
@@ -137,28 +139,31 @@ export async function startWork(options: WorkOptions): Promise<Work> {
     log,
   })
 
-  const listener = listen(directUrl, {
-    applicationName: `tidemark:${identity.instanceId}`,
-    channels: ['tidemark_leader', 'tidemark_poll', 'tidemark_inbox'],
-    onNotify(channel, payload) {
-      if (channel === 'tidemark_leader') leaders.wake()
-      else if (channel === 'tidemark_inbox') wakeFor(payload)
-      else ticks.get(payload)?.demand()
-    },
-    onUp({ afterMs }) {
-      if (afterMs !== null)
-        log.event('listen_back', 'hearing notifications again', { waited_ms: Math.round(afterMs) })
-      leaders.wake()
-      for (const processor of processors) processor.wake()
-    },
-    onDown(error) {
-      const { class: errorClass, text } = cleanError(error)
-      log.event('listen_lost', `notifications are not heard: ${text}; looking by the clock`, {
-        class: errorClass,
-        text,
-      })
-    },
-  })
+  const listener =
+    session === undefined
+      ? undefined
+      : listen(session, {
+          applicationName: `tidemark:${identity.instanceId}`,
+          channels: ['tidemark_leader', 'tidemark_poll', 'tidemark_inbox'],
+          onNotify(channel, payload) {
+            if (channel === 'tidemark_leader') leaders.wake()
+            else if (channel === 'tidemark_inbox') wakeFor(payload)
+            else ticks.get(payload)?.demand()
+          },
+          onUp({ afterMs }) {
+            if (afterMs !== null)
+              log.event('listen_back', 'hearing notifications again', { waited_ms: Math.round(afterMs) })
+            leaders.wake()
+            for (const processor of processors) processor.wake()
+          },
+          onDown(error) {
+            const { class: errorClass, text } = cleanError(error)
+            log.event('listen_lost', `notifications are not heard: ${text}; looking by the clock`, {
+              class: errorClass,
+              text,
+            })
+          },
+        })
 
   for (const processor of processors) if (!processor.exclusive) processor.start()
   return { boss, leaders, pollers, processors, jobs, upkeep, ticks: [...ticks.values()], listener }

@@ -28,7 +28,7 @@ export interface Events {
   connections_ended: { ended: number }
   embedded_ready: { port: number; joined: boolean; waited_ms?: number }
   embedded_stopped: { reason?: string }
-  pooler_detected: { consequence: string }
+  pooler_detected: { mode: string; consequence: string }
 
   schema_checked: { version: number; window: string; tables?: number }
   schema_incompatible: { version: number | null; window: string; tables?: readonly string[] }

@@ -19,15 +19,18 @@ function start(
   options: Partial<ListenOptions> = {},
 ): { heard: Heard; listener: Listener } {
   const heard: Heard = { notes: [], ups: [], downs: [] }
-  const listener = listen(url, {
-    applicationName: 'ears',
-    channels: ['wake'],
-    onNotify: (channel, payload) => void heard.notes.push(`${channel}:${payload}`),
-    onUp: ({ afterMs }) => void heard.ups.push(afterMs),
-    onDown: (error) => void heard.downs.push(error),
-    backoffMs: 10,
-    ...options,
-  })
+  const listener = listen(
+    { url },
+    {
+      applicationName: 'ears',
+      channels: ['wake'],
+      onNotify: (channel, payload) => void heard.notes.push(`${channel}:${payload}`),
+      onUp: ({ afterMs }) => void heard.ups.push(afterMs),
+      onDown: (error) => void heard.downs.push(error),
+      backoffMs: 10,
+      ...options,
+    },
+  )
   t.after(() => listener.close())
   return { heard, listener }
 }

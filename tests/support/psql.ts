@@ -1,6 +1,5 @@
 import { execFile } from 'node:child_process'
-import { accessSync, constants } from 'node:fs'
-import { delimiter, join } from 'node:path'
+import { findOnPath } from './program.ts'
 
 /** A row as psql prints it: text by column; NULL and the empty text look alike, as they do on a screen. */
 export type Row = Readonly<Record<string, string>>
@@ -31,18 +30,4 @@ function rowsOf(output: string): Row[] {
     .split(RECORD)
     .map((record) => record.split(FIELD))
   return records.map((fields) => Object.fromEntries(names.map((name, index) => [name, fields[index] ?? ''])))
-}
-
-function findOnPath(command: string): string | undefined {
-  const folders = (process.env['PATH'] ?? '').split(delimiter)
-  return folders
-    .map((folder) => join(folder, command))
-    .find((file) => {
-      try {
-        accessSync(file, constants.X_OK)
-        return true
-      } catch {
-        return false
-      }
-    })
 }

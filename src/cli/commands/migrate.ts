@@ -1,7 +1,9 @@
 import type { Command } from 'commander'
 import type { Settings } from '../../config/settings.ts'
+import type { SessionAddress } from '../../db/connection.ts'
 import { CODE_SCHEMA_VERSION, migrate, missingObjects, schemaStatus } from '../../db/migrate.ts'
-import { MigrationLockBusy } from '../../errors.ts'
+import { findPooling } from '../../db/pooler.ts'
+import { MigrationLockBusy, PoolerUnfit } from '../../errors.ts'
 import { BOSS_SCHEMA, BOSS_SCHEMA_VERSION, bossSchemaVersion, migrateBoss } from '../../jobs/schema.ts'
 import { explainDenied } from '../../tables/permission.ts'
 import { findDatabase, withDatabase } from '../database.ts'
@@ -30,8 +32,9 @@ async function apply(settings: Settings, flags: Flags): Promise<number> {
   const { directUrl } = await findDatabase(settings)
   const log = verbLog(settings, 'migrate')
   try {
+    const address = await requireSession(directUrl, settings)
     const result = await migrate({
-      url: directUrl,
+      ...address,
       log,
       lockWaitMs: settings.migrationLockWaitMs,
       statementTimeoutMs: settings.migrationStatementTimeoutMs,
@@ -54,6 +57,16 @@ async function apply(settings: Settings, flags: Flags): Promise<number> {
   } finally {
     await log.close()
   }
+}
+
+/** The locks that keep two migrations apart live on a session. */
+async function requireSession(url: string, { connectTimeoutMs }: Settings): Promise<SessionAddress> {
+  const pooling = await findPooling(url, { connectTimeoutMs })
+  if (pooling === 'transaction')
+    throw new PoolerUnfit(
+      'a pooler in transaction mode stands before the database, and migrations need a session. Remedy: DIRECT_DATABASE_URL',
+    )
+  return { url, startupOptions: pooling === 'none' }
 }
 
 async function showStatus(settings: Settings, flags: Flags): Promise<number> {
