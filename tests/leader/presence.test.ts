@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
 import { describe, test } from 'node:test'
-import { Watcher } from '../../src/leader/presence.ts'
+import { startPresence, Watcher } from '../../src/leader/presence.ts'
+import { beat } from '../../src/tables/instance.ts'
 import type { OtherInstance } from '../../src/tables/instance.ts'
+import { createDatabase } from '../support/database.ts'
+import { until } from '../support/until.ts'
 
 const LEASE = 10_000
 
@@ -125,4 +129,53 @@ describe('nothing is believed for a lease', () => {
       ['alive', 60_000],
     )
   })
+})
+
+test('the heart goes on beating while taking back what a dead instance had takes long', async (t) => {
+  const pool = (await createDatabase(t)).pool()
+  const facts = {
+    machineId: null,
+    region: null,
+    release: '1',
+    processGroup: null,
+    sentinel: false,
+    tasks: [],
+  }
+  const record = (instanceId: string) => ({
+    ...facts,
+    instanceId,
+    holder: randomUUID(),
+    state: 'ready' as const,
+  })
+  await beat(pool, record('dead'))
+  const me = record('me')
+  const reclaim = Promise.withResolvers<true>()
+  const gone: string[] = []
+  const presence = startPresence({
+    db: pool,
+    record: () => me,
+    heartbeatMs: 50,
+    leaseMs: 200,
+    onGone: (instanceId) => {
+      gone.push(instanceId)
+      return reclaim.promise
+    },
+    onError: () => undefined,
+  })
+  t.after(() => {
+    reclaim.resolve(true)
+    return presence.stop()
+  })
+  await until('the taking back to begin', () => gone.length > 0)
+  const seen = async () =>
+    (
+      await pool.query<{ at: string }>(
+        `SELECT last_seen_at::text AS at FROM service_ops.runner_instance WHERE instance_id = 'me'`,
+      )
+    ).rows[0]?.at
+  for (let beats = 0; beats < 3; beats += 1) {
+    const before = await seen()
+    await until('the next beat', async () => (await seen()) !== before, 5_000)
+  }
+  assert.deepEqual(gone, ['dead'], 'and it is taken back once at a time')
 })

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import type { TestContext } from 'node:test'
+import { Client } from 'pg'
 import { until } from '../support/until.ts'
 import { executeTransactional } from '../../src/process/execute.ts'
 import { recordedLog } from '../db/recordedLog.ts'
@@ -205,4 +207,40 @@ describe('a new exclusive leader', () => {
     await other.drain(0)
     await become({ held: 'DONE 1 +1', fresh: 'DONE 1' })
   })
+
+  test('sees what another has below the mark from which it would claim itself', async (t) => {
+    const { url, sql, send, become, fates } = await inbox(t)
+    const mine = processorOn(t, programPool(t, url), EXTERNAL, { exclusive: true })
+    const first = new AbortController()
+    const second = new AbortController()
+    for (const lease of [first, second]) t.after(() => lease.abort())
+    // Its number is drawn first and seen last: claims have passed it by then, nothing has been proven about it.
+    const writer = await connected(t, url)
+    await writer.query(
+      `BEGIN; INSERT INTO service_ops.integration_inbox (source, message_id, payload, trace_id, status, locked_by, claim, attempts)
+       VALUES ('${SOURCE}', 'held', '{}', 'held', 'PROCESSING', 'other-instance', 1, 1)`,
+    )
+    await send('a')
+    const led = mine.lead({ signal: first.signal })
+    await become({ a: 'DONE 1' })
+    first.abort()
+    await led
+    await writer.query('COMMIT')
+    await send('fresh')
+    void mine.lead({ signal: second.signal })
+    await sql.query('SELECT pg_sleep(0.6)') // longer than it waits between two looks
+    assert.deepEqual(await fates(), { held: 'PROCESSING 1', a: 'DONE 1', fresh: 'NEW 0' })
+    await sql.query(
+      `UPDATE service_ops.integration_inbox SET status = 'DONE', processed_at = now(), locked_by = NULL WHERE message_id = 'held'`,
+    )
+    await become({ fresh: 'DONE 1' })
+  })
 })
+
+/** A connection whose transaction stays open; closed before the database is dropped. */
+async function connected(t: TestContext, url: string): Promise<Client> {
+  const client = new Client({ connectionString: url })
+  await client.connect()
+  t.after(() => client.end())
+  return client
+}

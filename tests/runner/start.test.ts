@@ -1,0 +1,100 @@
+import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
+import { describe, test } from 'node:test'
+import type { TestContext } from 'node:test'
+import type { Pool } from 'pg'
+import { readSettings } from '../../src/config/settings.ts'
+import type { TidemarkConfig } from '../../src/config/types.ts'
+import { createRunner } from '../../src/runner.ts'
+import { createLog } from '../../src/telemetry/log.ts'
+import { createDatabase } from '../support/database.ts'
+import type { TestDatabase } from '../support/database.ts'
+import { until } from '../support/until.ts'
+
+const INSTANCE = 'starter'
+
+const CONFIG: TidemarkConfig = {
+  pollers: { arrivals: { source: { table: 'arrival', id: 'id', createdAt: 'at' }, every: '1s' } },
+  jobs: { sweep: { cron: '0 3 * * *', handle: () => undefined } },
+}
+
+async function world(t: TestContext) {
+  const database = await createDatabase(t)
+  const pool = database.pool()
+  await pool.query(
+    'CREATE TABLE arrival (id bigint PRIMARY KEY, at timestamptz NOT NULL DEFAULT clock_timestamp())',
+  )
+  return { database, pool }
+}
+
+function runnerOn(t: TestContext, database: TestDatabase, prepare?: () => Promise<void>) {
+  const runner = createRunner(CONFIG, {
+    settings: readSettings({ DATABASE_URL: database.url, PORT: '0', HOST: '127.0.0.1' }),
+    identity: { instanceId: INSTANCE, holder: randomUUID() },
+    log: createLog({ service: 'test', instanceId: INSTANCE, level: 'critical' }),
+    async prepare() {
+      await prepare?.()
+      return () => Promise.resolve()
+    },
+  })
+  t.after(() => runner.stop())
+  return runner
+}
+
+const BREAKS = {
+  'before anything is registered': 'ALTER TABLE service_ops.background_task RENAME TO elsewhere',
+  'when the queue runs already': `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not today'; END $$;
+    CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON pgboss.schedule FOR EACH ROW EXECUTE FUNCTION refuse()`,
+}
+
+describe('a start that fails', () => {
+  for (const [when, sql] of Object.entries(BREAKS)) {
+    test(`${when} closes what it opened: no connection, no port, no living record`, async (t) => {
+      const { database, pool } = await world(t)
+      let address: string | undefined
+      const runner = runnerOn(t, database, async () => {
+        address = runner.address
+        await pool.query(sql)
+      })
+      await assert.rejects(runner.start(), /background_task|not today/)
+      assert.ok(address !== undefined)
+      await assert.rejects(fetch(`${address}/live`), 'it listens no longer')
+      const backends = `SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'tidemark:%'`
+      await until('its connections to end', async () => (await pool.query(backends)).rowCount === 0, 5_000)
+      const { rows } = await pool.query(
+        'SELECT state FROM service_ops.runner_instance WHERE instance_id = $1',
+        [INSTANCE],
+      )
+      assert.deepEqual(rows, [{ state: 'stopped' }])
+    })
+  }
+})
+
+describe('the mark of a source, where the look for its fresh messages begins,', () => {
+  const marks = async (pool: Pool) =>
+    (
+      await pool.query<{ low: string }>(
+        `SELECT low FROM service_ops.inbox_low_water WHERE source = 'arrivals'`,
+      )
+    ).rows
+  const fill = (pool: Pool, source: string) =>
+    pool.query(
+      `INSERT INTO service_ops.integration_inbox (source, message_id, payload, trace_id)
+       SELECT $1, n::text, '{}', n::text FROM generate_series(1, 100) n`,
+      [source],
+    )
+
+  test('is, when it is new, the newest message of an inbox that others have filled', async (t) => {
+    const { database, pool } = await world(t)
+    await fill(pool, 'others')
+    await runnerOn(t, database).start()
+    assert.deepEqual(await marks(pool), [{ low: '100' }])
+  })
+
+  test('is left alone when the inbox has messages of it already', async (t) => {
+    const { database, pool } = await world(t)
+    await fill(pool, 'arrivals')
+    await runnerOn(t, database).start()
+    assert.deepEqual(await marks(pool), [])
+  })
+})
