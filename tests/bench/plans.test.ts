@@ -74,6 +74,24 @@ for (const statistics of ['none', 'of an empty inbox', 'of a full inbox'] as con
   })
 }
 
+test('a claim of several sources takes what waits source by source, and does not sort all of it', async (t) => {
+  const client = await (await createDatabase(t)).client()
+  await client.query('ALTER TABLE service_ops.integration_inbox SET (autovacuum_enabled = off)')
+  const sources = ['first', 'second', 'third']
+  await client.query(
+    `INSERT INTO service_ops.integration_inbox (source, message_id, trace_id, payload, status, attempts, next_attempt_at)
+     SELECT s, n, n, '{}', 'FAILED', 1, now() - n * interval '1 s' FROM unnest($1::text[]) s, generate_series(1, $2::integer) n`,
+    [sources, FRESH],
+  )
+  await client.query('ANALYZE service_ops.integration_inbox')
+  let handled = 0
+  const db = explaining(client, (rows) => (handled = rows))
+  const request = { sources, instanceId: 'me', limit: REST, low: '0', maxAttempts: 10, maxBytes: 2 ** 24 }
+  const claimed = await claimMessages(db, request)
+  assert.equal(claimed.length, REST)
+  assert.ok(handled <= REST * ROWS_A_MESSAGE, `${handled} rows for ${REST} messages`)
+})
+
 /** Finished and dead messages, then fresh ones; returns the low-water mark between them. */
 async function fill(client: Client): Promise<string> {
   const insert = `
