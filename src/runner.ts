@@ -95,6 +95,7 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
 
   const wakeAll = (): void => {
     work?.leaders.wake()
+    for (const { poller } of work?.pollers ?? []) poller.wake()
     for (const processor of work?.processors ?? []) processor.wake()
   }
   const condition = createCondition(log, wakeAll)

@@ -6,7 +6,8 @@
  *
  * - *A pass is refused*: somebody else leads. The lease is told so, and the poller leaves.
  * - *A pass fails* (database away, source locked, permission lost): said once per failure with its class, tried again
- *   with backoff while the lease lasts. Nothing is lost: the edge only moves with the rows.
+ *   with backoff while the lease lasts, and at once when the database is back, however long the backoff has grown.
+ *   Nothing is lost: the edge only moves with the rows.
  * - *The lease ends* (hand-over, lost): the page at hand is finished, nothing else is begun.
  */
 import type { Queryable } from '../db/pool.ts'
@@ -67,6 +68,8 @@ export interface Poller {
   readonly name: string
   readonly state: PollerState
   readonly lead: (lease: PollerLease) => Promise<void>
+  /** The database is back: a pass that failed is tried again at once. */
+  wake(): void
 }
 
 /** A pass that began this much after it was due is called late in the ledger. */
@@ -85,6 +88,8 @@ export function createPoller(options: PollerOptions): Poller {
   const state = { lastPassAt: undefined, lastCause: undefined, failuresInARow: 0 } as {
     -readonly [K in keyof PollerState]: PollerState[K]
   }
+
+  let rouse = new AbortController()
 
   async function record(
     due: DuePass,
@@ -130,6 +135,8 @@ export function createPoller(options: PollerOptions): Poller {
   }
 
   async function failed(due: DuePass, error: unknown, startedAt: number, lease: PollerLease): Promise<void> {
+    // Taken before anything is awaited: the database may be back while the failure is being recorded.
+    const { signal: roused } = rouse
     state.failuresInARow += 1
     const { class: errorClass, text } = cleanError(error)
     const maxMs = isConnectionError(error) ? RETRY_AWAY_MS : RETRY.maxMs
@@ -142,7 +149,7 @@ export function createPoller(options: PollerOptions): Poller {
       next_try_ms: nextTryMs,
     })
     await record(due, startedAt, lease.term, { outcome: 'failed', error: `${errorClass}: ${text}` })
-    await pause(nextTryMs, lease.signal)
+    await pause(nextTryMs, AbortSignal.any([lease.signal, roused]))
   }
 
   /** A tick that cannot be settled now (database away) is made up for by the next one: no tick is load-bearing. */
@@ -233,6 +240,10 @@ export function createPoller(options: PollerOptions): Poller {
         }
         if (lease.signal.aborted) return
       }
+    },
+    wake() {
+      rouse.abort()
+      rouse = new AbortController()
     },
   }
 }
