@@ -13,9 +13,9 @@ const CONFIG = `export default {
   } } },
 }`
 
-/** TIDEMARK_LONG=1: the lease as it is by default, and 15 s of sleep. */
+/** `npm run test:long`: the lease as it is by default, and 15 s of sleep. */
 const LONG = process.env['TIDEMARK_LONG'] === '1'
-const LEASE = LONG ? {} : { LEADER_LEASE_SECONDS: '5', LEADER_HEARTBEAT_SECONDS: '1' }
+const LEASE = LONG ? {} : { LEADER_LEASE_SECONDS: '3.5', LEADER_HEARTBEAT_SECONDS: '0.5' }
 const FROZEN_MS = LONG ? 15_000 : 0
 const LOAD_EVERY_MS = 25
 
@@ -57,6 +57,13 @@ test('a leader that was frozen wakes to refused writes, says so, counts them and
     t.diagnostic(`${task}: "${refused.msg}" ${refused.at - wokenAt} ms after it woke; "${lost.msg}"`)
     assert.ok(refused.at >= wokenAt && lost.at >= wokenAt)
     await first.said('task_standby', { task, leader: second.id })
+  }
+  for (const task of TASKS) {
+    const [newest] = second.of('leader_took_over', { task })
+    const [oldest] = first.of('leader_elected', { task })
+    assert.ok(Number(newest?.['term']) > Number(oldest?.['term']), 'a higher term')
+    assert.equal(first.of('leader_lost', { task }).length, 1, 'said once')
+    assert.equal(second.of('leader_took_over', { task }).length, 1)
   }
   clearInterval(load)
   const open = `SELECT count(*) AS n FROM arrival a WHERE NOT EXISTS (SELECT FROM effect e WHERE e.message_id = a.id::text)`
