@@ -1,3 +1,4 @@
+import { CronExpressionParser } from 'cron-parser'
 import { z } from 'zod'
 import type {
   BatchProcessorConfig,
@@ -6,6 +7,7 @@ import type {
   JobConfig,
   TransactionalProcessorConfig,
 } from './types.ts'
+import { conditionFault } from './condition.ts'
 import { DURATION_FORM, parseDuration } from './durations.ts'
 
 /** Names of tasks: they become queue names, log fields, metric labels and environment variables. */
@@ -62,11 +64,17 @@ const zone = z
 const startFrom = z
   .string("'beginning', 'now' or a time with its zone: '2026-01-31T12:00:00Z'")
   .refine(isStart, "'beginning', 'now' or a time with its zone: '2026-01-31T12:00:00Z'")
-/** Only the form: five fields. What they say is judged by pg-boss, which runs them. */
-const cron = text(
-  "a cron expression of five fields: '0 3 * * *'",
-  /^\s*(?:[\d*,/A-Za-z?#-]+\s+){4}[\d*,/A-Za-z?#-]+\s*$/,
-)
+const CRON_EXPECTED = "a cron expression of five fields: '0 3 * * *'"
+const CRON_FORM = /^\s*(?:[\d*,/A-Za-z?#-]+\s+){4}[\d*,/A-Za-z?#-]+\s*$/
+const cron = text(CRON_EXPECTED, CRON_FORM).superRefine((value, context) => {
+  const fault = CRON_FORM.test(value) ? cronFault(value) : undefined
+  if (fault !== undefined) context.addIssue({ code: 'custom', message: `${CRON_EXPECTED} (${fault})` })
+})
+const where = text('an SQL condition').superRefine((value, context) => {
+  const fault = conditionFault(value)
+  if (fault !== undefined)
+    context.addIssue({ code: 'custom', message: `one SQL condition, as after WHERE (${fault})` })
+})
 
 const source = options({
   table,
@@ -77,7 +85,7 @@ const source = options({
     .optional(),
   groupKey: column.optional(),
   traceId: column.optional(),
-  where: text('an SQL condition').optional(),
+  where: where.optional(),
   timeZone: zone.optional(),
   lateness: duration(0).optional(),
 })
@@ -154,6 +162,16 @@ function isTimeZone(name: string): boolean {
   } catch {
     // RangeError: no such zone. There is no other way to ask.
     return false
+  }
+}
+
+/** What the parser of pg-boss, which runs it later, has against a cron expression; it cannot be asked in another way. */
+function cronFault(value: string): string | undefined {
+  try {
+    CronExpressionParser.parse(value)
+    return undefined
+  } catch (error) {
+    return error instanceof Error ? error.message : 'it cannot be read'
   }
 }
 

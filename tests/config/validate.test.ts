@@ -18,6 +18,15 @@ function faultsOf(config: unknown): string[] {
   return []
 }
 
+function faultTexts(config: unknown): string {
+  try {
+    resolveConfig(config)
+    return ''
+  } catch (error) {
+    return error instanceof Error ? error.message : ''
+  }
+}
+
 describe('a config that is right', () => {
   test('has its defaults filled in, its durations in milliseconds, and is frozen through and through', () => {
     const config = defineConfig({
@@ -89,16 +98,22 @@ describe('a config that is wrong', () => {
     const faults = faultsOf({
       pollers: {
         Orders: { source: { table: 'a b', id: '', createdAt: 'c', created: 'c' }, every: '10ms' },
-        items: { source: { ...source, timeZone: 'Mars/Base' }, pageSize: 0, startFrom: 'yesterday' },
+        items: {
+          source: { ...source, timeZone: 'Mars/Base', where: 'a) OR (b' },
+          pageSize: 0,
+          startFrom: 'yesterday',
+        },
       },
       processors: { p: { from: 'nobody', handle: 7, contract: 'maybe', timeout: 'long' } },
-      jobs: { j: { cron: 'daily' } },
+      jobs: { j: { cron: 'daily' }, k: { cron: '61 3 * * *', tz: 'Mars/Base', handle } },
       extra: 1,
     })
     assert.deepEqual(faults, [
       'extra',
       'jobs.j.cron',
       'jobs.j.handle',
+      'jobs.k.cron',
+      'jobs.k.tz',
       'pollers.Orders',
       'pollers.Orders.every',
       'pollers.Orders.source.created',
@@ -106,6 +121,7 @@ describe('a config that is wrong', () => {
       'pollers.Orders.source.table',
       'pollers.items.pageSize',
       'pollers.items.source.timeZone',
+      'pollers.items.source.where',
       'pollers.items.startFrom',
       'processors.p.contract',
       'processors.p.from',
@@ -170,4 +186,46 @@ describe('a config that is wrong', () => {
   for (const [what, config, fault] of cases) {
     test(`has ${what}: it is named`, () => assert.deepEqual(faultsOf(config), fault))
   }
+
+  test('has a cron expression that its form does not betray: the reason is given', () => {
+    const of = (cron: string) => faultTexts({ jobs: { j: { cron, handle } } })
+    assert.match(
+      of('61 3 * * *'),
+      /jobs\.j\.cron is "61 3 \* \* \*": expected a cron expression .*got value 61 expected range 0-59/,
+    )
+    assert.match(of('* * * * MOO'), /jobs\.j\.cron/)
+    assert.match(of('5-1 * * * *'), /jobs\.j\.cron/)
+    assert.match(of('0 0 31 2 *'), /jobs\.j\.cron/)
+    assert.deepEqual(faultsOf({ jobs: { j: { cron: '*/5 9-17 * JAN-MAR MON#1', handle } } }), [])
+  })
+})
+
+test('a table may have any name that SQL can quote', () => {
+  const faults = (table: string) => faultsOf({ pollers: { p: { source: { ...source, table } } } })
+  for (const table of ['"my ""odd"" schema"."t"', '"a.b"."c d"', 'Orders', '"😀"'])
+    assert.deepEqual(faults(table), [], table)
+  for (const table of ['"a', 'a.b.c', '"a"b', '""', 'a b', '.a'])
+    assert.deepEqual(faults(table), ['pollers.p.source.table'], table)
+})
+
+describe('a condition', () => {
+  const texts = (where: string): string => faultTexts({ pollers: { p: { source: { ...source, where } } } })
+  for (const where of [
+    "state = '--)' AND note <> e'\\')'",
+    '"odd"")" = $$)$$ AND tag = $x$ ; $$ $x$',
+    "(a OR b) AND tags[1] = 'x' AND n - -1 > 0",
+  ])
+    test(`is taken as it stands: ${where}`, () => assert.equal(texts(where), ''))
+  for (const [where, reason] of [
+    ['1=1) OR (1=1', /its brackets do not match: a \) too many/],
+    ['(a[1)]', /a \) too many/],
+    ['(a', /a \) is missing/],
+    ['true --', /it has a comment/],
+    ['true /* x */', /it has a comment/],
+    ['true; DROP TABLE t', /it has a ;/],
+    ['id = $1', /the parameter \$1/],
+    ["a = 'x", /a ' is not closed/],
+    ['"a = 1', /a " is not closed/],
+  ] as const)
+    test(`is refused when it is none: ${where}`, () => assert.match(texts(where), reason))
 })
