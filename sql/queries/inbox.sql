@@ -164,9 +164,9 @@ SELECT (SELECT true FROM service_ops.integration_inbox m
                     THEN true ELSE false END
          ORDER BY m.inbox_id LIMIT 1) IS NOT NULL AS some;
 
--- name: refused_trace
--- $1 poller, $2 id. The trace of a row that was taken in as DEAD.
-SELECT i.trace_id FROM service_ops.integration_inbox i WHERE i.source = $1 AND i.message_id = $2;
+-- name: refused_as
+-- $1 poller, $2 id in the source. Under which id and trace a row was taken in as DEAD.
+SELECT i.message_id, i.trace_id FROM service_ops.integration_inbox i WHERE i.source = $1 AND i.message_id = :"stored_id";
 
 -- name: announce
 -- $1 source. Tells every instance that fresh messages are there.

@@ -68,13 +68,13 @@ page AS MATERIALIZED (
 ins AS (
   INSERT INTO service_ops.integration_inbox
          (source, message_id, source_created_at, payload, group_key, trace_id, max_attempts, status, last_error, next_attempt_at)
-  SELECT $1, p.id::text, p.created_at, j.payload, :"group_key", :"trace_id", $6::integer,
+  SELECT $1, :"message_id", p.created_at, j.payload, :"group_key", :"trace_id", $6::integer,
          CASE WHEN $7::text IS NULL THEN 'NEW' ELSE 'DEAD' END, $7::text,
          CASE WHEN $7::text IS NOT NULL THEN timestamptz 'infinity' END
     FROM (SELECT page.*
             FROM page
             LEFT JOIN LATERAL (
-                 SELECT true AS hit FROM service_ops.integration_inbox i WHERE i.source = $1 AND i.message_id = page.id::text LIMIT 1) x ON true
+                 SELECT true AS hit FROM service_ops.integration_inbox i WHERE i.source = $1 AND i.message_id = :"stored_id" LIMIT 1) x ON true
            WHERE x.hit IS NULL OFFSET 0) p        -- OFFSET 0: payloads are built for new rows alone, and once each
    CROSS JOIN LATERAL (SELECT :"payload" AS payload OFFSET 0) j
    ORDER BY p.created_at, p.id

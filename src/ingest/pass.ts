@@ -9,7 +9,7 @@
  * - *A statement's answer is lost* (connection): the pass number may have been raised without our knowing. The next
  *   begin is then refused, and the leader steps down and stands again; nothing was lost, since rows and edge move in
  *   one transaction.
- * - *A row cannot be read* (not JSON, \u0000, too large): the page is halved until the row is alone. It is then named and
+ * - *A row cannot be read* (not JSON, \u0000, too large, its id too long): the page is halved until the row is alone. It is then named and
  *   tried once more, since another row may have come before it meanwhile; the one that fails by name is taken in as
  *   DEAD, without payload and with the reason, and the pass goes on.
  * - *Told to stop*: the page at hand is finished, the rest is left to the next pass.
@@ -17,7 +17,8 @@
 import type { Queryable } from '../db/pool.ts'
 import { isRetryable, sqlState } from '../db/sqlstate.ts'
 import { pause } from '../kit/pause.ts'
-import { refusedTrace } from '../tables/inbox.ts'
+import { refusedAs } from '../tables/inbox.ts'
+import { MAX_ID_BYTES } from '../tables/messageId.ts'
 import { beginPass, nextId, readPage, remakeWatermark, watermarkExists } from '../tables/watermark.ts'
 import type { PageRead, PassBegun, PassFence } from '../tables/watermark.ts'
 import { cleanError } from '../telemetry/errorText.ts'
@@ -54,6 +55,9 @@ export interface PassResult {
 /** How often a statement that lost a race (deadlock, serialization, lock limit) is tried again before the pass fails. */
 const RACE_TRIES = 5
 const RACE_PAUSE_MS = 50
+
+/** Of an id in a line when the inbox could not be asked under which it stands. */
+const MAX_ID_SHOWN = 64
 
 export async function runPass(options: PassOptions): Promise<PassResult> {
   const total = { rowsRead: 0, rowsInserted: 0, lateRows: 0, edge: null as string | null }
@@ -124,17 +128,16 @@ async function alone(options: PassOptions, fence: PassFence, id: string): Promis
     )
   } catch (error) {
     if (!isUnreadable(error)) throw error
-    const refusal = cleanError(error).text
+    const bytes = Buffer.byteLength(id)
+    const tooLong = `its id has ${bytes} bytes, and ${MAX_ID_BYTES} are the most; it stands under the id's beginning and MD5`
+    const refusal = bytes > MAX_ID_BYTES ? tooLong : cleanError(error).text
     const page = await overRaces(signal, () =>
       readPage(db, source.refuse, fence, 1, maxAttempts, { id, refusal }),
     )
     if (page !== undefined && page.inserted > 0) {
       // The row is in; only the line about it would lack its trace.
-      const trace = await refusedTrace(db, fence.poller, id).catch(() => undefined)
-      options.onRefusedRow(refusal, {
-        message_id: id,
-        ...(trace === undefined ? {} : { trace_id: trace }),
-      })
+      const row = await refusedAs(db, fence.poller, id).catch(() => undefined)
+      options.onRefusedRow(refusal, row ?? { message_id: id.slice(0, MAX_ID_SHOWN) })
     }
     return page
   }

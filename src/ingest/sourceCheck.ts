@@ -7,7 +7,6 @@
  * at once all the same. An explicit `lateness` in the config is not argued with.
  */
 import type { ResolvedSource } from '../config/resolved.ts'
-import { quoteIdentifier } from '../db/identifier.ts'
 import type { Queryable } from '../db/pool.ts'
 import { errorClass, sqlState } from '../db/sqlstate.ts'
 import { SourceInvalid } from '../errors.ts'
@@ -24,8 +23,8 @@ export interface CheckedSource {
   readonly latenessMs: number
   /** Why the lateness was put there although the config says nothing of it; null: it was not. */
   readonly clientTimes: string | null
-  /** Some rows have no time, and so no place in the order of a pass. */
-  readonly undated: boolean
+  /** So many rows have no time, and so no place in the order of a pass; counted up to `UNDATED_MOST` and one. */
+  readonly undated: number
 }
 
 /** For clients' clocks, and for rows that were written long before they were sent. */
@@ -48,7 +47,7 @@ export async function checkSource(db: Queryable, source: ResolvedSource): Promis
     await probeSource(db, prepared.probe)
     // prepareSource has thrown where there is no relation, which its type cannot say.
     if (relation === undefined) throw new SourceInvalid(source.table, 'there is no such table', 'make it')
-    const clock = await readClock(db, relation, quoteIdentifier(source.createdAt))
+    const clock = await readClock(db, relation, source.createdAt)
     const clientTimes = source.latenessMs === null ? clientTimesOf(source, relation, clock) : null
     return {
       source: prepared,

@@ -4,6 +4,7 @@ import { quoteIdentifier } from '../db/identifier.ts'
 import { SourceInvalid } from '../errors.ts'
 import type { ProbeSql, SourceColumn, SourceRelation } from '../tables/source.ts'
 import type { SourceColumns } from '../tables/task.ts'
+import { processedIdSql, storedIdSql } from '../tables/messageId.ts'
 import { nextIdStatement, pageStatement } from '../tables/watermark.ts'
 import type { PageSql } from '../tables/watermark.ts'
 
@@ -95,7 +96,7 @@ export function prepareSource(source: ResolvedSource, relation: SourceRelation |
     ...(groupKey === null ? [] : [`tidemark_source.${quoteIdentifier(groupKey)}::text AS group_key`]),
     ...(trace === null ? [] : [`tidemark_source.${quoteIdentifier(trace)}::text AS trace_id`]),
   ]
-  const parts: Omit<PageSql, 'payload' | 'trace_id'> = {
+  const parts: Omit<PageSql, 'payload' | 'trace_id' | 'message_id'> = {
     columns: columns.join(', '),
     source: relation.qualified,
     created_at: quoteIdentifier(source.createdAt),
@@ -104,6 +105,7 @@ export function prepareSource(source: ResolvedSource, relation: SourceRelation |
     lowest_id: lowest,
     scan_from: time.scanFrom,
     where: source.where === null ? 'true' : `(${source.where}\n)`,
+    stored_id: storedIdSql('page.id', id.type),
     group_key: groupKey === null ? 'NULL' : 'p.group_key',
   }
   return {
@@ -113,11 +115,17 @@ export function prepareSource(source: ResolvedSource, relation: SourceRelation |
       created_at: time.value.replace('tidemark_source.', 's.'),
       where: parts.where,
     },
-    page: pageStatement({ ...parts, payload: payload.value, trace_id: traceSql(trace) }),
+    page: pageStatement({
+      ...parts,
+      message_id: processedIdSql('p.id', id.type),
+      payload: payload.value,
+      trace_id: traceSql(trace),
+    }),
     nextId: nextIdStatement(parts),
     probe: parts,
     refuse: pageStatement({
       ...parts,
+      message_id: storedIdSql('p.id', id.type),
       payload: 'NULL::jsonb',
       trace_id: trace === null ? FRESH_TRACE_ID : traceSql(trace),
     }),

@@ -14,7 +14,7 @@ import { checkSource } from '../ingest/sourceCheck.ts'
 import type { CheckedSource } from '../ingest/sourceCheck.ts'
 import type { PreparedSource } from '../ingest/sourceSql.ts'
 import { beginLowWater } from '../tables/lowWater.ts'
-import { countOlder } from '../tables/source.ts'
+import { countOlder, UNDATED_MOST } from '../tables/source.ts'
 import { findTask, lockRegistry, registerTask } from '../tables/task.ts'
 import type { TaskRecord } from '../tables/task.ts'
 import { cleanError, cleanText } from '../telemetry/errorText.ts'
@@ -94,11 +94,12 @@ function sayFindings(log: Log, { name, source }: ResolvedPoller, checked: Checke
       reason: clientTimes,
     })
   }
-  if (undated) {
+  if (undated > 0) {
+    const count = undated > UNDATED_MOST ? `more than ${UNDATED_MOST}` : undated
     const msg =
-      `${name}: rows of ${source.table} whose ${source.createdAt} is NULL have no place in the order of a pass and ` +
+      `${name}: ${count} rows of ${source.table} whose ${source.createdAt} is NULL have no place in the order of a pass and ` +
       `wait in the source; give them a time: UPDATE … SET ${source.createdAt} = now() WHERE ${source.createdAt} IS NULL`
-    log.event('rows_undated', msg, { task: name, column: source.createdAt })
+    log.event('rows_undated', msg, { task: name, column: source.createdAt, rows: undated })
   }
 }
 

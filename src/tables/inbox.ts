@@ -1,8 +1,9 @@
 import type { Queryable } from '../db/pool.ts'
-import { loadStatements } from '../db/statements.ts'
+import { fillIdentifiers, loadStatements } from '../db/statements.ts'
+import { storedIdSql } from './messageId.ts'
 
 const sql = loadStatements('inbox', [
-  'refused_trace',
+  'refused_as',
   'claim',
   'done',
   'failed',
@@ -164,7 +165,13 @@ export async function announceInserted(db: Queryable, source: string): Promise<v
   await db.query(sql.announce, [source])
 }
 
-/** The trace of a row that was taken in as DEAD; undefined when the message is not there any more. */
-export async function refusedTrace(db: Queryable, poller: string, id: string): Promise<string | undefined> {
-  return (await db.query<{ trace_id: string }>(sql.refused_trace, [poller, id])).rows[0]?.trace_id
+const REFUSED_AS = fillIdentifiers(sql.refused_as, { stored_id: storedIdSql('$2', 'text') })
+
+/** Under which id and trace a row was taken in as DEAD; undefined when the message is not there any more. */
+export async function refusedAs(
+  db: Queryable,
+  poller: string,
+  id: string,
+): Promise<{ message_id: string; trace_id: string } | undefined> {
+  return (await db.query<{ message_id: string; trace_id: string }>(REFUSED_AS, [poller, id])).rows[0]
 }

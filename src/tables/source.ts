@@ -1,4 +1,4 @@
-import { quoteQualified } from '../db/identifier.ts'
+import { quoteIdentifier, quoteQualified } from '../db/identifier.ts'
 import type { Queryable } from '../db/pool.ts'
 import { fillIdentifiers, loadStatements } from '../db/statements.ts'
 import type { SourceColumns } from './task.ts'
@@ -70,11 +70,14 @@ export interface SourceClock {
   /** How many of the last 1,000 times there are, and whether all of them are whole milliseconds. */
   readonly n: number
   readonly whole: boolean
-  /** Some rows have no time. */
-  readonly undated: boolean
+  /** How many rows have no time; {@link UNDATED_MOST} and one more means more than that. */
+  readonly undated: number
 }
 
-/** `createdAt` is the plain column, quoted. */
+/** Rows without a time are counted up to here. */
+export const UNDATED_MOST = 1_000
+
+/** `createdAt` is the plain name of the column. */
 export async function readClock(
   db: Queryable,
   relation: SourceRelation,
@@ -82,8 +85,12 @@ export async function readClock(
 ): Promise<SourceClock> {
   type Part<K extends keyof SourceClock> = Pick<SourceClock, K> & Record<string, unknown>
   const clock = await db.query<Part<'trigger' | 'subscribed'>>(sql.clock, [relation.qualified])
-  const text = fillIdentifiers(sql.last_times, { source: relation.qualified, created_at: createdAt })
-  const times = await db.query<Part<'n' | 'whole' | 'undated'>>(text)
-  const none = { trigger: null, subscribed: false, n: 0, whole: false, undated: false }
+  const text = fillIdentifiers(sql.last_times, {
+    source: relation.qualified,
+    created_at: quoteIdentifier(createdAt),
+  })
+  const nullable = relation.columns.some(({ name, not_null: notNull }) => name === createdAt && !notNull)
+  const times = await db.query<Part<'n' | 'whole' | 'undated'>>(text, [nullable])
+  const none = { trigger: null, subscribed: false, n: 0, whole: false, undated: 0 }
   return { ...none, ...clock.rows[0], ...times.rows[0] }
 }

@@ -48,6 +48,9 @@ export interface PageSql {
   readonly scan_from: string
   readonly where: string
   readonly payload: string
+  /** The id of a row as the inbox keeps it, of `page` and of `p`; see messageId.ts. */
+  readonly stored_id: string
+  readonly message_id: string
   readonly group_key: string
   readonly trace_id: string
 }

@@ -55,7 +55,8 @@ export interface Events {
   task_standby: { task: string; leader: string }
   task_failed_to_start: { task: string; reason: string }
   lateness_applied: { task: string; lateness_s: number; reason: string }
-  rows_undated: { task: string; column: string }
+  /** `rows`: 1,001 stands for any number above 1,000. */
+  rows_undated: { task: string; column: string; rows: number }
   task_paused: { task: string; by: string | null }
   task_resumed: { task: string; by: string | null }
   task_orphaned: { task: string }

@@ -103,8 +103,8 @@ test('each source that cannot be read is named with its remedy; its neighbours r
   assert.match(String(late('touched')), /^600,the trigger touch runs before each insert/)
   const undated = instance.of('rows_undated')
   assert.deepEqual(
-    undated.map(({ task }) => task),
-    ['later'],
+    undated.map((line) => [line['task'], line['rows']]),
+    [['later', 1]],
   )
   assert.match(undated[0]?.msg ?? '', /at is NULL.*UPDATE … SET at = now\(\) WHERE at IS NULL/)
 

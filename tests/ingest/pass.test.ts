@@ -54,6 +54,49 @@ describe('a row that cannot be read', () => {
     assert.equal(intake.refused.length, 1)
   })
 
+  test('because its id is too long for the inbox is DEAD under a stand-in, once; longest ids are processed', async (t) => {
+    const intake = await createIntake(
+      t,
+      `CREATE TABLE note (id text PRIMARY KEY, created_at timestamptz DEFAULT now(), body int);
+       ALTER TABLE note DROP CONSTRAINT note_pkey; CREATE INDEX ON note (created_at);
+       INSERT INTO note SELECT (SELECT string_agg(md5(n || ' ' || g), '') FROM generate_series(1, 100) g), now(), n FROM generate_series(1, 2) n;
+       INSERT INTO note SELECT left((SELECT string_agg(md5('x' || g), '') FROM generate_series(1, 100) g), 2600), now(), 3;
+       INSERT INTO note VALUES ('short', now(), 4), (repeat('x', 2601), now(), 5)`,
+    )
+    const source = await intake.prepare(sourceOf('note', { payload: 'body' }))
+    const first = await intake.pass(source, await intake.lead())
+    const second = await intake.pass(source, first.fence)
+
+    assert.equal(first.outcome, 'completed')
+    const inbox = await intake.inbox()
+    assert.deepEqual(
+      inbox.map(({ message_id: id, status, payload }) => [Buffer.byteLength(id), status, payload]).sort(),
+      [
+        [2600, 'NEW', 3],
+        [5, 'NEW', 4],
+        [99, 'DEAD', null],
+        [99, 'DEAD', null],
+        [99, 'DEAD', null],
+      ],
+    )
+    for (const { status, message_id: id, last_error: error } of inbox)
+      if (status === 'DEAD') {
+        assert.match(id, /^\w{64}…[0-9a-f]{32}$/)
+        assert.match(error ?? '', /^its id has (3200|2601) bytes, and 2600 are the most/)
+      }
+    assert.deepEqual([second.outcome, second.rowsRead, second.rowsInserted], ['completed', 5, 0])
+    assert.equal(intake.refused.length, 3)
+    await intake.pool.query('UPDATE service_ops.background_task SET source_table = $1, source_columns = $2', [
+      source.table,
+      JSON.stringify(source.columns),
+    ])
+    const { rows } = await intake.pool.query(
+      `SELECT ok, (SELECT edge > now() - interval '1 min' FROM service_ops.integration_poll_watermark) AS proven
+         FROM service_ops.verify() WHERE name LIKE 'nothing_below_the_edge_is_missing%'`,
+    )
+    assert.deepEqual(rows, [{ ok: true, proven: true }])
+  })
+
   test('does not drag down a good row that commits before it between the failure and the refusal', async (t) => {
     const intake = await createIntake(t, `${NOTES}; INSERT INTO note (body) VALUES ('no json {')`)
     const source = await intake.prepare(sourceOf('note', { payload: 'body' }))

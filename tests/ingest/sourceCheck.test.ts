@@ -61,6 +61,34 @@ describe('who sets the time of a row is found out:', () => {
     })
   }
 
+  test('rows without a time are counted, up to a thousand', async (t) => {
+    const pool = (await createDatabase(t)).pool()
+    await pool.query(
+      'CREATE TABLE s (id int, created_at timestamptz DEFAULT now()); INSERT INTO s VALUES (0, now())',
+    )
+    const undated = async () => (await checkSource(pool, sourceOf('s'))).undated
+    assert.equal(await undated(), 0)
+    await pool.query('INSERT INTO s SELECT i, NULL FROM generate_series(1, 3) i')
+    assert.equal(await undated(), 3)
+    await pool.query('INSERT INTO s SELECT i, NULL FROM generate_series(1, 2000) i')
+    assert.equal(await undated(), 1001)
+  })
+
+  test('rows that a subscription writes, with the times of the publisher', async (t) => {
+    const pool = (await createDatabase(t)).pool()
+    // A subscription to a server that is not there: made without connecting, it lists no table until it is told to.
+    await pool.query(`CREATE TABLE s (id int, ${DATABASE_SETS})`)
+    await pool.query(
+      `CREATE SUBSCRIPTION nowhere CONNECTION 'host=127.0.0.1 port=1' PUBLICATION p WITH (connect = false, enabled = false, slot_name = NONE)`,
+    )
+    await pool.query(
+      `INSERT INTO pg_subscription_rel SELECT oid, 's'::regclass, 'r' FROM pg_subscription WHERE subname = 'nowhere'`,
+    )
+    const { clientTimes } = await checkSource(pool, sourceOf('s', { latenessMs: null }))
+    await pool.query('DROP SUBSCRIPTION nowhere')
+    assert.match(clientTimes ?? '', /a subscription writes s, with the publisher's times/)
+  })
+
   test('a timestamp without zone, even one that is said to be UTC', async (t) => {
     const pool = (await createDatabase(t)).pool()
     await pool.query('CREATE TABLE s (id int, created_at timestamp NOT NULL DEFAULT now())')
