@@ -28,6 +28,8 @@ import { createMissing } from './runner/missing.ts'
 import type { Part, RunnerOptions } from './runner/options.ts'
 import { createPort } from './runner/port.ts'
 import { startPulse } from './runner/pulse.ts'
+import { retryRefused } from './runner/refused.ts'
+import type { Refused } from './runner/refused.ts'
 import { registerAll } from './runner/registration.ts'
 import { findWay, openAddresses } from './runner/way.ts'
 import type { Addresses } from './runner/way.ts'
@@ -89,7 +91,7 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
   let work: Work | undefined
   let http: Listening | undefined
   let unprepare: (() => Promise<void>) | undefined
-  let failedTasks: string[] = []
+  let refused: Refused | undefined
   let starting: Promise<void> | undefined
   let stopping: Promise<void> | undefined
 
@@ -119,7 +121,7 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
       leaders: work?.leaders,
       pollers: work?.pollers ?? [],
       processors: work?.processors ?? [],
-      failedTasks,
+      failedTasks: refused?.names ?? [],
     }),
   })
   const probe = createProbe(() => port.probeDatabase())
@@ -172,9 +174,6 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
     await membership.announce()
     await reclaimFromLost(opened.work, log)
     const registered = await registerAll(opened.work, config, settings.release, log)
-    failedTasks = config.pollers
-      .map(({ name }) => name)
-      .filter((name) => !registered.pollers.some(({ poller }) => poller.name === name))
     ending.signal.throwIfAborted()
     work = await startWork({
       settings,
@@ -185,6 +184,16 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
       registered,
       log,
       mayLead: () => work !== undefined && condition.schemaFits && !ending.signal.aborted,
+      onDemand: (poller) => refused?.demand(poller),
+    })
+    refused = retryRefused({
+      pool: opened.work,
+      refused: registered.refused,
+      release: settings.release,
+      log,
+      onStarted: (poller) => {
+        if (!ending.signal.aborted) work?.addPoller(poller)
+      },
     })
     condition.state = 'ready'
     work.leaders.wake()
@@ -216,7 +225,7 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
   async function close(limitMs: number): Promise<void> {
     const ended = work
     if (ended !== undefined) await quietly(() => stopWork(ended))
-    await quietly(() => Promise.all([membership?.stop(), pulse?.stop(), missing.stop()]))
+    await quietly(() => Promise.all([membership?.stop(), pulse?.stop(), missing.stop(), refused?.stop()]))
     await quietly(sayStopped)
     await quietly(() => membership?.leave())
     await quietly(() => http?.close(limitMs))

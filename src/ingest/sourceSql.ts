@@ -54,7 +54,7 @@ export function prepareSource(source: ResolvedSource, relation: SourceRelation |
     throw new SourceInvalid(
       source.table,
       'there is no such table',
-      'write it with its schema, as SQL would: schema.table',
+      'make it, or write its name with its schema and its case: schema.table',
     )
   }
   const wrongKind = KINDS[relation.relkind]

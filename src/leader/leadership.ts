@@ -37,6 +37,8 @@ export interface LeadershipOptions extends TenureOptions {
 }
 
 export interface Leaders {
+  /** Stands for one more task from now on. */
+  add(task: LedTask): void
   /** Look at once: somebody said that a lease is free. */
   wake(): void
   roles(): ReadonlyMap<string, Role>
@@ -56,6 +58,7 @@ export function startLeadership(options: LeadershipOptions): Leaders {
   const { db, me, log, leaseMs } = options
   const tenures = keepTenures(options)
   const { roles } = tenures
+  const tasks = [...options.tasks]
   const suspicion = new Suspicion(LOOK_MS)
 
   function standBy(task: string, leader: string | null): void {
@@ -98,7 +101,7 @@ export function startLeadership(options: LeadershipOptions): Leaders {
 
   const looking = startLoop({
     async body() {
-      const idle = options.tasks.filter((task) => !tenures.held().includes(task.name))
+      const idle = tasks.filter((task) => !tenures.held().includes(task.name))
       if (idle.length === 0) return LOOK_MS
       const looks = await lookAtLeaders(
         db,
@@ -126,6 +129,11 @@ export function startLeadership(options: LeadershipOptions): Leaders {
   }
 
   return {
+    add(task) {
+      tasks.push(task)
+      roles.set(task.name, { role: 'unknown' })
+      looking.wake()
+    },
     wake: () => looking.wake(),
     roles: () => roles,
     get staleWrites() {

@@ -2,7 +2,7 @@
  * Registration: every task of this process is checked and entered in `background_task`, which gives it its number.
  *
  * A poller whose source cannot be read safely, or whose table or cursor columns changed under the same name, does not
- * start; it says why, and the rest of the process goes on without it.
+ * start; it says why, and the rest of the process goes on without it (refused.ts tries it again).
  */
 import { createHash } from 'node:crypto'
 import type { ResolvedConfig, ResolvedJob, ResolvedPoller, ResolvedProcessor } from '../config/resolved.ts'
@@ -26,8 +26,16 @@ export interface RegisteredPoller {
   readonly latenessMs: number
 }
 
+/** A poller that did not start, and why. */
+export interface RefusedPoller {
+  readonly poller: ResolvedPoller
+  readonly reason: string
+  readonly error: unknown
+}
+
 export interface Registered {
   readonly pollers: readonly RegisteredPoller[]
+  readonly refused: readonly RefusedPoller[]
   readonly processors: readonly ResolvedProcessor[]
   readonly jobs: readonly ResolvedJob[]
 }
@@ -40,36 +48,55 @@ export async function registerAll(
   log: Log,
 ): Promise<Registered> {
   const pollers: RegisteredPoller[] = []
+  const refused: RefusedPoller[] = []
   for (const poller of config.pollers) {
     try {
-      const checked = await checkSource(pool, poller.source)
-      const { source, latenessMs } = checked
-      await enter(pool, async (db) => {
-        await lookAtPoller(db, poller, source)
-        return pollerRecord(poller, source, release)
-      })
-      pollers.push({ poller, source, latenessMs })
+      const { registered, checked } = await enterPoller(pool, poller, release)
+      pollers.push(registered)
       sayFindings(log, poller, checked)
     } catch (error) {
       const reason = whyNotStarted(error)
       if (reason === undefined) throw error
-      log.event('task_failed_to_start', `${poller.name} failed to start: ${reason}`, {
-        task: poller.name,
-        reason,
-      })
+      refused.push({ poller, reason, error })
+      sayRefused(log, poller.name, reason, error)
     }
   }
   for (const processor of config.processors)
     await enter(pool, async () => processorRecord(processor, release))
   for (const job of config.jobs) await enter(pool, async () => jobRecord(job, release))
-  return { pollers, processors: config.processors, jobs: config.jobs }
+  return { pollers, refused, processors: config.processors, jobs: config.jobs }
+}
+
+/** Checks a poller's source and enters the poller; throws what keeps it from starting. */
+export async function enterPoller(
+  pool: Pool,
+  poller: ResolvedPoller,
+  release: string,
+): Promise<{ registered: RegisteredPoller; checked: CheckedSource }> {
+  const checked = await checkSource(pool, poller.source)
+  const { source, latenessMs } = checked
+  await enter(pool, async (db) => {
+    await lookAtPoller(db, poller, source)
+    return pollerRecord(poller, source, release)
+  })
+  return { registered: { poller, source, latenessMs }, checked }
+}
+
+export function sayRefused(log: Log, task: string, reason: string, error: unknown): void {
+  const then = isMendable(error) ? '. It starts by itself once that is mended' : ', and restart'
+  log.event('task_failed_to_start', `${task} failed to start: ${reason}${then}`, { task, reason })
+}
+
+/** Where to begin is said in the config, which is read at start; and counting a large table every 30 s is no trifle. */
+export function isMendable(error: unknown): boolean {
+  return !(error instanceof StartFromRequired)
 }
 
 /**
  * Why a poller alone cannot start; undefined when the error is about more than its source. Our own text is given whole,
  * since it ends with the remedy; a condition that does not parse or a right that is missing has PostgreSQL's.
  */
-function whyNotStarted(error: unknown): string | undefined {
+export function whyNotStarted(error: unknown): string | undefined {
   if (
     error instanceof SourceInvalid ||
     error instanceof PermissionMissing ||
@@ -81,7 +108,8 @@ function whyNotStarted(error: unknown): string | undefined {
   return /^(42|22)/.test(sqlState(error) ?? '') ? cleanError(error).text : undefined
 }
 
-function sayFindings(log: Log, { name, source }: ResolvedPoller, checked: CheckedSource): void {
+/** What was found out about a source that can be read. */
+export function sayFindings(log: Log, { name, source }: ResolvedPoller, checked: CheckedSource): void {
   const { clientTimes, latenessMs, undated } = checked
   if (clientTimes !== null) {
     const minutes = latenessMs / 60_000

@@ -30,7 +30,7 @@ import { forgetRuns } from '../tables/pollRun.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Pools } from './foundation.ts'
-import type { Registered } from './registration.ts'
+import type { Registered, RegisteredPoller } from './registration.ts'
 
 /** Rows whose time lies this far behind their commit are still found; DESIGN's slack for clocks and rounding. */
 const SLACK_MS = 5_000
@@ -58,6 +58,8 @@ export interface WorkOptions {
   readonly registered: Registered
   readonly log: Log
   readonly mayLead: () => boolean
+  /** A pass was asked for of a poller that does not run here. */
+  readonly onDemand: (poller: string) => void
 }
 
 export interface Work {
@@ -69,6 +71,8 @@ export interface Work {
   readonly upkeep: Upkeep
   readonly ticks: readonly (Tick & { close?(): Promise<void> })[]
   readonly listener: Listener | undefined
+  /** Takes in a poller whose source could not be read before. */
+  addPoller(registered: RegisteredPoller): void
 }
 
 export async function startWork(options: WorkOptions): Promise<Work> {
@@ -99,7 +103,7 @@ export async function startWork(options: WorkOptions): Promise<Work> {
   const announce = announcer(pools.work, wakeFor)
 
   const ticks = new Map<string, Tick & { close?(): Promise<void> }>()
-  const pollers = registered.pollers.map(({ poller, source, latenessMs }) => {
+  const makePoller = ({ poller, source, latenessMs }: RegisteredPoller): Work['pollers'][number] => {
     const { name, everyMs } = poller
     const tick =
       everyMs >= JOB_TICK_FROM_MS
@@ -123,7 +127,8 @@ export async function startWork(options: WorkOptions): Promise<Work> {
         onInserted: () => announce(name),
       }),
     }
-  })
+  }
+  const pollers = registered.pollers.map(makePoller)
 
   const led: LedTask[] = [
     ...pollers.map(({ poller }) => ({ name: poller.name, lead: poller.lead })),
@@ -148,7 +153,8 @@ export async function startWork(options: WorkOptions): Promise<Work> {
           onNotify(channel, payload) {
             if (channel === 'tidemark_leader') leaders.wake()
             else if (channel === 'tidemark_inbox') wakeFor(payload)
-            else ticks.get(payload)?.demand()
+            else if (ticks.has(payload)) ticks.get(payload)?.demand()
+            else options.onDemand(payload)
           },
           onUp({ afterMs }) {
             if (afterMs !== null)
@@ -166,7 +172,23 @@ export async function startWork(options: WorkOptions): Promise<Work> {
         })
 
   for (const processor of processors) if (!processor.exclusive) processor.start()
-  return { boss, leaders, pollers, processors, jobs, upkeep, ticks: [...ticks.values()], listener }
+  return {
+    boss,
+    leaders,
+    pollers,
+    processors,
+    jobs,
+    upkeep,
+    get ticks() {
+      return [...ticks.values()]
+    },
+    listener,
+    addPoller(one) {
+      const made = makePoller(one)
+      pollers.push(made)
+      leaders.add({ name: made.poller.name, lead: made.poller.lead })
+    },
+  }
 }
 
 function duties(
