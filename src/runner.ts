@@ -19,8 +19,9 @@ import type { Loop } from './kit/loop.ts'
 import { within } from './kit/within.ts'
 import { reclaimFromLost } from './process/reclaim.ts'
 import { createCondition } from './runner/condition.ts'
+import { createDenied } from './runner/denied.ts'
 import { drain, giveBackAtOnce, stopWork } from './runner/drain.ts'
-import { openPools, schemaReady } from './runner/foundation.ts'
+import { openPools, SCHEMAS, schemaReady } from './runner/foundation.ts'
 import type { Pools } from './runner/foundation.ts'
 import { join } from './runner/membership.ts'
 import type { Membership } from './runner/membership.ts'
@@ -113,6 +114,8 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
     },
   })
 
+  const denied = createDenied(log, SCHEMAS)
+
   const port = createPort({
     condition,
     pools: () => pools,
@@ -148,9 +151,10 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
       .filter(({ work }) => work.kind === 'transactional')
       .reduce((sum, { concurrency }) => sum + concurrency, 0)
     const way = await findWay(settings, addresses, log, ending.signal)
-    const opened = openPools(settings, way, identity, transactional, (own, error) =>
-      missing.failed(own.reserved, error),
-    )
+    const opened = openPools(settings, way, identity, transactional, (own, error) => {
+      missing.failed(own.reserved, error)
+      denied.failed(own.reserved, error)
+    })
     pools = opened
     await schemaReady({
       settings,
@@ -185,6 +189,7 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
       log,
       mayLead: () => work !== undefined && condition.schemaFits && !ending.signal.aborted,
       onDemand: (poller) => refused?.demand(poller),
+      onQueueError: () => denied.suspect(opened.reserved),
     })
     refused = retryRefused({
       pool: opened.work,
@@ -225,7 +230,9 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
   async function close(limitMs: number): Promise<void> {
     const ended = work
     if (ended !== undefined) await quietly(() => stopWork(ended))
-    await quietly(() => Promise.all([membership?.stop(), pulse?.stop(), missing.stop(), refused?.stop()]))
+    await quietly(() =>
+      Promise.all([membership?.stop(), pulse?.stop(), missing.stop(), denied.stop(), refused?.stop()]),
+    )
     await quietly(sayStopped)
     await quietly(() => membership?.leave())
     await quietly(() => http?.close(limitMs))

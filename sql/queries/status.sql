@@ -5,7 +5,10 @@
 SELECT jsonb_build_object(
   'at', clock_timestamp(),
   'pollers', (SELECT coalesce(jsonb_agg(to_jsonb(p) ORDER BY p.id), '[]') FROM service_ops.poller_status p),
-  'processors', (SELECT coalesce(jsonb_agg(to_jsonb(p) ORDER BY p.id), '[]') FROM service_ops.processor_status p),
+  'processors', (SELECT coalesce(jsonb_agg(to_jsonb(p) || jsonb_build_object('orphaned', NOT EXISTS (
+                     SELECT FROM service_ops.runner_instance i WHERE i.state <> 'stopped' AND p.processor = ANY (i.tasks)
+                        AND i.last_seen_at > clock_timestamp() - interval '30 seconds')) ORDER BY p.id), '[]')
+                   FROM service_ops.processor_status p),
   'leaders', (
     SELECT coalesce(jsonb_agg(to_jsonb(l) || jsonb_build_object(
              'expired', l.expires_at < clock_timestamp(),

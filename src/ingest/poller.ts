@@ -12,11 +12,13 @@
  */
 import type { Queryable } from '../db/pool.ts'
 import { isConnectionError } from '../db/sqlstate.ts'
+import { PermissionMissing } from '../errors.ts'
 import { backoffMs } from '../kit/backoff.ts'
 import { pause } from '../kit/pause.ts'
+import { explainPassDenied } from '../tables/permission.ts'
 import { recordRun } from '../tables/pollRun.ts'
 import type { PollRun } from '../tables/pollRun.ts'
-import { cleanError } from '../telemetry/errorText.ts'
+import { cleanError, cleanText } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
 import { runPass } from './pass.ts'
 import type { PassResult } from './pass.ts'
@@ -138,7 +140,10 @@ export function createPoller(options: PollerOptions): Poller {
     // Taken before anything is awaited: the database may be back while the failure is being recorded.
     const { signal: roused } = rouse
     state.failuresInARow += 1
-    const { class: errorClass, text } = cleanError(error)
+    const explained = await explainPassDenied(db, error, options.source.table)
+    const { class: errorClass, text: cut } = cleanError(explained)
+    // Our own text ends with the remedy, which must not be cut off.
+    const text = explained instanceof PermissionMissing ? cleanText(explained.message) : cut
     const maxMs = isConnectionError(error) ? RETRY_AWAY_MS : RETRY.maxMs
     const nextTryMs = Math.round(backoffMs(state.failuresInARow, { ...RETRY, maxMs }))
     log.event('poll_failed', `${name}: the pass failed: ${text}; next try in ${nextTryMs} ms`, {

@@ -24,6 +24,8 @@ export interface BossOptions {
   readonly log: Log
   /** This instance's readable name, for pg-boss's own registry. */
   readonly instanceId: string
+  /** pg-boss reported an error; what it is, it does not always say. */
+  readonly onError?: () => void
   /** Time and timers, for tests. Default: the system's. */
   readonly clock?: Clock
 }
@@ -91,16 +93,26 @@ export function createBoss(options: BossOptions): Boss {
   const workers = new Set<BossWorker>()
   const ticks = new Map<string, { came: 'job' | 'backstop'; backstopAt: number | undefined }>()
   let state: 'new' | 'running' | 'not fetching' | 'stopped' = 'new'
-  let lastError: { text: string; at: number; loggedAt: number } | undefined
+  let lastWarning: { text: string; at: number } | undefined
+  let lastError: { class: string; text: string; at: number; loggedAt: number } | undefined
 
   // Without a listener an error event would end the process.
   pg.on('error', (error: unknown) => {
+    options.onError?.()
     const { class: name, text } = cleanError(asError(error))
     const now = performance.now()
     const repeated = lastError?.text === text && now - lastError.loggedAt < REPEAT_MS
-    lastError = { text, at: now, loggedAt: repeated ? (lastError?.loggedAt ?? now) : now }
+    lastError = { class: name, text, at: now, loggedAt: repeated ? (lastError?.loggedAt ?? now) : now }
     if (!repeated)
       log.event('loop_failed', `pg-boss reported an error: ${text}`, { loop: 'pg-boss', class: name, text })
+  })
+
+  pg.on('warning', ({ message }) => {
+    const { text } = cleanError(message)
+    const now = performance.now()
+    if (lastWarning?.text === text && now - lastWarning.at < REPEAT_MS) return
+    lastWarning = { text, at: now }
+    log.event('queue_warning', `pg-boss: ${text}`, { text })
   })
 
   function troubles(): string[] {
@@ -108,7 +120,7 @@ export function createBoss(options: BossOptions): Boss {
     const now = performance.now()
     const found = [...workers].flatMap((worker) => worker.trouble() ?? [])
     if (lastError !== undefined && now - lastError.at < LATELY_MS)
-      found.push(`pg-boss error: ${lastError.text}`)
+      found.push(`pg-boss reported an error (${lastError.class}); the log has its text`)
     for (const [queue, { came, backstopAt }] of ticks) {
       const lately = backstopAt !== undefined && now - backstopAt < LATELY_MS
       if (came === 'backstop' || lately)

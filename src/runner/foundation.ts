@@ -46,7 +46,8 @@ export async function schemaReady(gate: SchemaGate): Promise<void> {
   }
 }
 
-const SCHEMAS = ['service_ops', BOSS_SCHEMA]
+/** Ours and pg-boss's. */
+export const SCHEMAS = ['service_ops', BOSS_SCHEMA]
 
 async function untilSchemaFits(gate: SchemaGate): Promise<void> {
   const { settings, pool, log, signal } = gate

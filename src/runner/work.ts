@@ -60,6 +60,8 @@ export interface WorkOptions {
   readonly mayLead: () => boolean
   /** A pass was asked for of a poller that does not run here. */
   readonly onDemand: (poller: string) => void
+  /** pg-boss met an error on connections of its own. */
+  readonly onQueueError: () => void
 }
 
 export interface Work {
@@ -77,7 +79,13 @@ export interface Work {
 
 export async function startWork(options: WorkOptions): Promise<Work> {
   const { settings, identity, pools, session, registered, log } = options
-  const boss = createBoss({ pool: pools.work, session, log, instanceId: identity.instanceId })
+  const boss = createBoss({
+    pool: pools.work,
+    session,
+    log,
+    instanceId: identity.instanceId,
+    onError: options.onQueueError,
+  })
   await boss.start()
   const jobs = createJobs({ boss, jobs: registered.jobs, log })
   const upkeep = createUpkeep({ boss, log, duties: duties(pools, log) })

@@ -11,6 +11,8 @@ const sql = loadStatements('permission', ['missing', 'of_source'])
 /** Tables that a migration writes and a running instance only reads. */
 const READ_ONLY: readonly string[] = ['migrations', 'schema_window', 'invariant', 'version']
 
+const OWN_SCHEMA = 'service_ops'
+
 type Row = MissingGrant & { readonly role: string } & Record<string, unknown>
 
 /** Throws {@link PermissionMissing} when this role lacks a right that a running instance needs on these schemas. */
@@ -42,6 +44,13 @@ export async function explainSourceDenied(db: Queryable, error: unknown, table: 
   const missing = await asMissing(db, sql.of_source, [schema, name], error).catch(() => undefined)
   // The right is there, so it is lacking below: to what a view reads, or to a function of `where`.
   return missing ?? belowSource(error, table)
+}
+
+/** The same for a statement of a pass, which needs rights on the source and on our own tables. */
+export async function explainPassDenied(db: Queryable, error: unknown, table: string): Promise<unknown> {
+  if (errorClass(error) !== 'permission') return error
+  const ours = await asMissing(db, sql.missing, [[OWN_SCHEMA], READ_ONLY], error).catch(() => undefined)
+  return ours ?? (await explainSourceDenied(db, error, table))
 }
 
 function belowSource(error: unknown, table: string): PermissionMissing {

@@ -30,6 +30,8 @@ export interface ProcessorStatus {
   readonly sources: readonly string[] | null
   readonly exclusive: boolean
   readonly paused: boolean
+  /** No instance runs it: what waits for it waits on. */
+  readonly orphaned: boolean
   readonly leader: string | null
   readonly term: number | null
   readonly waiting: number

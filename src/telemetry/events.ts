@@ -35,6 +35,8 @@ export interface Events {
   /** `also`: what is missing besides, such as views that a DROP … CASCADE took along. */
   table_missing: { table: string; command: string; also?: readonly string[] }
   table_back: { table: string }
+  permission_missing: { role: string; objects: readonly string[]; grants: readonly string[] }
+  permission_back: object
 
   migrations_disabled: { names?: readonly string[] }
   migrations_applied: { names: readonly string[]; duration_ms?: number }
@@ -96,6 +98,9 @@ export interface Events {
   job_done: { job: string; job_id?: string; attempt?: number; duration_ms: number }
   job_failed: ErrorFields & { job: string; job_id?: string; attempt?: number; duration_ms?: number }
 
+  /** What pg-boss finds remarkable about its queues, such as a backlog or a slow statement. */
+  queue_warning: { text: string }
+
   pool_pressure: { waiting: number; in_use?: number; max?: number }
   listen_lost: ErrorFields
   listen_back: { waited_ms: number }
@@ -153,6 +158,8 @@ export const EVENTS = {
   schema_incompatible: 'critical',
   table_missing: 'critical',
   table_back: 'info',
+  permission_missing: 'critical',
+  permission_back: 'info',
 
   migrations_disabled: 'info',
   migrations_applied: 'info',
@@ -198,6 +205,8 @@ export const EVENTS = {
   job_started: 'debug',
   job_done: 'info',
   job_failed: 'error',
+
+  queue_warning: 'warn',
 
   pool_pressure: 'warn',
   listen_lost: 'warn',

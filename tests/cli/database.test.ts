@@ -85,7 +85,14 @@ describe('tidemark status', () => {
     const env = { DATABASE_URL: url }
     const { stdout } = await tidemark(['status'], { env })
     assert.match(stdout, /orders +shop\.orders +(orphaned|no leader)/)
-    assert.match(stdout, /billing +orders +running +not led +2 +0 +0 +0/)
+    assert.match(stdout, /billing +orders +orphaned +not led +2 +0 +0 +0/)
+    await client.query(`
+      INSERT INTO service_ops.runner_instance (instance_id, holder, machine_id, release, state, tasks)
+      VALUES ('one', gen_random_uuid(), 'm', '1', 'ready', '{billing}')`)
+    assert.match(
+      (await tidemark(['status'], { env })).stdout,
+      /billing +orders +running +not led +2 +0 +0 +0/,
+    )
     const document = JSON.parse((await tidemark(['status', '--json'], { env })).stdout) as {
       processors: { waiting: number }[]
     }

@@ -4,34 +4,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { tidemark } from '../cli/tidemark.ts'
-import { createDatabase, type TestDatabase } from '../support/database.ts'
+import { createDatabase } from '../support/database.ts'
 import { startInstance } from '../support/instance.ts'
-import type { Scope } from '../support/scope.ts'
+import { grants, plainRole } from '../support/plainRole.ts'
 import { until } from '../support/until.ts'
-
-/** A role that may log in and nothing else, and the database's address for it. */
-async function plainRole(t: Scope, database: TestDatabase): Promise<{ role: string; url: string }> {
-  const role = `plain_${database.name}`
-  const admin = database.pool()
-  await admin.query(`CREATE ROLE ${role} LOGIN PASSWORD 'x'`)
-  t.after(async () => {
-    await admin.query(`DROP OWNED BY ${role}; DROP ROLE ${role}`)
-  })
-  const url = new URL(database.url)
-  url.username = role
-  url.password = 'x'
-  return { role, url: url.href }
-}
-
-/** Gives every right that an instance needs on these schemas. */
-function grants(role: string, ...schemas: string[]): string {
-  return schemas
-    .map(
-      (schema) =>
-        `GRANT USAGE ON SCHEMA ${schema} TO ${role}; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA ${schema} TO ${role};`,
-    )
-    .join('\n')
-}
 
 test('each source that cannot be read is named with its remedy; its neighbours run', async (t) => {
   const database = await createDatabase(t)

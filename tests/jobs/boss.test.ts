@@ -142,7 +142,7 @@ test('health tells of stopped workers and of errors, and no error ends the proce
   assert.deepEqual(boss.health(), { status: 'ok', detail: '' })
   await bosses.pool.query('ALTER TABLE pgboss.job_common RENAME TO job_away')
   await until('an error', () => boss.health().status === 'degraded')
-  assert.match(boss.health().detail, /pg-boss error/)
+  assert.match(boss.health().detail, /^pg-boss reported an error \(\w+\); the log has its text$/)
   await bosses.pool.query('ALTER TABLE pgboss.job_away RENAME TO job_common')
   assert.ok(bosses.lines.some(({ event, loop }) => event === 'loop_failed' && loop === 'pg-boss'))
 
@@ -188,4 +188,22 @@ test('LISTEN wakes a worker of a queue with notify at once', async (t) => {
   const other = await bosses.boss()
   await other.pg.send('q')
   assert.ok((await heard.promise) - start < 5_000)
+})
+
+test('what pg-boss warns of is one line each, without the statement and its values', async (t) => {
+  const bosses = await createBosses(t)
+  const boss = await bosses.boss()
+  const warning = { message: 'Warning: a slow query', data: { sql: 'SELECT $1', values: ['secret'] } }
+  boss.pg.emit('warning', warning)
+  boss.pg.emit('warning', warning)
+  boss.pg.emit('warning', { ...warning, message: 'Warning: a backlog' })
+  const said = bosses.lines.filter(({ event }) => event === 'queue_warning')
+  assert.deepEqual(
+    said.map(({ level, msg }) => [level, msg]),
+    [
+      ['warn', 'pg-boss: Warning: a slow query'],
+      ['warn', 'pg-boss: Warning: a backlog'],
+    ],
+  )
+  assert.doesNotMatch(JSON.stringify(said), /SELECT|secret/)
 })

@@ -95,7 +95,7 @@ function printProcessors({ processors }: StatusDocument): void {
       String(processor.id),
       processor.processor,
       processor.sources?.join(', ') ?? '-',
-      processor.paused ? coloured('yellow', 'paused') : 'running',
+      processorState(processor),
       processor.leader ?? (processor.exclusive ? coloured('red', 'none') : 'not led'),
       String(processor.waiting),
       String(processor.processing),
@@ -111,6 +111,11 @@ function pollerState({ paused, orphaned, leader }: StatusDocument['pollers'][num
   if (paused) return coloured('yellow', 'paused')
   if (orphaned) return coloured('dim', 'orphaned')
   return leader === null ? coloured('red', 'no leader') : 'running'
+}
+
+function processorState({ paused, orphaned }: StatusDocument['processors'][number]): string {
+  if (paused) return coloured('yellow', 'paused')
+  return orphaned ? coloured('dim', 'orphaned') : 'running'
 }
 
 function colouredState(state: string): string {
