@@ -33,10 +33,10 @@ const LOWEST_ID: Readonly<Record<string, string>> = {
 }
 
 const KINDS: Readonly<Record<string, string>> = {
-  f: 'is a foreign table: its rows are written where this database cannot see who is still writing',
-  i: 'is an index',
-  S: 'is a sequence',
-  c: 'is a composite type',
+  f: 'it is a foreign table: its rows are written where this database cannot see who is still writing',
+  i: 'it is an index',
+  S: 'it is a sequence',
+  c: 'it is a composite type',
 }
 
 /**
