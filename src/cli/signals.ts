@@ -68,6 +68,11 @@ export async function shutdownBySignals(runner: Stoppable, log: Log, ready: () =
     ended.resolve(EXIT.failed)
   }
 
+  const onWarning = (warning: Error): void =>
+    log.event('runtime_warning', `Node.js warns: ${cleanError(warning).text}`, cleanError(warning))
+  // Node's own listener prints lines that are none of the log's, with paths in them.
+  const printing = process.listeners('warning')
+  process.removeAllListeners('warning').on('warning', onWarning)
   for (const signal of SIGNALS) process.on(signal, onSignal)
   process.on('uncaughtException', onCrash)
   try {
@@ -83,6 +88,8 @@ export async function shutdownBySignals(runner: Stoppable, log: Log, ready: () =
   } finally {
     for (const signal of SIGNALS) process.off(signal, onSignal)
     process.off('uncaughtException', onCrash)
+    process.off('warning', onWarning)
+    for (const listener of printing) process.on('warning', listener)
   }
 }
 

@@ -81,7 +81,7 @@ export function startLoop(options: LoopOptions): Loop {
         alarm = undefined
         wake()
       }
-      alarm = { at, timer: setTimeout(ring, Math.min(ms, LONGEST_WAIT_MS)).unref() }
+      alarm = { at, timer: setTimeout(ring, Math.min(Math.max(0, ms), LONGEST_WAIT_MS)).unref() }
     },
     stop() {
       stopping.abort()

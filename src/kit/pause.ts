@@ -10,7 +10,8 @@ export function pause(ms: number, signal?: AbortSignal): Promise<void> {
       signal?.removeEventListener('abort', end)
       resolve()
     }
-    const timer = setTimeout(end, ms)
+    // Node warns of a wait until what is a moment ago.
+    const timer = setTimeout(end, Math.max(0, ms))
     signal?.addEventListener('abort', end, { once: true })
   })
 }

@@ -125,6 +125,8 @@ export interface Events {
   drain_completed: { finished: number; given_back: number; elapsed_ms?: number }
   cleanup_failed: ErrorFields & { cleanup?: string }
   drain_failed: ErrorFields
+  /** What Node would print to stderr as it is: a deprecation, a leak of listeners. */
+  runtime_warning: ErrorFields
   start_failed: ErrorFields & { step?: string }
   /** Something was thrown that nobody caught; the process gives its work back and ends. */
   crashed: ErrorFields
@@ -223,6 +225,7 @@ export const EVENTS = {
   drain_completed: 'info',
   cleanup_failed: 'error',
   drain_failed: 'error',
+  runtime_warning: 'warn',
   start_failed: 'critical',
   crashed: 'critical',
 

@@ -69,6 +69,7 @@ test('a run full of failures logs no payload, secret, address, path or stack; an
         if (n === 8) JSON.parse(message.payload.card)
         if (n === 9) await tx.query("SELECT $1::int", [message.payload.card])
         if (n === 10) await tx.query("SELECT * FROM nowhere")
+        if (n === 12) process.emitWarning('see /srv/app/keys of hunter2'.replace('of ', 'password='))
         if (n === 11) await new Promise((_, reject) => setTimeout(() => reject(new Error('/srv/app/late')), 10))
       }
       export default {
@@ -100,6 +101,10 @@ test('a run full of failures logs no payload, secret, address, path or stack; an
   assertClean(instance)
   assert.equal(instance.of('message_dead').length, 12)
   assert.equal(instance.of('row_refused').length, 2)
+  assert.deepEqual(
+    instance.of('runtime_warning').map(({ msg }) => msg),
+    ['Node.js warns: see [path] password=[redacted]'],
+  )
   const about = instance.lines.filter((line) => 'message_id' in line)
   assert.ok(about.length > 40, `${about.length} lines about messages`)
   for (const line of about)
