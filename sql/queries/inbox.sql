@@ -9,14 +9,15 @@
 -- The outer LIMIT stops the inner one early, so that nothing is locked that is not taken. The first message always fits,
 -- so one that is larger than the bound still gets its turn. pg_column_size is what a payload takes on disk, compressed as
 -- it may be, to a hundredth; #> '{}' gives the same value back as it is in memory, without walking through it. Smaller
--- ones are not worth that: what is claimed of them is small even when it is unpacked.
+-- ones are not worth that: what is claimed of them is small even when it is unpacked. Suspects are left to
+-- claim_suspect; they always wait.
 WITH w AS MATERIALIZED (        -- source by source, in the order of the index: = ANY would sort everything that waits
   SELECT x.inbox_id, x.bytes
     FROM unnest($1::text[]) s(source)
    CROSS JOIN LATERAL (
          SELECT m.inbox_id, CASE WHEN pg_column_size(m.payload) > 8192 THEN pg_column_size(m.payload #> '{}') ELSE pg_column_size(m.payload) END AS bytes FROM service_ops.integration_inbox m
           WHERE m.source = s.source AND m.next_attempt_at <= statement_timestamp()
-            AND CASE WHEN m.status IN ('NEW', 'FAILED') THEN true ELSE false END
+            AND CASE WHEN m.status IN ('NEW', 'FAILED') AND NOT m.suspect THEN true ELSE false END
           ORDER BY m.next_attempt_at LIMIT $3::integer FOR UPDATE SKIP LOCKED) x
    LIMIT $3::integer),
 f AS MATERIALIZED (
@@ -36,10 +37,38 @@ UPDATE service_ops.integration_inbox m
        locked_by = $2, locked_at = clock_timestamp(), updated_at = clock_timestamp()
  WHERE m.inbox_id = ANY (ARRAY(SELECT fit.inbox_id FROM fit))
 RETURNING m.inbox_id, m.source, m.message_id, m.payload, m.group_key, m.claim, m.attempts, m.max_attempts, m.trace_id, m.traceparent,
-          m.next_attempt_at IS NULL AS fresh, m.interruptions,
+          m.next_attempt_at IS NULL AS fresh, m.interruptions_in_a_row,
           to_char(m.source_created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS source_created_at,
           -- An infinite time has no age, and PostgreSQL before 17 cannot even subtract it.
           extract(epoch FROM clock_timestamp() - CASE WHEN isfinite(m.source_created_at) THEN m.source_created_at ELSE m.created_at END) * 1000 AS age_ms;
+
+-- name: claim_suspect
+-- $1 sources, $2 instance, $3 attempts a message has. One message that may have ended the process that had it.
+UPDATE service_ops.integration_inbox m
+   SET status = 'PROCESSING', claim = m.claim + 1, attempts = m.attempts + 1, max_attempts = greatest($3::integer, m.attempts + 1),
+       locked_by = $2, locked_at = clock_timestamp(), updated_at = clock_timestamp()
+ WHERE m.inbox_id = ANY (ARRAY(
+       SELECT x.inbox_id
+         FROM unnest($1::text[]) s(source)
+        CROSS JOIN LATERAL (
+              SELECT m.inbox_id FROM service_ops.integration_inbox m
+               WHERE m.source = s.source AND m.next_attempt_at <= statement_timestamp()
+                 AND CASE WHEN m.status IN ('NEW', 'FAILED') AND m.suspect THEN true ELSE false END
+               ORDER BY m.next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED) x
+        LIMIT 1))
+RETURNING m.inbox_id, m.source, m.message_id, m.payload, m.group_key, m.claim, m.attempts, m.max_attempts, m.trace_id, m.traceparent,
+          m.next_attempt_at IS NULL AS fresh, m.interruptions_in_a_row,
+          to_char(m.source_created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS source_created_at,
+          extract(epoch FROM clock_timestamp() - CASE WHEN isfinite(m.source_created_at) THEN m.source_created_at ELSE m.created_at END) * 1000 AS age_ms;
+
+-- name: still_ours
+-- $1 ids, $2 claims. Those of our claims that nobody has taken from us: a claim's number is never used twice, so with the
+-- number unchanged it is ours while in work, and was ours to the end when it is done (a COMMIT whose answer is on its way).
+SELECT m.inbox_id
+  FROM service_ops.integration_inbox m
+  JOIN (SELECT u.* FROM unnest($1::bigint[], $2::integer[]) u(inbox_id, claim) OFFSET 0) o ON m.inbox_id = o.inbox_id AND m.claim = o.claim
+ WHERE m.inbox_id = ANY (ARRAY(SELECT unnest($1::bigint[])))
+   AND CASE WHEN m.status IN ('PROCESSING', 'DONE') THEN true ELSE false END;
 
 -- name: done
 -- $1 instance, $2 ids, $3 claims. Written only where the claim is still ours. In this and the next two statements, rows
@@ -57,11 +86,13 @@ RETURNING m.inbox_id;
 
 -- name: failed
 -- $1 instance, $2 ids, $3 claims, $4 errors, $5 waits in milliseconds. The last attempt makes it DEAD, which waits for ever.
+-- A handler that ended by itself has not ended its process.
 UPDATE service_ops.integration_inbox m
    SET status = CASE WHEN m.attempts >= m.max_attempts THEN 'DEAD' ELSE 'FAILED' END,
        next_attempt_at = CASE WHEN m.attempts >= m.max_attempts THEN timestamptz 'infinity'
                               ELSE clock_timestamp() + o.wait_ms * interval '1 ms' END,
-       last_error = o.error, updated_at = clock_timestamp(), locked_by = NULL, locked_at = NULL
+       last_error = o.error, updated_at = clock_timestamp(), locked_by = NULL, locked_at = NULL,
+       interruptions_in_a_row = 0, suspect = false
   FROM (SELECT u.*, $1::text AS owner, 'PROCESSING' AS status
           FROM unnest($2::bigint[], $3::integer[], $4::text[], $5::double precision[]) u(inbox_id, claim, error, wait_ms) OFFSET 0) o
  WHERE m.inbox_id = ANY (ARRAY(SELECT unnest($2::bigint[])))
@@ -69,21 +100,29 @@ UPDATE service_ops.integration_inbox m
 RETURNING m.inbox_id, m.status;
 
 -- name: give_back
--- $1 instance, $2 ids, $3 claims, $4 waits in milliseconds. Through no fault of the message: the attempt is given back,
--- the claim number is not.
+-- $1 instance, $2 ids, $3 claims, $4 waits in milliseconds, $5 whether each interruption counts among those in a row, $6 how
+-- many of these make an attempt. Through no fault of the message: the attempt is given back, the claim number is not. But
+-- what is interrupted again and again may be what interrupts.
 UPDATE service_ops.integration_inbox m
-   SET status = CASE WHEN m.attempts <= 1 THEN 'NEW' ELSE 'FAILED' END, attempts = greatest(m.attempts - 1, 0),
-       interruptions = m.interruptions + 1, next_attempt_at = clock_timestamp() + o.wait_ms * interval '1 ms',
+   SET status = CASE WHEN m.interruptions_in_a_row + o.counts < $6::integer THEN CASE WHEN m.attempts <= 1 THEN 'NEW' ELSE 'FAILED' END
+                     WHEN m.attempts >= m.max_attempts THEN 'DEAD' ELSE 'FAILED' END,
+       attempts = CASE WHEN m.interruptions_in_a_row + o.counts < $6::integer THEN greatest(m.attempts - 1, 0) ELSE m.attempts END,
+       interruptions = m.interruptions + 1,
+       interruptions_in_a_row = (m.interruptions_in_a_row + o.counts) % $6::integer,
+       next_attempt_at = CASE WHEN m.interruptions_in_a_row + o.counts >= $6::integer AND m.attempts >= m.max_attempts
+                              THEN timestamptz 'infinity' ELSE clock_timestamp() + o.wait_ms * interval '1 ms' END,
+       last_error = CASE WHEN m.interruptions_in_a_row + o.counts < $6::integer THEN m.last_error
+                         ELSE 'Interrupted: ' || $6::integer || ' times in a row, which counts as one attempt' END,
        updated_at = clock_timestamp(), locked_by = NULL, locked_at = NULL
-  FROM (SELECT u.*, $1::text AS owner, 'PROCESSING' AS status
-          FROM unnest($2::bigint[], $3::integer[], $4::double precision[]) u(inbox_id, claim, wait_ms) OFFSET 0) o
+  FROM (SELECT u.inbox_id, u.claim, u.wait_ms, u.counts::integer AS counts, $1::text AS owner, 'PROCESSING' AS status
+          FROM unnest($2::bigint[], $3::integer[], $4::double precision[], $5::boolean[]) u(inbox_id, claim, wait_ms, counts) OFFSET 0) o
  WHERE m.inbox_id = ANY (ARRAY(SELECT unnest($2::bigint[])))
    AND m.inbox_id = o.inbox_id AND m.claim = o.claim AND m.locked_by = o.owner AND m.status = o.status
-RETURNING m.inbox_id;
+RETURNING m.inbox_id, m.status, o.counts = 1 AND m.interruptions_in_a_row = 0 AS counted;
 
 -- name: give_back_strays
 -- $1 instance, $2 sources, $3 settled mark, $4 messages that it knows of. What it has claimed without knowing, because the
--- answer was lost, comes back like what is given back.
+-- answer was lost, comes back like what is given back. No handler has begun with it, so it counts against nothing.
 WITH r AS MATERIALIZED (
   SELECT m.inbox_id FROM service_ops.integration_inbox m
    WHERE m.inbox_id > $3::bigint AND m.source = ANY ($2::text[])
@@ -110,8 +149,9 @@ SELECT coalesce(min(coalesce(w.low, 0)), 0) AS floor
   LEFT JOIN service_ops.inbox_low_water w USING (source);
 
 -- name: reclaim
--- $1 dead instance, $2 rows at most, $3 true: it is frozen, not dead, $4 floor. What it had comes back: the death of a
--- process counts as an attempt of what it ran, a freeze counts against nothing. SKIP LOCKED: several may do this at once.
+-- $1 dead instance, $2 rows at most, $3 true: it is frozen, not dead, $4 floor, $5 interruptions that make an attempt. What
+-- it had comes back: the death of a process counts as an attempt of what it ran, and makes it suspect; a freeze is an
+-- interruption. SKIP LOCKED: several may do this at once.
 -- Here and below, what is in work again has a finite next_attempt_at: DEAD messages, the most of that index, are left out.
 WITH r AS MATERIALIZED (
   SELECT m.inbox_id FROM service_ops.integration_inbox m
@@ -123,12 +163,18 @@ q AS MATERIALIZED (
    WHERE m.next_attempt_at < 'infinity' AND CASE WHEN m.locked_by = $1 AND m.status = 'PROCESSING' THEN true ELSE false END
    ORDER BY m.source, m.next_attempt_at LIMIT $2::integer FOR UPDATE SKIP LOCKED)
 UPDATE service_ops.integration_inbox m
-   SET status = CASE WHEN $3::boolean THEN CASE WHEN m.attempts <= 1 THEN 'NEW' ELSE 'FAILED' END
+   SET status = CASE WHEN $3::boolean AND m.interruptions_in_a_row + 1 < $5::integer
+                     THEN CASE WHEN m.attempts <= 1 THEN 'NEW' ELSE 'FAILED' END
                      WHEN m.attempts >= m.max_attempts THEN 'DEAD' ELSE 'FAILED' END,
-       attempts = CASE WHEN $3::boolean THEN greatest(m.attempts - 1, 0) ELSE m.attempts END,
+       attempts = CASE WHEN $3::boolean AND m.interruptions_in_a_row + 1 < $5::integer THEN greatest(m.attempts - 1, 0) ELSE m.attempts END,
        interruptions = m.interruptions + CASE WHEN $3::boolean THEN 1 ELSE 0 END,
-       next_attempt_at = CASE WHEN NOT $3::boolean AND m.attempts >= m.max_attempts THEN timestamptz 'infinity' ELSE clock_timestamp() END,
-       last_error = CASE WHEN $3::boolean THEN m.last_error ELSE 'InstanceLost: the process ended while the handler ran' END,
+       interruptions_in_a_row = CASE WHEN $3::boolean THEN (m.interruptions_in_a_row + 1) % $5::integer ELSE 0 END,
+       suspect = m.suspect OR NOT $3::boolean,
+       next_attempt_at = CASE WHEN m.attempts >= m.max_attempts AND NOT ($3::boolean AND m.interruptions_in_a_row + 1 < $5::integer)
+                              THEN timestamptz 'infinity' ELSE clock_timestamp() END,
+       last_error = CASE WHEN NOT $3::boolean THEN 'InstanceLost: the process ended while the handler ran'
+                         WHEN m.interruptions_in_a_row + 1 < $5::integer THEN m.last_error
+                         ELSE 'Interrupted: ' || $5::integer || ' times in a row, which counts as one attempt' END,
        updated_at = clock_timestamp(), locked_by = NULL, locked_at = NULL
  WHERE m.inbox_id = ANY (ARRAY(SELECT r.inbox_id FROM r UNION ALL SELECT q.inbox_id FROM q))
 RETURNING m.inbox_id;

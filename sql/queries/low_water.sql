@@ -25,7 +25,12 @@ SELECT (SELECT m.inbox_id FROM service_ops.integration_inbox m
          CROSS JOIN LATERAL (
                SELECT m.next_attempt_at FROM service_ops.integration_inbox m
                 WHERE m.source = s.source AND m.next_attempt_at < 'infinity' AND m.status IN ('NEW', 'FAILED')
-                ORDER BY m.next_attempt_at LIMIT 1) d) AS next_due_ms;
+                ORDER BY m.next_attempt_at LIMIT 1) d) AS next_due_ms,
+       -- Those of them that are due: a failure clears a suspect, an interruption may let it wait.
+       (SELECT true FROM service_ops.integration_inbox m
+         WHERE m.source = ANY ($1::text[]) AND m.next_attempt_at <= statement_timestamp()
+           AND CASE WHEN m.status IN ('NEW', 'FAILED') AND m.suspect THEN true ELSE false END
+         ORDER BY m.source, m.next_attempt_at LIMIT 1) IS NOT NULL AS suspects;
 
 -- name: raise_low_water
 -- $1 sources, $2 settled mark.

@@ -34,7 +34,7 @@ SELECT m.inbox_id::double precision AS inbox_id, m.source, m.message_id, m.statu
 SELECT row_to_json(r)::text AS document, CASE WHEN $10::boolean THEN m.payload::text END AS payload
   FROM service_ops.integration_inbox m
  CROSS JOIN LATERAL (
-       SELECT m.inbox_id, m.source, m.message_id, m.status, m.attempts, m.max_attempts, m.interruptions, m.claim, m.group_key,
+       SELECT m.inbox_id, m.source, m.message_id, m.status, m.attempts, m.max_attempts, m.interruptions, m.interruptions_in_a_row, m.suspect, m.claim, m.group_key,
               m.trace_id, m.traceparent, m.last_error, m.next_attempt_at, m.locked_by, m.locked_at, m.source_created_at,
               m.created_at, m.updated_at, m.processed_at) r
  WHERE ($8::bigint IS NULL OR m.inbox_id < $8::bigint) AND (:"matching")
@@ -62,17 +62,18 @@ SELECT m.inbox_id::text AS inbox_id
  ORDER BY m.inbox_id LIMIT $9::integer;
 
 -- name: retry
--- $1 candidates, and the filter again, since they may have changed. Claimable now, as if it had never been tried;
--- next_attempt_at is what makes it findable below the low-water mark. Rows are locked in order of number, and one that
--- somebody else holds is left alone. `claim` stays: an outcome of an earlier owner can never fit.
+-- $1 candidates, and the filter again, since they may have changed. Claimable now, as if it had never been tried, but a
+-- suspect stays one: what has ended a process may do so again, and must have nothing beside it. next_attempt_at is what
+-- makes it findable below the low-water mark. Rows are locked in order of number, and one that somebody else holds is
+-- left alone. `claim` stays: an outcome of an earlier owner can never fit.
 WITH mine AS MATERIALIZED (
   SELECT m.inbox_id FROM service_ops.integration_inbox m
    WHERE m.status IN ('DEAD', 'FAILED', 'DISCARDED') AND (:"matching")
    ORDER BY m.inbox_id FOR UPDATE SKIP LOCKED),
 changed AS (
   UPDATE service_ops.integration_inbox m
-     SET status = 'NEW', attempts = 0, next_attempt_at = now(), processed_at = NULL, locked_by = NULL, locked_at = NULL,
-         updated_at = clock_timestamp()
+     SET status = 'NEW', attempts = 0, interruptions_in_a_row = 0, next_attempt_at = now(), processed_at = NULL,
+         locked_by = NULL, locked_at = NULL, updated_at = clock_timestamp()
    WHERE m.inbox_id = ANY (ARRAY(SELECT mine.inbox_id FROM mine))
   RETURNING m.source)
 SELECT (SELECT count(*)::integer FROM changed) AS changed, ARRAY(SELECT DISTINCT changed.source FROM changed) AS sources;

@@ -20,6 +20,8 @@ export interface PoolOptions extends ConnectionOptions {
   readonly max: number
   /** False behind a transaction pooler: what is set on a session there would meet a stranger. Default: true. */
   readonly ownSession?: boolean
+  /** Connections are kept however long they are idle, and however old: there may be no other to be had. Default: false. */
+  readonly keep?: boolean
   /** Told of a connection that broke, idle or in use; the pool replaces it by itself. */
   readonly onConnectionError?: (error: Error) => void
   /** Told of every single statement that failed; those of lent connections are their borrower's to tell. */
@@ -74,8 +76,9 @@ export function createPool(options: PoolOptions): Pool {
       return socket.once('close', () => sockets.delete(socket))
     },
     max: options.max,
-    idleTimeoutMillis: IDLE_MS,
-    maxLifetimeSeconds: MAX_LIFETIME_S,
+    ...(options.keep === true
+      ? { idleTimeoutMillis: 0, maxLifetimeSeconds: 0 }
+      : { idleTimeoutMillis: IDLE_MS, maxLifetimeSeconds: MAX_LIFETIME_S }),
     // The pool waits for the promise, which its types do not say. A failure is the connection's: the borrower's own
     // statement will meet it, while a rejection here would make the pool wait for the goodbye of a dead peer.
     // eslint-disable-next-line @typescript-eslint/no-misused-promises

@@ -11,6 +11,7 @@
 import type { ResolvedProcessor } from '../config/resolved.ts'
 import type { HandlerContext, Message, TransactionalContext } from '../config/types.ts'
 import type { Pool, PoolClient } from '../db/pool.ts'
+import type { Pressure } from '../db/pressure.ts'
 import { CONNECTION_STATES, sqlState } from '../db/sqlstate.ts'
 import { withTransaction } from '../db/transaction.ts'
 import { HandlerTimeout, TransactionOver } from '../errors.ts'
@@ -19,6 +20,8 @@ import { handlerLog } from '../telemetry/log.ts'
 import type { Log } from '../telemetry/log.ts'
 import { traceHeaders } from '../telemetry/trace.ts'
 import type { InWork } from './inWork.ts'
+import { Interrupted } from './interruption.ts'
+import type { Interruption } from './interruption.ts'
 
 export type Result =
   | { readonly kind: 'done' }
@@ -26,12 +29,13 @@ export type Result =
   | { readonly kind: 'committed' }
   | { readonly kind: 'failed'; readonly error: unknown }
   /** Ended through no fault of the message. */
-  | { readonly kind: 'interrupted'; readonly reason: string }
+  | { readonly kind: 'interrupted'; readonly reason: Interruption }
   /** The claim is somebody else's: nothing may be written. */
   | { readonly kind: 'not ours' }
 
 export interface ExecuteOptions {
   readonly pool: Pool
+  readonly pressure: Pressure
   readonly instanceId: string
   readonly task: string
   readonly timeoutMs: number
@@ -44,16 +48,19 @@ const IDLE_MARGIN_MS = 2_000
 /** Ends a backend whose connection is being given up; a query in it would otherwise run on (and hold its locks). */
 const END_BACKEND = 'SELECT pg_terminate_backend($1)'
 
-/** Runs `work` until it ends, the time is up, or `stop` aborts. The signal given to it tells of both. */
+/**
+ * Runs `work` until it ends, the time is up, or `stop` aborts, which it does with an {@link Interrupted}. The signal given
+ * to it tells of both.
+ */
 async function withinLimits<T>(
   timeoutMs: number,
   stop: AbortSignal,
   work: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
-  if (stop.aborted) throw new Stopped()
+  stop.throwIfAborted()
   const limits = new AbortController()
   const timer = setTimeout(() => limits.abort(new HandlerTimeout(timeoutMs)), timeoutMs)
-  const onStop = (): void => limits.abort(new Stopped())
+  const onStop = (): void => limits.abort(stop.reason)
   stop.addEventListener('abort', onStop, { once: true })
   const over = Promise.withResolvers<never>()
   over.promise.catch(() => undefined)
@@ -66,9 +73,8 @@ async function withinLimits<T>(
   }
 }
 
-class Stopped extends Error {
-  override readonly name = 'Stopped'
-}
+const resultOf = (error: unknown): Result =>
+  error instanceof Interrupted ? { kind: 'interrupted', reason: error.reason } : { kind: 'failed', error }
 
 function contextFor(options: ExecuteOptions, message: Message, signal: AbortSignal): HandlerContext {
   const bindings = { task: options.task, trace_id: message.traceId, message_id: message.messageId }
@@ -93,7 +99,7 @@ export async function executeExternal(
     )
     return { kind: 'done' }
   } catch (error) {
-    return error instanceof Stopped ? { kind: 'interrupted', reason: 'stopped' } : { kind: 'failed', error }
+    return resultOf(error)
   }
 }
 
@@ -107,7 +113,8 @@ export async function executeTransactional(
   { claim, message }: InWork,
   stop: AbortSignal,
 ): Promise<Result> {
-  const { pool, instanceId, timeoutMs } = options
+  const { pool, pressure, instanceId, timeoutMs } = options
+  const returned = pressure.lend()
   const link = { broken: false }
   let lent: PoolClient | undefined
   let over = false
@@ -146,15 +153,21 @@ export async function executeTransactional(
   } catch (error) {
     over = true
     if (error instanceof NotOurs) return { kind: 'not ours' }
-    if (error instanceof Stopped || error instanceof HandlerTimeout) await endBackend(pool, lent)
-    if (error instanceof Stopped) return { kind: 'interrupted', reason: 'stopped' }
-    // Before the connection is looked at: ending it was our answer to the timeout, not its cause.
-    if (error instanceof HandlerTimeout) return { kind: 'failed', error }
-    const lostConnection = link.broken || lent === undefined || saysConnectionLost(error)
+    // Before the connection is looked at: ending it is our answer to the limit, not its cause.
+    if (error instanceof Interrupted || error instanceof HandlerTimeout) {
+      await endBackend(pool, lent)
+      return resultOf(error)
+    }
+    if (lent === undefined) {
+      pressure.refused(error)
+      return { kind: 'interrupted', reason: 'no connection to be had' }
+    }
+    const lostConnection = link.broken || saysConnectionLost(error)
     return lostConnection
       ? { kind: 'interrupted', reason: 'database connection lost' }
       : { kind: 'failed', error }
   } finally {
+    returned()
     lent?.removeListener('end', onBroken).removeListener('error', onBroken)
   }
 }
@@ -228,21 +241,17 @@ export async function executeBatch(
         outcome === 'done' ? { kind: 'done' } : { kind: 'failed', error: outcome.failed },
       )
     })
-  const stopped = (): Result[] => batch.map(() => ({ kind: 'interrupted', reason: 'stopped' }))
   try {
     return await call(batch, first)
   } catch (error) {
-    if (error instanceof Stopped) return stopped()
-    if (batch.length === 1) return [{ kind: 'failed', error }]
+    if (error instanceof Interrupted || batch.length === 1) return batch.map(() => resultOf(error))
   }
   const results: Result[] = []
   for (const one of batch) {
     try {
       results.push(...(await call([one], one)))
     } catch (error) {
-      results.push(
-        error instanceof Stopped ? { kind: 'interrupted', reason: 'stopped' } : { kind: 'failed', error },
-      )
+      results.push(resultOf(error))
     }
   }
   return results

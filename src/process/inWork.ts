@@ -5,8 +5,8 @@ import type { Claim, ClaimedRow } from '../tables/inbox.ts'
 export interface InWork {
   readonly claim: Claim
   readonly message: Message
-  /** Earlier claims that ended through no fault of it. */
-  readonly interruptions: number
+  /** Interruptions since its handler last ended by itself, drains left out. */
+  readonly interruptionsInARow: number
   /** Age when it was claimed, by the database's clock: since the source row, or since it was taken in. */
   readonly ageMs: number
   /** By the monotonic clock. */
@@ -27,7 +27,7 @@ export function toInWork(row: ClaimedRow): InWork {
       traceId: row.trace_id,
       sourceCreatedAt: row.source_created_at,
     },
-    interruptions: row.interruptions,
+    interruptionsInARow: row.interruptions_in_a_row,
     ageMs: Number(row.age_ms),
     claimedAt: performance.now(),
   }

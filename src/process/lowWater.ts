@@ -42,6 +42,8 @@ export class LowWater {
   #nextLookAt = 0
   #kept = 0n
   #keptAt = 0
+  /** Whether suspects wait to be claimed, as the newest look or whoever claimed the last one knows. */
+  suspects = false
 
   constructor(db: Queryable, sources: readonly string[]) {
     this.#db = db
@@ -82,6 +84,7 @@ export class LowWater {
     const endedAt = performance.now()
     this.#nextLookAt = endedAt + Math.max(LOOK_EVERY_MS, (endedAt - startedAt) * LOOK_SHARE)
 
+    this.suspects = seen.suspects
     const firstNew = seen.first_new === null ? undefined : BigInt(seen.first_new)
     if (firstNew !== undefined && firstNew <= this.#low) this.#low = firstNew - 1n
     const firstOpen = seen.first_open === null ? undefined : BigInt(seen.first_open)

@@ -15,7 +15,8 @@ import type { Claim, Failure, Return } from '../tables/inbox.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
 
-export type Settled = 'DONE' | 'FAILED' | 'DEAD' | 'given back' | 'not ours'
+/** `counted`: given back, and it was interrupted so often that its attempt counts. */
+export type Settled = 'DONE' | 'FAILED' | 'DEAD' | 'given back' | 'counted' | 'not ours'
 
 interface Entry<T extends Claim> {
   readonly item: T
@@ -77,7 +78,12 @@ export function createOutcomes(db: Queryable, instanceId: string, log: Log): Out
       })
       await flush(back, async (claims) => {
         const written = await giveBack(db, instanceId, claims)
-        return (id) => (written.has(id) ? 'given back' : 'not ours')
+        return (id) => {
+          const given = written.get(id)
+          if (given === undefined) return 'not ours'
+          if (!given.counted) return 'given back'
+          return given.status === 'DEAD' ? 'DEAD' : 'counted'
+        }
       })
       return pending > 0 ? 0 : ASLEEP_MS
     },

@@ -12,25 +12,31 @@
  * - *A claim turns out to be somebody else's*: nothing is written, and it is said (`message_interrupted`).
  * - *The lease of an exclusive processor is lost*: handlers are aborted and given back at once. Their writes through
  *   `tx` are fenced by the claim; what they did outside cannot be, and nobody's can.
+ * - *We were taken for dead or frozen*: handlers whose message is somebody else's by now are aborted (ownership.ts).
+ * - *A process died*: what it had in work is claimed again with nothing beside it (quarantine.ts).
+ * - *Connections are short*: one message at a time is claimed, or none (db/pressure.ts).
  * - *A new exclusive leader* claims nothing while another instance still has messages of its sources in work.
  */
 import type { ResolvedProcessor } from '../config/resolved.ts'
 import type { Pool } from '../db/pool.ts'
+import type { Pressure } from '../db/pressure.ts'
+import { errorClass } from '../db/sqlstate.ts'
 import { backoffMs } from '../kit/backoff.ts'
 import { startLoop } from '../kit/loop.ts'
 import type { Loop } from '../kit/loop.ts'
 import { pause } from '../kit/pause.ts'
 import { within } from '../kit/within.ts'
-import { claimMessages, inWorkElsewhere } from '../tables/inbox.ts'
+import { claimMessages, claimSuspect, inWorkElsewhere } from '../tables/inbox.ts'
 import type { ClaimedRow } from '../tables/inbox.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
-import { executeBatch, executeExternal, executeTransactional } from './execute.ts'
-import type { ExecuteOptions, Result } from './execute.ts'
+import { createCalls } from './calls.ts'
+import type { ExecuteOptions } from './execute.ts'
 import { toInWork } from './inWork.ts'
-import type { InWork } from './inWork.ts'
 import { LowWater } from './lowWater.ts'
 import { createOutcomes } from './outcomes.ts'
+import { Ownership } from './ownership.ts'
+import type { Quarantine, Turn } from './quarantine.ts'
 import { createSettlement } from './settle.ts'
 import { createStrays } from './strays.ts'
 
@@ -43,6 +49,10 @@ export interface ProcessorOptions {
   readonly pool: Pool
   readonly processor: ResolvedProcessor
   readonly instanceId: string
+  /** One for all processors of an instance. */
+  readonly pressure: Pressure
+  /** One for all processors of an instance. */
+  readonly quarantine: Quarantine
   readonly log: Log
 }
 
@@ -53,8 +63,10 @@ export interface ProcessorState {
   readonly givenBack: number
   /** Outcomes that wait for the database. */
   readonly pendingOutcomes: number
-  /** When the newest claim, of anything or nothing, came back from the database, by the monotonic clock. */
+  /** When the newest claim came back from the database, or was left out for a reason, by the monotonic clock. */
   readonly lastClaimAt: number | undefined
+  /** Connections are short: it claims less. */
+  readonly pressed: boolean
 }
 
 export interface Processor {
@@ -72,7 +84,7 @@ export interface Processor {
   stopClaiming(): void
   /** Waits for what is in work, for `limitMs` at most, then aborts it and gives it back; outcomes are written. */
   drain(limitMs: number): Promise<void>
-  /** Aborts what is in work and gives it back at once. */
+  /** Claims nothing more, aborts what is in work and gives it back at once. */
   abort(): void
   /** Ends the loops, after a drain. */
   stop(): Promise<void>
@@ -91,44 +103,80 @@ const MAX_PENDING_OUTCOMES = 10_000
 
 const ELSEWHERE_MS = 500
 
+const SHORTAGES: ReadonlySet<string> = new Set(['too_many_connections', 'pool_exhausted'])
+
+/** Until the next look at the connections while they are short; when they are refused, asking again is no use so soon. */
+const TIGHT_MS = 25
+const REFUSED_MS = 1_000
+
 export function createProcessor(options: ProcessorOptions): Processor {
-  const { pool, processor, instanceId, log } = options
-  const { name, from: sources, work, concurrency } = processor
+  const { pool, processor, instanceId, pressure, quarantine, log } = options
+  const { name, from: sources, work, concurrency, maxAttempts } = processor
   const outcomes = createOutcomes(pool, instanceId, log)
   const settle = createSettlement(processor, outcomes, log)
   const lowWater = new LowWater(pool, sources)
   const strays = createStrays(pool, instanceId, sources, log)
-  const execution: ExecuteOptions = { pool, instanceId, task: name, timeoutMs: processor.timeoutMs, log }
-  const inWork = new Set<InWork>()
-  let stopping = new AbortController()
+  const ownership = new Ownership(pool)
+  const execution: ExecuteOptions = {
+    pool,
+    pressure,
+    instanceId,
+    task: name,
+    timeoutMs: processor.timeoutMs,
+    log,
+  }
   let claiming = false
-  let claimUnderWay = false
   let drained = false
-  let calls = 0
   let lastClaimAt: number | undefined
-  let whenQuiet: (() => void)[] = []
+  const calls = createCalls({
+    work,
+    execution,
+    settle,
+    quarantine,
+    onFree: () => {
+      if (claiming) loop.wake()
+    },
+    onAgain: (ms) => loop.wakeIn(ms),
+    onUnsettled(error) {
+      strays.doubt(error) // the look for strays gives it back
+      const { class: className, text } = cleanError(error)
+      const msg = `${name}: an outcome could not be settled: ${text}`
+      log.event('loop_failed', msg, { loop: 'settle', task: name, class: className, text })
+    },
+  })
 
   const loop: Loop = startLoop({
     async body() {
       const low = await lowWater.low()
-      await strays.look(inWork, lowWater.settled)
-      if (!claiming || calls >= concurrency || outcomes.pending > MAX_PENDING_OUTCOMES) return IDLE_MS
-      const limit = work.kind === 'batch' ? work.batchSize : concurrency - calls
-      const rows = await claim(limit, low)
+      await strays.look(calls.inWork, lowWater.settled)
+      const lost = await ownership.lost(calls.inWork)
+      if (lost.size > 0) calls.interrupt('claimed elsewhere', lost)
+      if (!claiming) quarantine.leave(name)
+      if (!claiming || calls.running >= concurrency || outcomes.pending > MAX_PENDING_OUTCOMES) return IDLE_MS
+      const most = room()
+      const turn = most > 0 ? quarantine.turn(name, lowWater.suspects) : 'nothing'
+      if (turn === 'nothing') {
+        lastClaimAt = performance.now() // it does not stand still, it waits
+        return most > 0 ? IDLE_MS : pressure.state === 'refused' ? REFUSED_MS : TIGHT_MS
+      }
+      const limit = turn === 'one suspect' ? 1 : most
+      const claimed = await claim(turn, limit, low)
+      if (turn === 'one suspect') lowWater.suspects = claimed > 0
       const nextDueMs = lowWater.due(performance.now()) ? await lowWater.look() : undefined
-      if (rows.length === limit) return 0
-      return Math.min(IDLE_MS, nextDueMs ?? IDLE_MS)
+      if (claimed === limit) return 0
+      return Math.min(IDLE_MS, nextDueMs ?? IDLE_MS, lowWater.suspects ? quarantine.askableInMs : IDLE_MS)
     },
     onError(error, failures) {
       strays.doubt(error)
-      const { class: errorClass, text } = cleanError(error)
+      if (SHORTAGES.has(errorClass(error))) pressure.refused(error)
+      const { class: className, text } = cleanError(error)
       const waitMs = Math.round(backoffMs(failures, RETRY))
       if (failures === 1 || failures % 20 === 0) {
         const msg = `${name}: could not claim: ${text}; next try in ${waitMs} ms`
         log.event('loop_failed', msg, {
           loop: 'claim',
           task: name,
-          class: errorClass,
+          class: className,
           text,
           next_try_ms: waitMs,
         })
@@ -137,91 +185,47 @@ export function createProcessor(options: ProcessorOptions): Processor {
     },
   })
 
-  async function claim(limit: number, low: string): Promise<readonly ClaimedRow[]> {
-    claimUnderWay = true
+  quarantine.join(name, () => loop.wake())
+
+  /** How many messages may be claimed: while connections are short, one at a time, so that there is still progress. */
+  function room(): number {
+    if (pressure.state === 'refused') return 0
+    if (pressure.state === 'tight') return calls.running === 0 ? 1 : 0
+    return work.kind === 'batch' ? work.batchSize : concurrency - calls.running
+  }
+
+  async function claim(turn: Turn, limit: number, low: string): Promise<number> {
+    const release = calls.hold()
     try {
-      const { maxAttempts } = processor
+      const askedAt = performance.now()
       const request = { sources, instanceId, limit, low, maxAttempts, maxBytes: CLAIM_BYTES }
-      const rows = await claimMessages(pool, request)
+      const rows = await (turn === 'one suspect' ? claimSuspect(pool, request) : claimMessages(pool, request))
       lastClaimAt = performance.now()
-      take(rows)
-      return rows
+      await take(rows, askedAt)
+      return rows.length
     } finally {
-      claimUnderWay = false
-      sayWhenQuiet()
+      release()
     }
   }
 
-  function take(rows: readonly ClaimedRow[]): void {
+  async function take(rows: readonly ClaimedRow[], askedAt: number): Promise<void> {
     const taken = rows.map((row) => toInWork(row))
+    const ours = await ownership.afterAnswer(taken, askedAt)
     for (const row of rows) if (row.fresh) lowWater.claimed(BigInt(row.inbox_id))
-    for (const one of taken) {
-      inWork.add(one)
-      settle.picked(one)
-    }
-    if (taken.length === 0) return
-    if (!claiming) {
-      run(taken, async () => taken.map((): Result => ({ kind: 'interrupted', reason: 'stopped' })))
-      return
-    }
-    if (work.kind === 'batch') {
-      run(taken, () => executeBatch(execution, work.handle, taken, stopping.signal))
-      return
-    }
-    for (const one of taken) {
-      run([one], async () => [
-        work.kind === 'transactional'
-          ? await executeTransactional(execution, work.handle, one, stopping.signal)
-          : await executeExternal(execution, work.handle, one, stopping.signal),
-      ])
-    }
+    for (const one of taken) settle.picked(one)
+    // Where it is ours after all, or nothing is known.
+    calls.giveBack(
+      taken.filter((one) => !ours.includes(one)),
+      'answer of the claim too late',
+    )
+    if (claiming) calls.begin(ours)
+    else calls.giveBack(ours, drained ? 'drain' : 'lease lost')
   }
 
-  /** One handler call. Its place is free when the handler has ended; its messages are in work until settled. */
-  function run(messages: readonly InWork[], call: () => Promise<readonly Result[]>): void {
-    calls += 1
-    const startedAt = performance.now()
-    void call()
-      .catch((error: unknown): Result[] => messages.map(() => ({ kind: 'failed', error })))
-      .then((results) => {
-        calls -= 1
-        if (claiming) loop.wake()
-        const durationMs = performance.now() - startedAt
-        return Promise.all(
-          messages.map(async (one, i) => {
-            const againMs = await settle.settle(one, results[i] ?? NO_RESULT, durationMs).catch(unsettled)
-            inWork.delete(one)
-            if (againMs !== undefined) loop.wakeIn(againMs)
-          }),
-        )
-      })
-      .then(sayWhenQuiet)
-  }
-
-  /** Should not happen. The claim is ours and no handler has it: the look for strays gives it back. */
-  function unsettled(error: unknown): undefined {
-    strays.doubt(error)
-    const { class: errorClass, text } = cleanError(error)
-    const msg = `${name}: an outcome could not be settled: ${text}`
-    log.event('loop_failed', msg, { loop: 'settle', task: name, class: errorClass, text })
-  }
-
-  /** Nothing is in work, and no claim is on its way to bring some. */
-  const isQuiet = (): boolean => inWork.size === 0 && !claimUnderWay
-
-  function sayWhenQuiet(): void {
-    if (!isQuiet()) return
-    for (const resolve of whenQuiet) resolve()
-    whenQuiet = []
-  }
-
-  function quiet(): Promise<void> {
-    return isQuiet() ? Promise.resolve() : new Promise((resolve) => whenQuiet.push(resolve))
-  }
-
-  function abort(): void {
+  function stopClaiming(): void {
     claiming = false
-    stopping.abort()
+    drained = true
+    quarantine.leave(name)
   }
 
   return {
@@ -232,11 +236,12 @@ export function createProcessor(options: ProcessorOptions): Processor {
       const { finished, givenBack } = settle
       return {
         claiming,
-        inWork: inWork.size,
+        inWork: calls.inWork.size,
         finished,
         givenBack,
         pendingOutcomes: outcomes.pending,
         lastClaimAt,
+        pressed: pressure.episode,
       }
     },
     start() {
@@ -244,7 +249,6 @@ export function createProcessor(options: ProcessorOptions): Processor {
       loop.wake()
     },
     async lead(lease) {
-      stopping = new AbortController()
       while (!lease.signal.aborted && (await elsewhere())) await pause(ELSEWHERE_MS, lease.signal)
       if (!lease.signal.aborted && !drained) {
         claiming = true
@@ -255,24 +259,24 @@ export function createProcessor(options: ProcessorOptions): Processor {
       }
       // A drain has emptied it before it hands over. Otherwise the lease was lost: what runs must end now.
       claiming = false
-      if (inWork.size > 0) stopping.abort()
-      await quiet()
+      quarantine.leave(name)
+      calls.interrupt('lease lost')
+      await calls.quiet()
     },
     wake: () => loop.wake(),
-    stopClaiming() {
-      claiming = false
-      drained = true
-    },
+    stopClaiming,
     async drain(limitMs) {
-      claiming = false
-      drained = true
-      await within(limitMs, quiet())
-      if (inWork.size > 0) {
-        stopping.abort()
-        await within(GIVE_BACK_MS, quiet())
+      stopClaiming()
+      await within(limitMs, calls.quiet())
+      if (calls.inWork.size > 0) {
+        calls.interrupt('drain')
+        await within(GIVE_BACK_MS, calls.quiet())
       }
     },
-    abort,
+    abort() {
+      stopClaiming()
+      calls.interrupt('drain')
+    },
     async stop() {
       claiming = false
       await loop.stop()
@@ -290,8 +294,6 @@ export function createProcessor(options: ProcessorOptions): Processor {
     }
   }
 }
-
-const NO_RESULT: Result = { kind: 'interrupted', reason: 'no result' }
 
 /** After an abort: time for backends to end and for the give-back to be written. */
 const GIVE_BACK_MS = 5_000

@@ -9,6 +9,10 @@ const BATCH = 1_000
 /**
  * Takes back what a dead or frozen instance had in work. Anybody may do this at any time and again: rows that somebody
  * else is taking back are skipped, and the claim number fences what the owner still writes. True: nothing is left.
+ *
+ * A frozen owner's sessions are ended first: the open transaction of a transactional handler holds its message's row, and
+ * would hold it for as long as the process stands still. What its backends have not let go of yet is skipped now and
+ * taken back at the next look, a heartbeat later.
  */
 export async function reclaimFrom(
   db: Queryable,

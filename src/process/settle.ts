@@ -4,6 +4,8 @@ import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Result } from './execute.ts'
 import type { InWork } from './inWork.ts'
+import { countsInARow } from './interruption.ts'
+import type { Interruption } from './interruption.ts'
 import type { Outcomes, Settled } from './outcomes.ts'
 
 /** Turns results into outcomes, sees them written, and says what became of each message. */
@@ -48,9 +50,10 @@ export function createSettlement(
     })
   }
 
-  function interrupted(one: InWork, reason: string): void {
+  function interrupted(one: InWork, reason: Interruption, counted: boolean): void {
     givenBack += 1
-    const msg = `${processor.name}: ${one.message.messageId} interrupted: ${reason}; its attempt does not count`
+    const cost = counted ? 'once too often, so its attempt counts' : 'its attempt does not count'
+    const msg = `${processor.name}: ${one.message.messageId} interrupted: ${reason}; ${cost}`
     log.event('message_interrupted', msg, { ...fieldsOf(one), reason })
   }
 
@@ -80,15 +83,23 @@ export function createSettlement(
     return undefined
   }
 
-  async function interrupt(one: InWork, reason: string): Promise<number | undefined> {
-    // At once after a stop, so that another instance has it; a message that breaks its connections must not run hot.
-    const waitMs = reason === 'stopped' ? 0 : Math.round(backoffMs(one.interruptions + 1, processor.backoff))
-    if ((await outcomes.giveBack({ ...one.claim, waitMs })) !== 'given back') {
+  async function interrupt(one: InWork, reason: Interruption): Promise<number | undefined> {
+    // At once, so that another instance has it, unless it may be its own fault: a message that breaks its connections
+    // must not run hot. Whoever finds no connection asks for none for a while (db/pressure.ts), whatever the message.
+    const counts = countsInARow(reason)
+    const tries = one.message.attempts + one.interruptionsInARow
+    const waitMs = counts && reason !== 'lease lost' ? Math.round(backoffMs(tries, processor.backoff)) : 0
+    const state = await outcomes.giveBack({ ...one.claim, waitMs, counts })
+    if (state === 'not ours') {
       lost(one)
       return undefined
     }
-    interrupted(one, reason)
-    return waitMs
+    interrupted(one, reason, state !== 'given back')
+    if (state !== 'DEAD') return waitMs
+    const { attempts, maxAttempts, messageId } = one.message
+    const msg = `${processor.name}: ${messageId} is DEAD after attempt ${attempts} of ${maxAttempts}: ${reason}`
+    log.event('message_dead', msg, { ...fieldsOf(one), class: 'Interrupted', text: reason })
+    return undefined
   }
 
   return {

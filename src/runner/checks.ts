@@ -70,9 +70,11 @@ function processors({ processors }: Parts, now: number): Check {
       now - state.lastClaimAt > CLAIM_STALLED_MS &&
       state.inWork === 0,
   )
+  const pressed = processors.some(({ state }) => state.pressed)
   return {
-    status: stalled.length > 0 ? 'failed' : 'ok',
+    status: stalled.length > 0 ? 'failed' : pressed ? 'degraded' : 'ok',
     stalled: stalled.map(({ name }) => name),
+    pool_pressure: pressed,
     in_work: Object.fromEntries(processors.map(({ name, state }) => [name, state.inWork])),
   }
 }

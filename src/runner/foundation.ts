@@ -115,8 +115,8 @@ export interface Pools {
 /** A fenced step must fail well before its lease is over. */
 const FENCED_SHARE_OF_LEASE = 0.5
 
-/** Connections of the work pool besides those that handlers hold. */
-const WORK_MARGIN = 4
+/** Connections of the work pool besides those that handlers hold: claims, outcomes, pages, jobs. */
+export const WORK_MARGIN = 4
 const WORK_LEAST = 10
 
 export function openPools(
@@ -154,6 +154,7 @@ export function openPools(
         lockTimeoutMs: Math.min(limits.lockTimeoutMs, fencedMs),
       },
       max: settings.poolReserved,
+      keep: true,
     }),
   }
   return pools

@@ -10,6 +10,8 @@ import { listen } from '../db/listen.ts'
 import type { Listener } from '../db/listen.ts'
 import { createPoller } from '../ingest/poller.ts'
 import type { Poller } from '../ingest/poller.ts'
+import { watchPressure } from '../db/pressure.ts'
+import type { Pressure } from '../db/pressure.ts'
 import { createBoss } from '../jobs/boss.ts'
 import type { Boss } from '../jobs/boss.ts'
 import { createJobs } from '../jobs/cron.ts'
@@ -24,11 +26,13 @@ import type { Leaders, LedTask } from '../leader/leadership.ts'
 import { createProcessor } from '../process/processor.ts'
 import { reclaimFromLost } from '../process/reclaim.ts'
 import type { Processor } from '../process/processor.ts'
+import { Quarantine } from '../process/quarantine.ts'
 import { forgetStopped } from '../tables/instance.ts'
 import { announceInserted } from '../tables/inbox.ts'
 import { forgetRuns } from '../tables/pollRun.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
+import { fitConcurrency } from './concurrency.ts'
 import type { Pools } from './foundation.ts'
 import type { Registered, RegisteredPoller } from './registration.ts'
 
@@ -75,6 +79,7 @@ export interface Work {
   readonly listener: Listener | undefined
   /** Takes in a poller whose source could not be read before. */
   addPoller(registered: RegisteredPoller): void
+  readonly pressure: Pressure
 }
 
 export async function startWork(options: WorkOptions): Promise<Work> {
@@ -98,9 +103,18 @@ export async function startWork(options: WorkOptions): Promise<Work> {
   }
   for (const { name } of registered.jobs) log.event('task_started', `${name} started`, { task: name })
 
+  const pressure = watchPressure(pools.work, log)
+  const quarantine = new Quarantine()
   // From here on nothing can fail: what is begun is begun whole.
-  const processors = registered.processors.map((processor) =>
-    createProcessor({ pool: pools.work, processor, instanceId: identity.instanceId, log }),
+  const processors = fitConcurrency(registered.processors, pools.work.max, log).map((processor) =>
+    createProcessor({
+      pool: pools.work,
+      processor,
+      instanceId: identity.instanceId,
+      pressure,
+      quarantine,
+      log,
+    }),
   )
   for (const { name, exclusive } of processors)
     if (!exclusive) log.event('task_started', `${name} started`, { task: name })
@@ -191,6 +205,7 @@ export async function startWork(options: WorkOptions): Promise<Work> {
       return [...ticks.values()]
     },
     listener,
+    pressure,
     addPoller(one) {
       const made = makePoller(one)
       pollers.push(made)

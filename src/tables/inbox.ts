@@ -5,6 +5,8 @@ import { storedIdSql } from './messageId.ts'
 const sql = loadStatements('inbox', [
   'refused_as',
   'claim',
+  'claim_suspect',
+  'still_ours',
   'done',
   'failed',
   'give_back',
@@ -27,7 +29,7 @@ export interface ClaimedRow {
   readonly claim: number
   readonly attempts: number
   readonly max_attempts: number
-  readonly interruptions: number
+  readonly interruptions_in_a_row: number
   readonly trace_id: string
   readonly traceparent: string | null
   /** Found by its number, not among those that wait: it moves the low-water mark. */
@@ -57,8 +59,23 @@ export async function claimMessages(db: Queryable, request: ClaimRequest): Promi
   return (await db.query<ClaimedRow & Record<string, unknown>>(sql.claim, values)).rows
 }
 
+/** Claims one suspect, if one waits: a message that was in work in a process that died. */
+export async function claimSuspect(
+  db: Queryable,
+  { sources, instanceId, maxAttempts }: Pick<ClaimRequest, 'sources' | 'instanceId' | 'maxAttempts'>,
+): Promise<ClaimedRow[]> {
+  const values = [sources, instanceId, maxAttempts]
+  return (await db.query<ClaimedRow & Record<string, unknown>>(sql.claim_suspect, values)).rows
+}
+
 const ids = (claims: readonly Claim[]): string[] => claims.map((claim) => claim.inboxId)
 const numbers = (claims: readonly Claim[]): number[] => claims.map((claim) => claim.claim)
+
+/** Of these claims, the messages that nobody has taken from us. */
+export async function stillOurs(db: Queryable, claims: readonly Claim[]): Promise<Set<string>> {
+  const { rows } = await db.query<{ inbox_id: string }>(sql.still_ours, [ids(claims), numbers(claims)])
+  return new Set(rows.map((row) => row.inbox_id))
+}
 
 /** Writes DONE where the claim is still ours; returns the messages for which it was. */
 export async function writeDone(
@@ -91,24 +108,38 @@ export async function writeFailed(
   return new Map(rows.map((row) => [row.inbox_id, row.status]))
 }
 
-/** A claim that ended through no fault of its message, and how long that waits before the next. */
+/** So many interruptions in a row, drains left out, count as one attempt: nothing is interrupted for ever. */
+export const INTERRUPTIONS_AN_ATTEMPT = 20
+
+/** A claim that ended through no fault of its message. */
 export interface Return extends Claim {
+  /** How long it waits before the next claim. */
   readonly waitMs: number
+  /** Whether it counts among the interruptions in a row: not when the handler never began, or for a drain. */
+  readonly counts: boolean
 }
 
-/** Gives claims back with their attempt; returns the messages for which the claim was still ours. */
+export interface GivenBack {
+  readonly status: 'NEW' | 'FAILED' | 'DEAD'
+  /** It was interrupted so often that this time its attempt counts. */
+  readonly counted: boolean
+}
+
+/** Gives claims back, with their attempt or without; returns what became of those that were still ours. */
 export async function giveBack(
   db: Queryable,
   instanceId: string,
   returns: readonly Return[],
-): Promise<Set<string>> {
-  const { rows } = await db.query<{ inbox_id: string }>(sql.give_back, [
+): Promise<Map<string, GivenBack>> {
+  const { rows } = await db.query<{ inbox_id: string } & GivenBack>(sql.give_back, [
     instanceId,
     ids(returns),
     numbers(returns),
     returns.map((one) => one.waitMs),
+    returns.map((one) => one.counts),
+    INTERRUPTIONS_AN_ATTEMPT,
   ])
-  return new Set(rows.map((row) => row.inbox_id))
+  return new Map(rows.map(({ inbox_id, ...given }) => [inbox_id, given]))
 }
 
 /** Gives back what this instance has claimed and does not know of; returns how many. */
@@ -133,7 +164,8 @@ export async function reclaim(
   limit: number,
   frozen: boolean,
 ): Promise<number> {
-  return (await db.query(sql.reclaim, [instanceId, limit, frozen, await floor(db)])).rowCount ?? 0
+  const values = [instanceId, limit, frozen, await floor(db), INTERRUPTIONS_AN_ATTEMPT]
+  return (await db.query(sql.reclaim, values)).rowCount ?? 0
 }
 
 /** Whether an instance still has messages in work. */

@@ -11,6 +11,8 @@ export interface LookBack {
   /** Transactions that may have drawn a number and not committed it yet. */
   readonly writers: readonly string[]
   readonly next_due_ms: string | null
+  /** A message waits that was in work in a process that died. */
+  readonly suspects: boolean
 }
 
 /** The proven mark of these sources, the lowest of them. */

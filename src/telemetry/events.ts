@@ -101,6 +101,8 @@ export interface Events {
   /** What pg-boss finds remarkable about its queues, such as a backlog or a slow statement. */
   queue_warning: { text: string }
 
+  /** DB_POOL_MAX is too small for the transactional handlers that the config wants at once. */
+  concurrency_lowered: { pool_max: number; wanted: number; concurrency: number }
   pool_pressure: { waiting: number; in_use?: number; max?: number }
   listen_lost: ErrorFields
   listen_back: { waited_ms: number }
@@ -210,6 +212,7 @@ export const EVENTS = {
 
   queue_warning: 'warn',
 
+  concurrency_lowered: 'warn',
   pool_pressure: 'warn',
   listen_lost: 'warn',
   listen_back: 'info',

@@ -8,6 +8,7 @@ import {
   hasWork,
   inWorkElsewhere,
   reclaim,
+  stillOurs,
   writeDone,
   writeFailed,
 } from '../../src/tables/inbox.ts'
@@ -62,9 +63,11 @@ for (const statistics of ['none', 'of an empty inbox', 'of a full inbox'] as con
     const failures = claims.splice(0, REST).map((claim) => ({ ...claim, error: 'x', waitMs: 60_000 }))
     const done = claims.splice(0, DONE)
     assert.equal((await writeFailed(explained('failed', REST), 'me', failures)).size, REST)
-    assert.equal((await giveBack(explained('give back', REST), 'me', claims.splice(0, REST))).size, REST)
-    // The first look passes over what has just failed; what the others find is what was claimed first.
-    const look = await lookBack(explained('look back', REST), sources, low)
+    const back = claims.splice(0, REST).map((claim) => ({ ...claim, counts: true }))
+    assert.equal((await giveBack(explained('give back', REST), 'me', back)).size, REST)
+    assert.equal((await stillOurs(explained('still ours', DONE), done)).size, DONE)
+    // The look passes over what has just failed and what was given back; what the others find is what was claimed first.
+    const look = await lookBack(explained('look back', 2 * REST), sources, low)
     assert.equal(look.first_open, done[0]?.inboxId)
     assert.equal(await inWorkElsewhere(explained('in work elsewhere', REST), sources, 'another', low), true)
     assert.equal(await hasWork(explained('has work', REST), 'me'), true)

@@ -1,8 +1,10 @@
 import type { ResolvedProcessor } from '../../src/config/resolved.ts'
 import { createPool } from '../../src/db/pool.ts'
 import type { Pool } from '../../src/db/pool.ts'
+import { watchPressure } from '../../src/db/pressure.ts'
 import { createProcessor } from '../../src/process/processor.ts'
 import type { Processor } from '../../src/process/processor.ts'
+import { Quarantine } from '../../src/process/quarantine.ts'
 import { recordedLog } from '../db/recordedLog.ts'
 import type { RecordedLog } from '../db/recordedLog.ts'
 import { createDatabase } from '../support/database.ts'
@@ -88,6 +90,13 @@ export interface RunningProcessor extends Processor {
   readonly log: RecordedLog
 }
 
+/** A whole log that keeps what it is told. */
+export function recordingLog(): { log: Log; recorded: RecordedLog } {
+  const recorded = recordedLog()
+  const log: Log = { event: recorded.event, child: () => log, close: () => Promise.resolve() }
+  return { log, recorded }
+}
+
 /** A processor that has not begun to claim; whatever it has in work at the end of the test is given back. */
 export function processorOn(
   scope: Scope,
@@ -95,12 +104,15 @@ export function processorOn(
   work: Work,
   choices: Choices = {},
   instanceId = INSTANCE,
+  quarantine = new Quarantine(),
 ): RunningProcessor {
-  const recorded = recordedLog()
-  const log: Log = { event: recorded.event, child: () => log, close: () => Promise.resolve() }
+  const { log, recorded } = recordingLog()
+  const pressure = watchPressure(pool, log)
   const processor = createProcessor({
     pool,
     instanceId,
+    pressure,
+    quarantine,
     log,
     processor: {
       name: 'reader',
@@ -117,6 +129,7 @@ export function processorOn(
   scope.after(async () => {
     await processor.drain(0)
     await processor.stop()
+    pressure.stop()
   })
   // The processor's own properties are accessors, which a spread would freeze at their present values.
   return Object.assign(Object.create(processor) as Processor, { log: recorded })

@@ -3,7 +3,14 @@ import { describe, test } from 'node:test'
 import type { Client } from 'pg'
 import type { Queryable } from '../../src/db/pool.ts'
 import { LowWater } from '../../src/process/lowWater.ts'
-import { claimMessages, giveBack, reclaim, writeDone, writeFailed } from '../../src/tables/inbox.ts'
+import {
+  claimMessages,
+  claimSuspect,
+  giveBack,
+  reclaim,
+  writeDone,
+  writeFailed,
+} from '../../src/tables/inbox.ts'
 import type { ClaimedRow } from '../../src/tables/inbox.ts'
 import { raiseLowWater } from '../../src/tables/lowWater.ts'
 import { Random } from '../properties/random.ts'
@@ -131,14 +138,16 @@ class Schedule {
   async #claim(claimer: Claimer): Promise<void> {
     const stays = this.#random.chance(0.4)
     if (stays) await claimer.claims.query('BEGIN')
-    const rows = await claimMessages(claimer.claims, {
+    const request = {
       sources: [SOURCE],
       instanceId: claimer.name,
       limit: this.#random.between(1, 5),
       low: await claimer.low.low(),
       maxAttempts: 1_000,
       maxBytes: 1_000_000,
-    })
+    }
+    const suspect = this.#random.chance(0.3) ? await claimSuspect(claimer.claims, request) : []
+    const rows = suspect.length > 0 ? suspect : await claimMessages(claimer.claims, request)
     if (stays) claimer.open = rows
     else claimer.committed(rows)
   }
@@ -158,7 +167,8 @@ class Schedule {
     const kind = this.#random.weighted({ done: 4, failed: 2, back: 2 })
     if (kind === 'failed')
       await writeFailed(this.#observer, claimer.name, [{ ...claim, error: 'no', waitMs: 0 }])
-    else if (kind === 'back') await giveBack(this.#observer, claimer.name, [{ ...claim, waitMs: 0 }])
+    else if (kind === 'back')
+      await giveBack(this.#observer, claimer.name, [{ ...claim, waitMs: 0, counts: false }])
     else await this.#finishOne(claimer, row)
   }
 

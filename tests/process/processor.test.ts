@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { TestContext } from 'node:test'
 import { Client } from 'pg'
+import { watchPressure } from '../../src/db/pressure.ts'
 import { until } from '../support/until.ts'
 import { executeTransactional } from '../../src/process/execute.ts'
 import { recordedLog } from '../db/recordedLog.ts'
@@ -165,13 +166,16 @@ describe('an outcome', () => {
     const rest = { maxAttempts: 3, traceId: 'a', sourceCreatedAt: null }
     const log = { ...recordedLog(), child: () => log, close: () => Promise.resolve() }
     const runs: string[] = []
+    const pool = programPool(t, url)
+    const pressure = watchPressure(pool, log)
+    t.after(() => pressure.stop())
     const result = await executeTransactional(
-      { pool: programPool(t, url), instanceId: INSTANCE, task: 'reader', timeoutMs: 30_000, log },
+      { pool, pressure, instanceId: INSTANCE, task: 'reader', timeoutMs: 30_000, log },
       ({ messageId }) => void runs.push(messageId),
       {
         claim: { inboxId: '1', claim: 1 },
         message: { ...message, ...rest },
-        interruptions: 0,
+        interruptionsInARow: 0,
         ageMs: 0,
         claimedAt: 0,
       },

@@ -4,9 +4,11 @@ import { resolveConfig } from '../../../src/config/validate.ts'
 import type { ProcessorConfig } from '../../../src/config/types.ts'
 import { createPool } from '../../../src/db/pool.ts'
 import type { Pool } from '../../../src/db/pool.ts'
+import { watchPressure } from '../../../src/db/pressure.ts'
 import { runPass } from '../../../src/ingest/pass.ts'
 import type { PreparedSource } from '../../../src/ingest/sourceSql.ts'
 import { createProcessor } from '../../../src/process/processor.ts'
+import { Quarantine } from '../../../src/process/quarantine.ts'
 import { registerAll } from '../../../src/runner/registration.ts'
 import { takeOver } from '../../../src/tables/leader.ts'
 import { createLog } from '../../../src/telemetry/log.ts'
@@ -112,8 +114,11 @@ export async function drainingProcessor(
     pollers: { bench: { source: { table: 'bench.source', id: 'message_id', createdAt: 'created_at' } } },
     processors: { bench_processor: config },
   })
+  const log = discardingLog()
+  const pressure = watchPressure(pool, log)
+  const quarantine = new Quarantine()
   const [processor] = resolved.processors.map((one) =>
-    createProcessor({ pool, processor: one, instanceId: INSTANCE, log: discardingLog() }),
+    createProcessor({ pool, processor: one, instanceId: INSTANCE, pressure, quarantine, log }),
   )
   if (processor === undefined) throw new Error('the bench has no processor')
   // Connections are made once in the life of a process, and bare SQL has its own before the clock starts.
@@ -128,6 +133,7 @@ export async function drainingProcessor(
     },
     async close() {
       await processor.stop()
+      pressure.stop()
       await pool.end()
     },
   }

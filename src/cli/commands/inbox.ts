@@ -142,15 +142,15 @@ function withPayload({ document, payload }: ShownMessage, wanted: boolean): stri
 
 function block({ document, payload }: ShownMessage, flags: PageFlags): string {
   // row_to_json of one row: an object with columns in their order; none of its numbers can outgrow JavaScript's.
-  const columns = Object.entries(JSON.parse(document) as Record<string, string | number | null>)
+  const columns = Object.entries(JSON.parse(document) as Record<string, string | number | boolean | null>)
   if (flags.payload === true) columns.push(['payload', payload])
   return columns.map(([name, value]) => line(name, value)).join('\n')
 }
 
-/** Room for the longest name, `source_created_at`. */
-const NAME_WIDTH = 17
+/** Room for the longest name, `interruptions_in_a_row`. */
+const NAME_WIDTH = 22
 
-function line(name: string, value: string | number | null): string {
+function line(name: string, value: string | number | boolean | null): string {
   return `${name.padEnd(NAME_WIDTH)}  ${value === null ? '-' : printable(String(value))}`
 }
 

@@ -1,0 +1,14 @@
+-- Two columns for messages that somebody should look at more closely. Neither is in an index, and the normal path of a
+-- message leaves both at their defaults, so its updates stay heap-only. Constant defaults: no row is rewritten.
+
+ALTER TABLE service_ops.integration_inbox ADD COLUMN IF NOT EXISTS interruptions_in_a_row integer NOT NULL DEFAULT 0;
+ALTER TABLE service_ops.integration_inbox ADD COLUMN IF NOT EXISTS suspect boolean NOT NULL DEFAULT false;
+COMMENT ON COLUMN service_ops.integration_inbox.interruptions_in_a_row IS 'Interruptions since its handler last ended by itself, those by a drain left out. After 20 of them one attempt counts.';
+COMMENT ON COLUMN service_ops.integration_inbox.suspect IS 'It was in work in a process that died, and may be the reason: it is claimed alone, with nothing beside it in that instance.';
+
+DO $$ BEGIN
+  ASSERT (SELECT count(*) = 2 FROM pg_catalog.pg_attribute
+           WHERE attrelid = 'service_ops.integration_inbox'::regclass AND NOT attisdropped
+             AND attname IN ('interruptions_in_a_row', 'suspect')), 'a column of service_ops.integration_inbox is missing';
+  INSERT INTO service_ops.schema_window (schema_version, oldest_code) VALUES (6, 5) ON CONFLICT DO NOTHING;
+END $$;

@@ -1,0 +1,115 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { Client } from 'pg'
+import { claimMessages, INTERRUPTIONS_AN_ATTEMPT, writeDone } from '../../src/tables/inbox.ts'
+import { reclaimFrom } from '../../src/process/reclaim.ts'
+import { until } from '../support/until.ts'
+import { hang, inbox, INSTANCE, processorOn, programPool, recordingLog, SOURCE } from './fixture.ts'
+
+describe('a message with one attempt', () => {
+  test('survives 20 interruptions by drain', async (t) => {
+    const { url, send, become } = await inbox(t)
+    const pool = programPool(t, url)
+    await send('a')
+    for (let drains = 1; drains <= 20; drains += 1) {
+      let running = false
+      const processor = processorOn(
+        t,
+        pool,
+        {
+          kind: 'external',
+          handle: () => {
+            running = true
+            return hang()
+          },
+        },
+        { maxAttempts: 1 },
+      )
+      processor.start()
+      await until('it to run', () => running)
+      await processor.drain(0)
+      await become({ a: `NEW 0 +${drains}` })
+    }
+    processorOn(t, pool, { kind: 'external', handle: () => undefined }, { maxAttempts: 1 }).start()
+    await become({ a: 'DONE 1 +20' })
+  })
+
+  test('that loses its connection each time is DEAD after 20 of them in a row, as one that ends it would be', async (t) => {
+    const { url, sql, send, become, lastErrors } = await inbox(t)
+    await send('a', 'b')
+    let runs = 0
+    const processor = processorOn(
+      t,
+      programPool(t, url),
+      {
+        kind: 'transactional',
+        async handle({ messageId }, { tx }) {
+          if (messageId === 'b') return
+          runs += 1
+          await tx.query('SELECT pg_terminate_backend(pg_backend_pid())')
+        },
+      },
+      { maxAttempts: 1, backoff: { baseMs: 1, maxMs: 1 } },
+    )
+    processor.start()
+    await become({ a: `DEAD 1 +${INTERRUPTIONS_AN_ATTEMPT}`, b: 'DONE 1' })
+    assert.equal(runs, INTERRUPTIONS_AN_ATTEMPT)
+    assert.match((await lastErrors())['a'] ?? '', /^Interrupted: 20 times in a row/)
+    await until('it to be said', () => processor.log.of('message_dead').length === 1)
+    const { rows } = await sql.query('SELECT * FROM service_ops.verify() WHERE NOT ok')
+    assert.deepEqual(rows, [])
+  })
+})
+
+describe('a frozen instance', () => {
+  test('has the transactions that hold its messages ended before they are taken back, its sentinel left alone', async (t) => {
+    const { url, sql, send, become } = await inbox(t)
+    await send('a', 'b')
+    const request = { sources: [SOURCE], limit: 2, low: '0', maxAttempts: 3, maxBytes: 1_000 }
+    const [a] = await claimMessages(sql, { ...request, instanceId: INSTANCE })
+    assert.ok(a)
+    // What a process that stands still leaves behind: a transaction that holds a message of its, and an idle session.
+    const own = async () => {
+      const client = new Client({ connectionString: url, application_name: `tidemark:${INSTANCE}` })
+      const ended = new Promise<'ended'>((resolve) => client.once('end', () => resolve('ended')))
+      client.on('error', () => undefined)
+      await client.connect()
+      t.after(() => client.end())
+      return { client, ended }
+    }
+    const [busy, idle] = [await own(), await own()]
+    await busy.client.query('BEGIN')
+    await writeDone(busy.client, INSTANCE, [{ inboxId: a.inbox_id, claim: a.claim }])
+
+    const other = programPool(t, url)
+    const { log } = recordingLog()
+    await until('it to be taken back', () => reclaimFrom(other, INSTANCE, 'frozen', log))
+    await become({ a: 'NEW 0 +1', b: 'NEW 0 +1' })
+    assert.equal(await busy.ended, 'ended')
+    assert.equal((await idle.client.query('SELECT 1')).rowCount, 1)
+  })
+})
+
+describe('a handler whose message was taken from it', () => {
+  test('is aborted, and writes nothing', async (t) => {
+    const { url, sql, send, become } = await inbox(t)
+    const signals: AbortSignal[] = []
+    const processor = processorOn(t, programPool(t, url), {
+      kind: 'external',
+      handle(_message, { signal }) {
+        signals.push(signal)
+        return hang()
+      },
+    })
+    await send('taken', 'ours')
+    processor.start()
+    await until('both to run', () => signals.length === 2)
+    await sql.query(
+      `UPDATE service_ops.integration_inbox SET locked_by = 'other', claim = claim + 1 WHERE message_id = 'taken'`,
+    )
+    await until('one to be aborted', () => signals.some(({ aborted }) => aborted))
+    assert.equal(signals.filter(({ aborted }) => aborted).length, 1)
+    await until('it to be said', () => processor.log.of('message_interrupted').length === 1)
+    await become({ taken: 'PROCESSING 1', ours: 'PROCESSING 1' })
+  })
+})
