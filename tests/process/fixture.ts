@@ -68,6 +68,9 @@ export async function inbox(scope: Scope) {
   }
 }
 
+/** What runs on a pool: stopped before the pool waits for what is lent out, since hooks run in order of registration. */
+const running = new WeakMap<Pool, (() => Promise<void>)[]>()
+
 /** The program's own pool; closed before the database is dropped. */
 export function programPool(scope: Scope, url: string, statementTimeoutMs = 10_000): Pool {
   const pool = createPool({
@@ -77,8 +80,18 @@ export function programPool(scope: Scope, url: string, statementTimeoutMs = 10_0
     limits: { statementTimeoutMs, lockTimeoutMs: 5_000, idleInTransactionMs: 10_000 },
     max: 10,
   })
-  scope.after(() => pool.end())
+  closeAtEnd(scope, pool)
   return pool
+}
+
+/** Closes the pool after what runs on it. */
+export function closeAtEnd(scope: Scope, pool: Pool): void {
+  const stops: (() => Promise<void>)[] = []
+  running.set(pool, stops)
+  scope.after(async () => {
+    await Promise.all(stops.map((stop) => stop()))
+    await pool.end()
+  })
 }
 
 export type Work = ResolvedProcessor['work']
@@ -126,11 +139,14 @@ export function processorOn(
       ...choices,
     },
   })
-  scope.after(async () => {
+  const stop = async (): Promise<void> => {
     await processor.drain(0)
     await processor.stop()
     pressure.stop()
-  })
+  }
+  const before = running.get(pool)
+  if (before === undefined) scope.after(stop)
+  else before.push(stop)
   // The processor's own properties are accessors, which a spread would freeze at their present values.
   return Object.assign(Object.create(processor) as Processor, { log: recorded })
 }

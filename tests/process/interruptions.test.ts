@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import type { TestContext } from 'node:test'
 import { Client } from 'pg'
+import type { Pool } from '../../src/db/pool.ts'
 import { claimMessages, INTERRUPTIONS_AN_ATTEMPT, writeDone } from '../../src/tables/inbox.ts'
 import { reclaimFrom } from '../../src/process/reclaim.ts'
 import { until } from '../support/until.ts'
@@ -90,9 +92,20 @@ describe('a frozen instance', () => {
   })
 })
 
-describe('a handler whose message was taken from it', () => {
-  test('is aborted, and writes nothing', async (t) => {
+/** Lets the monotonic clock of this process jump, as after a freeze; the jump is undone at the end of the test. */
+function jumpingClock(t: TestContext): { jump(ms: number): void } {
+  const now = performance.now.bind(performance)
+  let jumped = 0
+  t.mock.method(performance, 'now', () => now() + jumped)
+  return { jump: (ms) => void (jumped += ms) }
+}
+
+const TAKE = `UPDATE service_ops.integration_inbox SET locked_by = 'other', claim = claim + 1 WHERE message_id = 'taken'`
+
+describe('a message that was taken from us', () => {
+  test('has its handler aborted within seconds, and nothing is written; its neighbour runs on', async (t) => {
     const { url, sql, send, become } = await inbox(t)
+    const clock = jumpingClock(t)
     const signals: AbortSignal[] = []
     const processor = processorOn(t, programPool(t, url), {
       kind: 'external',
@@ -104,12 +117,42 @@ describe('a handler whose message was taken from it', () => {
     await send('taken', 'ours')
     processor.start()
     await until('both to run', () => signals.length === 2)
-    await sql.query(
-      `UPDATE service_ops.integration_inbox SET locked_by = 'other', claim = claim + 1 WHERE message_id = 'taken'`,
-    )
+    await sql.query(TAKE)
+    clock.jump(5_000)
+    processor.wake()
     await until('one to be aborted', () => signals.some(({ aborted }) => aborted))
     assert.equal(signals.filter(({ aborted }) => aborted).length, 1)
     await until('it to be said', () => processor.log.of('message_interrupted').length === 1)
     await become({ taken: 'PROCESSING 1', ours: 'PROCESSING 1' })
+  })
+
+  test('while the answer of its claim lay unread does not begin; what is still ours does', async (t) => {
+    const { url, sql, send, become } = await inbox(t)
+    const clock = jumpingClock(t)
+    const pool = programPool(t, url)
+    let claims = 0
+    // The process stands still with the answer on its way, and somebody takes one of the messages meanwhile.
+    const frozen: Pool = Object.assign(Object.create(pool) as Pool, {
+      async query(text: string, values?: readonly unknown[]) {
+        const answer = await pool.query(text, values)
+        if (!text.includes('SKIP LOCKED') || answer.rows.length === 0) return answer
+        claims += 1
+        if (claims === 1) {
+          await sql.query(TAKE)
+          clock.jump(3_000)
+        }
+        return answer
+      },
+    })
+    const runs: string[] = []
+    const processor = processorOn(t, frozen, {
+      kind: 'external',
+      handle: ({ messageId }) => void runs.push(messageId),
+    })
+    await send('taken', 'ours')
+    processor.start()
+    await become({ taken: 'PROCESSING 1', ours: 'DONE 1' })
+    await until('it to be said', () => processor.log.of('message_interrupted').length === 1)
+    assert.deepEqual(runs, ['ours'])
   })
 })
