@@ -65,11 +65,23 @@ SELECT l.term, c.reason, c.from_instance, c.gap_ms, w.pass, w.edge::text AS edge
 
 -- name: renew
 -- $1 tasks, $2 terms, $3 holder, $4 lease. Holder and term alone decide: a lease that ran out and was not taken is still ours.
-UPDATE service_ops.background_task_leader b
-   SET renewed_at = clock_timestamp(), expires_at = clock_timestamp() + $4::interval
-  FROM unnest($1::text[], $2::bigint[]) AS mine(task_name, term)
- WHERE b.task_name = mine.task_name AND b.holder = $3::uuid AND b.term = mine.term
-RETURNING b.task_name;
+-- A row that somebody else has locked must not cost the other leases: it is skipped, and ours as far as can be seen.
+WITH ours AS MATERIALIZED (
+  SELECT b.task_name FROM service_ops.background_task_leader b
+    JOIN unnest($1::text[], $2::bigint[]) AS mine(task_name, term) ON b.task_name = mine.task_name AND b.term = mine.term
+   WHERE b.holder = $3::uuid),
+free AS MATERIALIZED (
+  SELECT b.task_name FROM service_ops.background_task_leader b
+    JOIN unnest($1::text[], $2::bigint[]) AS mine(task_name, term) ON b.task_name = mine.task_name AND b.term = mine.term
+   WHERE b.holder = $3::uuid
+     FOR UPDATE OF b SKIP LOCKED),
+renewed AS (
+  UPDATE service_ops.background_task_leader b
+     SET renewed_at = clock_timestamp(), expires_at = clock_timestamp() + $4::interval
+    FROM free WHERE b.task_name = free.task_name
+  RETURNING b.task_name)
+SELECT ours.task_name, CASE WHEN renewed.task_name IS NULL THEN 'locked' ELSE 'renewed' END AS state
+  FROM ours LEFT JOIN renewed USING (task_name);
 
 -- name: release
 -- $1 task, $2 holder, $3 term, $4 instance. Ends the lease and tells the stand-bys in the same transaction.

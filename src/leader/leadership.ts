@@ -13,6 +13,7 @@
  * - *The leader freezes, or its host vanishes*: the lease runs out, then anybody takes over.
  * - *A frozen leader wakes*: its term is over, every fenced write returns no row, it says so and steps back. Even one
  *   with nothing to write asks to give its lease up, and so learns that it is somebody else's.
+ * - *A lease's row is locked by somebody*: the others are renewed all the same, and this one at the next heartbeat.
  * - *A table of ours is dropped*: every lease is given up, and none taken before the table is back; what then begins has
  *   a higher term, which refuses whatever was on its way.
  * - *The database is away*: nobody can renew or take over. The leader trusts its lease until attempt start + lease − 2 s
@@ -25,11 +26,10 @@ import { startLoop } from '../kit/loop.ts'
 import { lookAtLeaders, releaseLease, takeOver } from '../tables/leader.ts'
 import type { LeaderLook } from '../tables/leader.ts'
 import { cleanError } from '../telemetry/errorText.ts'
+import type { LedTask, Role } from './lease.ts'
 import { Suspicion } from './suspicion.ts'
 import { keepTenures } from './tenure.ts'
-import type { LedTask, Role, TenureOptions } from './tenure.ts'
-
-export type { LedTask, Lease, Role } from './tenure.ts'
+import type { TenureOptions } from './tenure.ts'
 
 export interface LeadershipOptions extends TenureOptions {
   /** Whether this instance is whole and staying: a half-started or draining one takes nothing over. */

@@ -15,32 +15,7 @@ import type { Leadership as Term } from '../tables/leader.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
 import { announceLeader } from './announce.ts'
-
-/** The right to act for one task, for one term. */
-export interface Lease {
-  readonly task: string
-  readonly holder: string
-  readonly term: string
-  /** Pollers: the pass that the takeover opened. */
-  readonly pass: string | null
-  /** Pollers: the takeover had to make the watermark row, which begins at this edge. */
-  readonly createdEdge: string | null
-  /** Aborted when the lease was handed over, lost, or not renewed in time. */
-  readonly signal: AbortSignal
-  /** The database refused a write of ours: somebody else leads. */
-  refused(what: string): void
-}
-
-export interface LedTask {
-  readonly name: string
-  /** Works for as long as the lease's signal allows; resolves when nothing of it runs any more. */
-  readonly lead: (lease: Lease) => Promise<void>
-}
-
-export type Role =
-  | { readonly role: 'unknown' }
-  | { readonly role: 'leader'; readonly term: string }
-  | { readonly role: 'standby'; readonly leader: string | null }
+import type { Lease, LedTask, Role } from './lease.ts'
 
 export interface TenureOptions {
   readonly db: Queryable
@@ -211,8 +186,9 @@ export function keepTenures(options: TenureOptions): Tenures {
       )
       for (const one of mine) {
         if (held.get(one.lease.task) !== one) continue
-        if (renewed.has(one.lease.task)) trust(one, at)
-        else {
+        const state = renewed.get(one.lease.task)
+        if (state === 'renewed') trust(one, at)
+        else if (state === undefined) {
           sayRefused(one.lease.task, one.lease.term, 'a renewal')
           end(one.lease.task, 'lost')
         }

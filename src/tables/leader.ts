@@ -57,20 +57,23 @@ export async function takeOver(
   return (await db.query<Leadership & Record<string, unknown>>(sql.take_over, values)).rows[0]
 }
 
-/** Prolongs the leases that are still ours; returns their tasks. */
+/** `locked`: not renewed now, since somebody else has its row locked; it was ours a moment ago. */
+export type Renewal = 'renewed' | 'locked'
+
+/** Prolongs the leases that are still ours; of one that is not, nothing is returned. */
 export async function renewLeases(
   db: Queryable,
   leases: readonly { task: string; term: string }[],
   holder: string,
   leaseMs: number,
-): Promise<Set<string>> {
-  const { rows } = await db.query<{ task_name: string }>(sql.renew, [
+): Promise<Map<string, Renewal>> {
+  const { rows } = await db.query<{ task_name: string; state: Renewal }>(sql.renew, [
     leases.map((lease) => lease.task),
     leases.map((lease) => lease.term),
     holder,
     `${leaseMs} ms`,
   ])
-  return new Set(rows.map((row) => row.task_name))
+  return new Map(rows.map((row) => [row.task_name, row.state]))
 }
 
 /** Ends a lease of ours and tells the stand-bys. False: it was no longer ours. */

@@ -4,7 +4,8 @@ import { describe, test } from 'node:test'
 import type { TestContext } from 'node:test'
 import type { Client } from 'pg'
 import { startLeadership } from '../../src/leader/leadership.ts'
-import type { Leaders, Lease } from '../../src/leader/leadership.ts'
+import type { Leaders } from '../../src/leader/leadership.ts'
+import type { Lease } from '../../src/leader/lease.ts'
 import { beat } from '../../src/tables/instance.ts'
 import { renewLeases, takeOver, takeSentinel } from '../../src/tables/leader.ts'
 import { recordedLog } from '../db/recordedLog.ts'
@@ -212,6 +213,38 @@ describe('of three that could lead', () => {
     )
     assert.equal(only.log.of('leader_lost')[0]?.reason, 'not renewed in time')
     await until('it to lead again', () => members.some(leads))
+  })
+})
+
+describe('a lease whose row is locked by somebody', () => {
+  test('is not renewed then, and is neither lost nor costs the other leases', async (t) => {
+    const { sql, join } = await cluster(t)
+    const only = await join('a')
+    await until('it to lead', () => leads(only))
+    const other = await takeOver(sql, 'other', only, LEASE_MS, undefined)
+    assert.ok(other !== undefined)
+    const lock = await sql.connect()
+    try {
+      await lock.query('BEGIN')
+      await lock.query('SELECT FROM service_ops.background_task_leader WHERE task_name = $1 FOR UPDATE', [
+        TASK,
+      ])
+      const leases = [
+        { task: TASK, term: only.leases[0]?.term ?? '' },
+        { task: 'other', term: other.term },
+        { task: 'lost', term: '1' },
+      ]
+      const renewed = await renewLeases(sql, leases, only.holder, LEASE_MS)
+      assert.deepEqual(Object.fromEntries(renewed), { [TASK]: 'locked', other: 'renewed' })
+      const passed = `SELECT FROM service_ops.background_task_leader WHERE task_name = $1 AND clock_timestamp() > renewed_at + interval '300 ms'`
+      await until('heartbeats to pass', async () => (await sql.query(passed, [TASK])).rowCount === 1)
+    } finally {
+      await lock.query('ROLLBACK')
+      lock.release()
+    }
+    const fresh = `SELECT FROM service_ops.background_task_leader WHERE task_name = $1 AND clock_timestamp() < renewed_at + interval '200 ms'`
+    await until('it to be renewed', async () => (await sql.query(fresh, [TASK])).rowCount === 1)
+    assert.deepEqual([only.leases.length, only.log.of('leader_lost')], [1, []])
   })
 })
 
