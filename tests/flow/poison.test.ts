@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { TestContext } from 'node:test'
+import { tidemark } from '../cli/tidemark.ts'
 import { createDatabase } from '../support/database.ts'
 import { startInstance } from '../support/instance.ts'
 import { until } from '../support/until.ts'
@@ -9,6 +10,7 @@ import { until } from '../support/until.ts'
 const CONFIG = `
 import { setTimeout as work } from 'node:timers/promises'
 async function act({ payload }) {
+  if (process.env.CURED) return
   if (payload === 'throws') throw new RangeError('no such tooth')
   if (payload === 'hangs') await new Promise(() => {})
   if (payload === 'exits') { await work(200); process.exit(3) }
@@ -36,12 +38,14 @@ async function world(t: TestContext) {
     `CREATE TABLE effect (message_id text); CREATE TABLE inside ${table}; CREATE TABLE outside ${table}`,
   )
   return {
-    start: () =>
+    start: (env: Readonly<Record<string, string>> = {}) =>
       startInstance(t, {
         databaseUrl: database.url,
         config: CONFIG,
-        env: { LEADER_HEARTBEAT_SECONDS: '0.5', LEADER_LEASE_SECONDS: '5' },
+        env: { LEADER_HEARTBEAT_SECONDS: '0.5', LEADER_LEASE_SECONDS: '5', ...env },
       }),
+    inbox: (...args: readonly string[]) =>
+      tidemark(['inbox', ...args], { env: { DATABASE_URL: database.url } }),
     write: (source: 'inside' | 'outside', what: Readonly<Record<string, string>>) =>
       pool.query(`INSERT INTO ${source} (id, what) SELECT key, value FROM jsonb_each($1)`, [
         JSON.stringify(what),
@@ -97,19 +101,22 @@ describe('a handler that throws, and one that hangs past its limit,', () => {
 })
 
 describe('messages that end the process, one by exit and one by an uncaught error,', () => {
-  test('end DEAD after maxAttempts, and cost those beside them, in any processor, one attempt at most', async (t) => {
-    const { start, write, messages, lastError, effects } = await world(t)
+  test('end DEAD after maxAttempts, cost those beside them, in any processor, one attempt at most, and can be retried', async (t) => {
+    const { start, inbox, write, messages, lastError, effects } = await world(t)
     await write('inside', { a1: 'good', a2: 'good', a3: 'exits', a4: 'good' })
     await write('outside', { b1: 'good', b2: 'crashes', b3: 'good' })
     // As a supervisor would: start it again whenever it ends.
     let deaths = 0
     let over = false
+    let instance = await start()
     while (!over) {
-      const instance = await start()
       const finished = until('all to end', async () => ended(await messages().catch(() => ({})), 7), 90_000)
       over = await Promise.race([finished, instance.exited.then(() => false)])
       finished.catch(() => undefined)
-      if (!over) deaths += 1
+      if (!over) {
+        deaths += 1
+        instance = await start()
+      }
       assert.ok(deaths <= 4, 'no message is tried again for ever')
     }
     const fates = await messages()
@@ -123,5 +130,22 @@ describe('messages that end the process, one by exit and one by an uncaught erro
     assert.deepEqual(await effects(), ['a1', 'a2', 'a4'])
     assert.match(await lastError('a3'), /^InstanceLost: /)
     assert.equal(deaths, 3, 'the first took both down, then each its own process')
+
+    instance.kill('SIGTERM')
+    await instance.exited
+    assert.equal(
+      (await inbox('retry', '--status', 'DEAD')).stdout,
+      '2 messages put back, to be processed now\n',
+    )
+    const { stdout } = await inbox('show', '--status', 'NEW', '--json')
+    const shown = JSON.parse(stdout) as { attempts: number; suspect: boolean }[]
+    assert.deepEqual(
+      shown.map(({ attempts, suspect }) => ({ attempts, suspect })),
+      [0, 0].map((attempts) => ({ attempts, suspect: true })),
+      'they have all their attempts again, and still nothing beside them',
+    )
+    await start({ CURED: '1' })
+    const cured = async () => JSON.stringify([(await messages())['a3'], (await messages())['b2']])
+    await until('both to be done', async () => (await cured()) === '["DONE 1","DONE 1"]')
   })
 })
