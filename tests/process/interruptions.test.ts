@@ -25,7 +25,8 @@ describe('a message with one attempt', () => {
             return hang()
           },
         },
-        { maxAttempts: 1 },
+        // One place, and it is taken: no other claim is under way that could bring the message back a second time.
+        { maxAttempts: 1, concurrency: 1 },
       )
       processor.start()
       await until('it to run', () => running)
