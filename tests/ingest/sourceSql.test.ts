@@ -24,6 +24,14 @@ describe('a source that cannot be polled is refused, with the thing and the reme
       /point the poller at a table or view/,
     ],
     [
+      'a foreign table',
+      `CREATE FOREIGN DATA WRAPPER w; CREATE SERVER far FOREIGN DATA WRAPPER w;
+       CREATE FOREIGN TABLE s (id int, created_at timestamptz) SERVER far`,
+      sourceOf('s'),
+      /: it is a foreign table/,
+      /point the poller at a table or view/,
+    ],
+    [
       'a column that is not there',
       'CREATE TABLE s (id int, created_at timestamptz)',
       sourceOf('s', { groupKey: 'tenant' }),
