@@ -35,7 +35,8 @@ export async function describeSource(db: Queryable, table: string): Promise<Sour
   if (relation === undefined) return undefined
   const columns = await db.query<SourceColumn & Record<string, unknown>>(sql.columns, [quoted])
   // Without any column it has most likely been dropped since the first look.
-  if (columns.rows.length === 0 && (await db.query(sql.describe, [quoted])).rows.length === 0) return undefined
+  if (columns.rows.length === 0 && (await db.query(sql.describe, [quoted])).rows.length === 0)
+    return undefined
   return { ...relation, columns: columns.rows }
 }
 
