@@ -7,10 +7,7 @@
  * HTTP listens first, so that `/live` and a truthful `/ready` are there from the start. `stop` may come at any moment
  * and any number of times; all callers wait for the same end. Losing the database never ends the process.
  */
-import { createIdentity } from './config/identity.ts'
-import { readSettings } from './config/settings.ts'
 import type { TidemarkConfig } from './config/types.ts'
-import { resolveConfig } from './config/validate.ts'
 import { createApp } from './http/app.ts'
 import { createProbe } from './http/probe.ts'
 import { serve } from './http/server.ts'
@@ -18,6 +15,7 @@ import type { Listening } from './http/server.ts'
 import type { Loop } from './kit/loop.ts'
 import { within } from './kit/within.ts'
 import { reclaimFromLost } from './process/reclaim.ts'
+import { transactionalHandlers } from './runner/concurrency.ts'
 import { createCondition } from './runner/condition.ts'
 import { createDenied } from './runner/denied.ts'
 import { drain, giveBackAtOnce, stopWork } from './runner/drain.ts'
@@ -26,7 +24,8 @@ import type { Pools } from './runner/foundation.ts'
 import { join } from './runner/membership.ts'
 import type { Membership } from './runner/membership.ts'
 import { createMissing } from './runner/missing.ts'
-import type { Part, RunnerOptions } from './runner/options.ts'
+import { setUp } from './runner/options.ts'
+import type { RunnerOptions } from './runner/options.ts'
 import { createPort } from './runner/port.ts'
 import { startPulse } from './runner/pulse.ts'
 import { retryRefused } from './runner/refused.ts'
@@ -37,7 +36,6 @@ import type { Addresses } from './runner/way.ts'
 import { startWork } from './runner/work.ts'
 import type { Work } from './runner/work.ts'
 import { cleanError } from './telemetry/errorText.ts'
-import { createLog } from './telemetry/log.ts'
 
 export type { Part, RunnerOptions } from './runner/options.ts'
 
@@ -58,31 +56,9 @@ export interface Runner {
 const CLOSE_LEAST_MS = 2_000
 const CLOSE_MOST_MS = 10_000
 
-const ALL_PARTS: readonly Part[] = ['pollers', 'processors', 'jobs']
-
 /** Makes an instance of a config; nothing runs before `start()`. Throws ConfigInvalid or SettingsInvalid. */
 export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions = {}): Runner {
-  const settings =
-    options.settings ?? readSettings(process.env, { pollers: Object.keys(userConfig.pollers ?? {}) })
-  const parts = options.only ?? ALL_PARTS
-  const whole = resolveConfig(userConfig, { intervals: settings.pollerIntervals })
-  const config = {
-    ...whole,
-    pollers: parts.includes('pollers') ? whole.pollers : [],
-    processors: parts.includes('processors') ? whole.processors : [],
-    jobs: parts.includes('jobs') ? whole.jobs : [],
-  }
-  const identity = options.identity ?? createIdentity(settings)
-  const log =
-    options.log ??
-    createLog({
-      service: settings.serviceName,
-      instanceId: identity.instanceId,
-      level: settings.logLevel,
-      format: settings.logFormat,
-      redact: config.log.redact,
-    })
-
+  const { settings, parts, config, identity, log } = setUp(userConfig, options)
   const startedAt = performance.now()
   const ending = new AbortController()
   let addresses: Addresses | undefined
@@ -147,14 +123,17 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
     ending.signal.throwIfAborted()
     addresses = await openAddresses(settings, log)
     ending.signal.throwIfAborted()
-    const transactional = config.processors
-      .filter(({ work }) => work.kind === 'transactional')
-      .reduce((sum, { concurrency }) => sum + concurrency, 0)
     const way = await findWay(settings, addresses, log, ending.signal)
-    const opened = openPools(settings, way, identity, transactional, (own, error) => {
-      missing.failed(own.reserved, error)
-      denied.failed(own.reserved, error)
-    })
+    const opened = openPools(
+      settings,
+      way,
+      identity,
+      transactionalHandlers(config.processors),
+      (own, error) => {
+        missing.failed(own.reserved, error)
+        denied.failed(own.reserved, error)
+      },
+    )
     pools = opened
     await schemaReady({
       settings,

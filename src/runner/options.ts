@@ -1,6 +1,12 @@
+import { createIdentity } from '../config/identity.ts'
 import type { Identity } from '../config/identity.ts'
+import type { ResolvedConfig } from '../config/resolved.ts'
+import { readSettings } from '../config/settings.ts'
 import type { Settings } from '../config/settings.ts'
+import type { TidemarkConfig } from '../config/types.ts'
+import { resolveConfig } from '../config/validate.ts'
 import type { Pool } from '../db/pool.ts'
+import { createLog } from '../telemetry/log.ts'
 import type { Log } from '../telemetry/log.ts'
 
 /** What an instance can be started with. */
@@ -22,4 +28,41 @@ export interface RunnerOptions {
    * its traffic here. What it returns is called first of all when the runner stops.
    */
   readonly prepare?: (pool: Pool) => Promise<() => Promise<void>>
+}
+
+/** Everything that is decided before anything starts. */
+export interface SetUp {
+  readonly settings: Settings
+  readonly parts: readonly Part[]
+  /** What of the user's config belongs to these parts. */
+  readonly config: ResolvedConfig
+  readonly identity: Identity
+  readonly log: Log
+}
+
+const ALL_PARTS: readonly Part[] = ['pollers', 'processors', 'jobs']
+
+/** Reads settings and config. Throws ConfigInvalid or SettingsInvalid, with every fault at once. */
+export function setUp(userConfig: TidemarkConfig, options: RunnerOptions): SetUp {
+  const settings =
+    options.settings ?? readSettings(process.env, { pollers: Object.keys(userConfig.pollers ?? {}) })
+  const parts = options.only ?? ALL_PARTS
+  const whole = resolveConfig(userConfig, { intervals: settings.pollerIntervals })
+  const config = {
+    ...whole,
+    pollers: parts.includes('pollers') ? whole.pollers : [],
+    processors: parts.includes('processors') ? whole.processors : [],
+    jobs: parts.includes('jobs') ? whole.jobs : [],
+  }
+  const identity = options.identity ?? createIdentity(settings)
+  const log =
+    options.log ??
+    createLog({
+      service: settings.serviceName,
+      instanceId: identity.instanceId,
+      level: settings.logLevel,
+      format: settings.logFormat,
+      redact: config.log.redact,
+    })
+  return { settings, parts, config, identity, log }
 }
