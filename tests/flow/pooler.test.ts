@@ -17,6 +17,9 @@ const CONFIG = `export default {
   jobs: { nightly: { cron: '0 3 * * *', handle() {} } },
 }`
 
+/** In this database: other tests run on the same server. */
+const SESSION_LOCKS = `pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`
+
 async function world(t: TestContext, mode: 'session' | 'transaction') {
   const database = await createDatabase(t, { migrated: false })
   const pool = database.pool()
@@ -58,10 +61,7 @@ test(
     const second = await start()
     await second.said('ready')
     await work(50)
-    await until(
-      'the sentinels to be seen',
-      async () => (await count(`pg_locks WHERE locktype = 'advisory'`)) >= 2,
-    )
+    await until('the sentinels to be seen', async () => (await count(SESSION_LOCKS)) >= 2)
     first.kill('SIGKILL')
     const { gap_ms: gap } = await second.said('leader_took_over', { task: 'reader', from: first.id })
     assert.ok(Number(gap) < 9_000, `sooner than by the lease: ${String(gap)} ms`)
@@ -89,7 +89,7 @@ test(
     await work(50)
     const second = await startInstance(t, { databaseUrl: pooled, config: CONFIG })
     await second.said('ready')
-    assert.equal(await count(`pg_locks WHERE locktype = 'advisory'`), 0)
+    assert.equal(await count(SESSION_LOCKS), 0)
     first.kill('SIGKILL')
     await second.said('leader_took_over', { task: 'reader', from: first.id })
     await work(50)
