@@ -62,7 +62,7 @@ export async function createBosses(t: TestContext): Promise<Bosses> {
         pool: own,
         log,
         instanceId: `test-${number}`,
-        ...(listen ? { directUrl: database.url } : {}),
+        ...(listen ? { session: { url: database.url } } : {}),
         ...(clock === undefined ? {} : { clock }),
       })
       t.after(async () => {
