@@ -55,8 +55,11 @@ async function untilSchemaFits(gate: SchemaGate): Promise<void> {
     log.event('migrations_disabled', 'RUN_MIGRATIONS is not 1: the schema is checked, not changed', {})
   }
   let said: string | undefined
+  // A run that got the lock has done all that this release can; a schema that still does not fit, as a newer one or
+  // one that lost a table, is only looked at again, or its lock would be taken and given back every second for ever.
+  let toMigrate = settings.runMigrations
   for (let isOld = true; ;) {
-    if (settings.runMigrations && isOld) await migrateOrLeaveIt(gate)
+    if (toMigrate && isOld) toMigrate = !(await migrateOrLeaveIt(gate))
     const { fits, reason, version, oldestCode } = await bothSchemas(pool)
     const window = `${oldestCode ?? '?'}..${version ?? '?'}`
     // What is missing from a schema that fits is for --repair alone, and only looked for again.
@@ -85,9 +88,12 @@ async function bothSchemas(pool: Pool): Promise<SchemaStatus> {
   return { ...ours, fits: false, reason }
 }
 
-/** A lock that somebody else holds is no failure: the schema may fit already, and if not, we try again. */
-async function migrateOrLeaveIt({ settings, session, log, signal }: SchemaGate): Promise<void> {
-  if (session === undefined) return
+/**
+ * Whether it was done, or cannot be done here. A lock that somebody else holds is no failure: the schema may fit
+ * already, and if not, we try again.
+ */
+async function migrateOrLeaveIt({ settings, session, log, signal }: SchemaGate): Promise<boolean> {
+  if (session === undefined) return true
   try {
     await migrate({
       ...session,
@@ -99,9 +105,11 @@ async function migrateOrLeaveIt({ settings, session, log, signal }: SchemaGate):
       },
       signal,
     })
+    return true
   } catch (error) {
     if (!(error instanceof MigrationLockBusy)) throw error
     log.event('migrations_skipped', 'the migration lock was not free in time', { reason: 'lock busy' })
+    return false
   }
 }
 
