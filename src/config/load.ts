@@ -33,6 +33,11 @@ export async function loadConfig(file: string | undefined, cwd: string): Promise
     const expected = 'an object as default export, or as an export named config'
     throw new ConfigInvalid([{ what: shown, expected }], { file: shown })
   }
+  // A promise has no options of its own: it would pass for an empty config, and run nothing without a word.
+  if (config instanceof Promise) {
+    const expected = 'an object, not a promise of one: put await before it'
+    throw new ConfigInvalid([{ what: shown, expected }], { file: shown })
+  }
   // Its form is what resolveConfig is there to judge.
   return { config, file: shown }
 }

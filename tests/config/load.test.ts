@@ -41,11 +41,13 @@ describe('the config file', () => {
       'throws.mjs': "throw new RangeError('no such plan\\nat all')",
       'broken.mjs': 'export default {',
       'empty.mjs': 'export default 7',
+      'promised.mjs': 'export default (async () => ({ pollers: {} }))()',
     })
     for (const [file, reason] of [
       ['throws.mjs', /throws\.mjs.*RangeError: no such plan$/m],
       ['broken.mjs', /broken\.mjs.*SyntaxError/],
       ['empty.mjs', /an object as default export/],
+      ['promised.mjs', /promised\.mjs: expected an object, not a promise of one: put await before it/],
     ] as const) {
       const error = await loadConfig(file, folder).catch((thrown: unknown) => thrown)
       assert.ok(error instanceof ConfigInvalid)
