@@ -75,7 +75,21 @@ export class CommitRolledBack extends Error {
   }
 }
 
-/** The database did not answer in any of the tries. The message names host and port, never user or password. */
+/** What to do about a database that answers and does not let us in; any other failure is one of reaching it. */
+const REFUSALS: Readonly<Record<string, string>> = {
+  authentication: 'check the user and the password in DATABASE_URL',
+  missing_database: 'make that database, or correct its name in DATABASE_URL',
+}
+
+/** Whether the server answered and said no, by the class of its error. */
+export function isRefusal(errorClass: string): boolean {
+  return errorClass in REFUSALS
+}
+
+/**
+ * The database did not let us in, or did not answer, in any of the tries. The message names host and port, never the
+ * password.
+ */
 export class DatabaseUnavailable extends Error {
   override readonly name = 'DatabaseUnavailable'
   readonly attempts: number
@@ -90,8 +104,9 @@ export class DatabaseUnavailable extends Error {
   }) {
     const { address, attempts, errorClass, detail, cause } = failure
     super(
-      `the database at ${address} did not answer in ${attempts} ${attempts === 1 ? 'try' : 'tries'} ` +
-        `(${errorClass}: ${detail}): check that it runs and that DATABASE_URL points to it`,
+      `the database at ${address} ${isRefusal(errorClass) ? 'refused us' : 'did not answer'} ` +
+        `in ${attempts} ${attempts === 1 ? 'try' : 'tries'} (${errorClass}: ${detail}): ` +
+        (REFUSALS[errorClass] ?? 'check that it runs and that DATABASE_URL points to it'),
       { cause },
     )
     this.attempts = attempts

@@ -1,5 +1,5 @@
 import { setTimeout as sleepFor } from 'node:timers/promises'
-import { DatabaseUnavailable } from '../errors.ts'
+import { DatabaseUnavailable, isRefusal } from '../errors.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
 import { addressOf, closeClient, openClient } from './connection.ts'
@@ -51,7 +51,8 @@ export async function waitForDatabase(url: string, options: WaitOptions): Promis
       const nextWaitS = last ? null : waitBeforeS(attempt + 1)
       log.event(
         'database_wait',
-        `database at ${address} does not answer (try ${attempt} of ${attempts}): ${failure}` +
+        `database at ${address} ${isRefusal(failure) ? 'refuses us' : 'does not answer'} ` +
+          `(try ${attempt} of ${attempts}): ${failure}` +
           (nextWaitS === null ? '' : `, next try in ${nextWaitS} s`),
         { attempt, class: failure, text, next_wait_s: nextWaitS },
       )

@@ -10,6 +10,28 @@ import { relay } from './relay.ts'
 const NOWHERE = 'postgres://somebody:s3cret@127.0.0.1:1/clinic'
 
 describe('waiting for the database', () => {
+  test('a database that answers and refuses is not said to be silent: the message names what is to be corrected', async (t) => {
+    const { url } = await createDatabase(t, { migrated: false })
+    const ways: [(address: URL) => void, string, RegExp][] = [
+      [
+        (address) => (address.username = 'no_such_role'),
+        'authentication',
+        /refused us .*check the user and the password in DATABASE_URL/,
+      ],
+      [
+        (address) => (address.pathname = '/no_such_database'),
+        'missing_database',
+        /refused us .*make that database, or correct its name in DATABASE_URL/,
+      ],
+    ]
+    for (const [change, errorClass, remedy] of ways) {
+      const address = new URL(url)
+      change(address)
+      const wait = waitForDatabase(address.href, { attempts: 1, timeoutMs: 5_000, log: recordedLog() })
+      await assert.rejects(wait, { name: 'DatabaseUnavailable', errorClass, message: remedy })
+    }
+  })
+
   test('waits 0, 2, 4, 8 and 16 s before five tries, says each failure, and gives up with host and port', async (t) => {
     const { url } = await relay(t, NOWHERE)
     const log = recordedLog()
