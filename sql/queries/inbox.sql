@@ -120,6 +120,14 @@ UPDATE service_ops.integration_inbox m
    AND m.inbox_id = o.inbox_id AND m.claim = o.claim AND m.locked_by = o.owner AND m.status = o.status
 RETURNING m.inbox_id, m.status, o.counts = 1 AND m.interruptions_in_a_row = 0 AS counted;
 
+-- name: locked
+-- $1 ids. Those whose rows somebody else has locked at this moment: an outcome would wait for them.
+WITH free AS MATERIALIZED (
+  SELECT m.inbox_id FROM service_ops.integration_inbox m
+   WHERE m.inbox_id = ANY (ARRAY(SELECT unnest($1::bigint[]))) FOR UPDATE SKIP LOCKED)
+SELECT m.inbox_id FROM service_ops.integration_inbox m
+ WHERE m.inbox_id = ANY (ARRAY(SELECT unnest($1::bigint[]))) AND NOT m.inbox_id = ANY (ARRAY(SELECT free.inbox_id FROM free));
+
 -- name: give_back_strays
 -- $1 instance, $2 sources, $3 settled mark, $4 messages that it knows of. What it has claimed without knowing, because the
 -- answer was lost, comes back like what is given back. No handler has begun with it, so it counts against nothing.

@@ -6,11 +6,14 @@
  *
  * - *The database is away, or the statement lost a race*: the batch is kept and tried again until it is settled. The
  *   fence `(locked_by, claim)` makes a late write harmless: it finds no row when the message has gone to somebody else.
+ * - *Somebody holds a message's row locked*: the batch waits for it up to the lock limit, once. Then that outcome is set
+ *   aside and looked at every second, so that the others go on without it.
  */
 import type { Queryable } from '../db/pool.ts'
+import { errorClass } from '../db/sqlstate.ts'
 import { backoffMs } from '../kit/backoff.ts'
 import { startLoop } from '../kit/loop.ts'
-import { giveBack, writeDone, writeFailed } from '../tables/inbox.ts'
+import { giveBack, lockedByOthers, writeDone, writeFailed } from '../tables/inbox.ts'
 import type { Claim, Failure, Return } from '../tables/inbox.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -39,25 +42,64 @@ const BATCH = 2_000
 
 const RETRY = { baseMs: 100, maxMs: 2_000 }
 
+/** How often outcomes are looked at whose rows somebody else has locked. */
+const LOCKED_LOOK_MS = 1_000
+
 /** The loop sleeps until an outcome wakes it. */
 const ASLEEP_MS = 60_000
 
+/** Outcomes of one kind that wait to be written, and those of them whose rows somebody else had locked. */
+class Queue<T extends Claim> {
+  readonly entries: Entry<T>[] = []
+  aside: Entry<T>[] = []
+  #lookAt = 0
+
+  /** Takes those whose rows are locked out of the way. */
+  async setAside(db: Queryable, batch: readonly Entry<T>[]): Promise<void> {
+    const locked = await lockedByOthers(
+      db,
+      batch.map(({ item }) => item),
+    )
+    const isLocked = ({ item }: Entry<T>): boolean => locked.has(item.inboxId)
+    this.aside.push(...batch.filter(isLocked))
+    this.entries.splice(0, batch.length, ...batch.filter((entry) => !isLocked(entry)))
+    this.#lookAt = performance.now() + LOCKED_LOOK_MS
+  }
+
+  /** Brings back those whose rows are no longer locked. */
+  async bringBack(db: Queryable): Promise<void> {
+    if (this.aside.length === 0 || performance.now() < this.#lookAt) return
+    this.#lookAt = performance.now() + LOCKED_LOOK_MS
+    const looked = this.aside.slice(0, BATCH)
+    const locked = await lockedByOthers(
+      db,
+      looked.map(({ item }) => item),
+    )
+    this.entries.push(...looked.filter(({ item }) => !locked.has(item.inboxId)))
+    this.aside = [...this.aside.slice(BATCH), ...looked.filter(({ item }) => locked.has(item.inboxId))]
+  }
+}
+
 export function createOutcomes(db: Queryable, instanceId: string, log: Log): Outcomes {
-  const done: Entry<Claim>[] = []
-  const failed: Entry<Failure>[] = []
-  const back: Entry<Return>[] = []
+  const done = new Queue<Claim>()
+  const failed = new Queue<Failure>()
+  const back = new Queue<Return>()
   let pending = 0
   let whenIdle: (() => void)[] = []
 
   /** Writes the head of a queue; only what was written leaves it. */
   async function flush<T extends Claim>(
-    queue: Entry<T>[],
+    queue: Queue<T>,
     write: (items: T[]) => Promise<(inboxId: string) => Settled>,
   ): Promise<void> {
-    if (queue.length === 0) return
-    const batch = queue.slice(0, BATCH)
-    const stateOf = await write(batch.map((entry) => entry.item))
-    queue.splice(0, batch.length)
+    await queue.bringBack(db)
+    const batch = queue.entries.slice(0, BATCH)
+    if (batch.length === 0) return
+    const stateOf = await write(batch.map((entry) => entry.item)).catch(async (error: unknown) => {
+      if (errorClass(error) === 'lock_timeout') await queue.setAside(db, batch)
+      throw error
+    })
+    queue.entries.splice(0, batch.length)
     pending -= batch.length
     for (const entry of batch) entry.settled(stateOf(entry.item.inboxId))
     if (pending === 0) {
@@ -85,16 +127,17 @@ export function createOutcomes(db: Queryable, instanceId: string, log: Log): Out
           return given.status === 'DEAD' ? 'DEAD' : 'counted'
         }
       })
-      return pending > 0 ? 0 : ASLEEP_MS
+      if (pending === 0) return ASLEEP_MS
+      return [done, failed, back].some(({ entries }) => entries.length > 0) ? 0 : LOCKED_LOOK_MS
     },
     onError(error, failures) {
-      const { class: errorClass, text } = cleanError(error)
+      const { class: className, text } = cleanError(error)
       const nextTryMs = Math.round(backoffMs(failures, RETRY))
       const msg = `${pending} outcomes could not be written: ${text}; next try in ${nextTryMs} ms`
       if (failures <= 3 || failures % 20 === 0) {
         log.event('outcome_deferred', msg, {
           messages: pending,
-          class: errorClass,
+          class: className,
           text,
           next_try_ms: nextTryMs,
         })
@@ -103,7 +146,7 @@ export function createOutcomes(db: Queryable, instanceId: string, log: Log): Out
     },
   })
 
-  function queue<T extends Claim>(entries: Entry<T>[], item: T): Promise<Settled> {
+  function queue<T extends Claim>({ entries }: Queue<T>, item: T): Promise<Settled> {
     pending += 1
     return new Promise((settled) => {
       entries.push({ item, settled })

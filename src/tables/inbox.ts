@@ -10,6 +10,7 @@ const sql = loadStatements('inbox', [
   'done',
   'failed',
   'give_back',
+  'locked',
   'give_back_strays',
   'floor',
   'reclaim',
@@ -74,6 +75,12 @@ const numbers = (claims: readonly Claim[]): number[] => claims.map((claim) => cl
 /** Of these claims, the messages that nobody has taken from us. */
 export async function stillOurs(db: Queryable, claims: readonly Claim[]): Promise<Set<string>> {
   const { rows } = await db.query<{ inbox_id: string }>(sql.still_ours, [ids(claims), numbers(claims)])
+  return new Set(rows.map((row) => row.inbox_id))
+}
+
+/** Of these messages, those whose rows somebody else has locked at this moment. */
+export async function lockedByOthers(db: Queryable, claims: readonly Claim[]): Promise<Set<string>> {
+  const { rows } = await db.query<{ inbox_id: string }>(sql.locked, [ids(claims)])
   return new Set(rows.map((row) => row.inbox_id))
 }
 
