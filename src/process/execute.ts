@@ -115,7 +115,7 @@ export async function executeTransactional(
 ): Promise<Result> {
   const { pool, pressure, instanceId, timeoutMs } = options
   const returned = pressure.lend()
-  const link = { broken: false }
+  const link = { broken: false, begun: false }
   let lent: PoolClient | undefined
   let over = false
   let stained = false
@@ -131,6 +131,7 @@ export async function executeTransactional(
           client.once('end', onBroken).once('error', onBroken)
           const written = await writeDone(client, instanceId, [claim])
           if (!written.has(claim.inboxId)) throw new NotOurs()
+          link.begun = true
           const tx = revocable(
             client,
             () => over,
@@ -154,18 +155,18 @@ export async function executeTransactional(
     over = true
     if (error instanceof NotOurs) return { kind: 'not ours' }
     // Before the connection is looked at: ending it is our answer to the limit, not its cause.
-    if (error instanceof Interrupted || error instanceof HandlerTimeout) {
-      await endBackend(pool, lent)
-      return resultOf(error)
-    }
+    if (error instanceof Interrupted || error instanceof HandlerTimeout) await endBackend(pool, lent)
+    if (error instanceof Interrupted) return resultOf(error)
     if (lent === undefined) {
       pressure.refused(error)
       return { kind: 'interrupted', reason: 'no connection to be had' }
     }
-    const lostConnection = link.broken || saysConnectionLost(error)
-    return lostConnection
-      ? { kind: 'interrupted', reason: 'database connection lost' }
-      : { kind: 'failed', error }
+    if (!(error instanceof HandlerTimeout) && (link.broken || saysConnectionLost(error)))
+      return { kind: 'interrupted', reason: 'database connection lost' }
+    // What the handler never saw cannot be its message's fault, whatever kept it waiting.
+    return link.begun
+      ? { kind: 'failed', error }
+      : { kind: 'interrupted', reason: 'its transaction could not begin' }
   } finally {
     returned()
     lent?.removeListener('end', onBroken).removeListener('error', onBroken)

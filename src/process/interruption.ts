@@ -5,6 +5,7 @@ export type Interruption =
   | 'claimed elsewhere'
   | 'database connection lost'
   | 'no connection to be had'
+  | 'its transaction could not begin'
   | 'answer of the claim too late'
   | 'no result'
 

@@ -7,6 +7,7 @@ import { claimMessages, INTERRUPTIONS_AN_ATTEMPT, writeDone } from '../../src/ta
 import { reclaimFrom } from '../../src/process/reclaim.ts'
 import { until } from '../support/until.ts'
 import { hang, inbox, INSTANCE, processorOn, programPool, recordingLog, SOURCE } from './fixture.ts'
+import type { Work } from './fixture.ts'
 
 describe('a message with one attempt', () => {
   test('survives 20 interruptions by drain', async (t) => {
@@ -155,5 +156,59 @@ describe('a message that was taken from us', () => {
     await become({ taken: 'PROCESSING 1', ours: 'DONE 1' })
     await until('it to be said', () => processor.log.of('message_interrupted').length === 1)
     assert.deepEqual(runs, ['ours'])
+  })
+})
+
+describe('a message whose transaction could not begin', () => {
+  test('has lost no attempt when its time was over before there was a connection', async (t) => {
+    const { url, send } = await inbox(t)
+    const pool = programPool(t, url)
+    const free = Promise.withResolvers<undefined>()
+    const short: Pool = Object.assign(Object.create(pool) as Pool, {
+      connect: async () => {
+        await free.promise
+        return pool.connect()
+      },
+    })
+    let begun = 0
+    const work: Work = { kind: 'transactional', handle: () => void (begun += 1) }
+    const processor = processorOn(t, short, work, { maxAttempts: 1, timeoutMs: 50 })
+    await send('a')
+    processor.start()
+    await until('it to be given back', () => processor.log.of('message_interrupted').length > 0)
+    assert.equal(begun, 0)
+    free.resolve(undefined)
+    await until('it to be done', () => processor.log.of('message_done').length === 1)
+    assert.deepEqual(processor.log.of('message_dead'), [])
+    assert.equal(begun, 1)
+  })
+
+  test('has lost no attempt when somebody held its row locked', async (t) => {
+    const { url, sql, send, become } = await inbox(t)
+    const pool = programPool(t, url)
+    const other = await sql.connect()
+    let locked = false
+    const slow: Pool = Object.assign(Object.create(pool) as Pool, {
+      async connect() {
+        if (!locked) await other.query('BEGIN; SELECT FROM service_ops.integration_inbox FOR UPDATE')
+        locked = true
+        return pool.connect()
+      },
+    })
+    const work: Work = { kind: 'transactional', handle: () => undefined }
+    const processor = processorOn(t, slow, work, { maxAttempts: 1, timeoutMs: 200 })
+    await send('a')
+    processor.start()
+    try {
+      await until('its outcome to wait for the row', () => processor.state.pendingOutcomes === 1)
+    } finally {
+      await other.query('ROLLBACK')
+      other.release()
+    }
+    await become({ a: 'DONE 1 +1' })
+    assert.deepEqual(
+      processor.log.of('message_interrupted').map(({ reason }) => reason),
+      ['its transaction could not begin'],
+    )
   })
 })
