@@ -215,7 +215,7 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
     await quietly(sayStopped)
     await quietly(() => membership?.leave())
     await quietly(() => http?.close(limitMs))
-    await quietly(() => Promise.all([pools?.work.end(), pools?.reserved.end()]))
+    await quietly(() => Promise.all([pools?.work.end(), pools?.reserved.end(), pools?.pulse.end()]))
     await quietly(() => addresses?.embedded?.leave())
     if (options.log === undefined) await log.close()
   }

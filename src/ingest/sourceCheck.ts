@@ -82,6 +82,13 @@ function clientTimesOf(source: ResolvedSource, relation: SourceRelation, clock: 
 /** What PostgreSQL refused about this source, with the remedy; anything else (the connection) as it is. */
 function unusable(source: ResolvedSource, error: unknown): unknown {
   if (error instanceof SourceInvalid || sqlState(error) === undefined) return error
+  if (['lock_timeout', 'timeout'].includes(errorClass(error))) {
+    return new SourceInvalid(
+      source.table,
+      `it could not be looked at in time: ${cleanError(error).text}`,
+      `see who holds a lock on it, and whether it has an index that begins with ${source.createdAt}`,
+    )
+  }
   if (!['missing_column', 'missing_function', 'missing_table', 'data', 'other'].includes(errorClass(error)))
     return error
   const { text } = cleanError(error)

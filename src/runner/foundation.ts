@@ -118,6 +118,11 @@ export interface Pools {
   readonly work: Pool
   /** Leases, heartbeats and health, on top, so that work can never starve them. */
   readonly reserved: Pool
+  /**
+   * One connection that only looks whether the database is there. What waits for somebody's lock may use up the others,
+   * and that must not look as if the database were silent.
+   */
+  readonly pulse: Pool
 }
 
 /** A fenced step must fail well before its lease is over. */
@@ -148,6 +153,12 @@ export function openPools(
     onStatementError: (error: unknown) => onStatementError(pools, error),
   }
   const fencedMs = Math.min(limits.statementTimeoutMs, Math.round(settings.leaseMs * FENCED_SHARE_OF_LEASE))
+  const reserved = {
+    ...limits,
+    statementTimeoutMs: fencedMs,
+    // A heartbeat that waits for a lock must let go in time for the leases to be renewed beside it.
+    lockTimeoutMs: Math.min(limits.lockTimeoutMs, Math.round(settings.heartbeatMs / 2)),
+  }
   const pools: Pools = {
     work: createPool({
       ...base,
@@ -156,14 +167,11 @@ export function openPools(
     }),
     reserved: createPool({
       ...base,
-      limits: {
-        ...limits,
-        statementTimeoutMs: fencedMs,
-        lockTimeoutMs: Math.min(limits.lockTimeoutMs, fencedMs),
-      },
+      limits: reserved,
       max: settings.poolReserved,
       keep: true,
     }),
+    pulse: createPool({ ...base, limits: reserved, max: 1, keep: true }),
   }
   return pools
 }

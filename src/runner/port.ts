@@ -28,7 +28,7 @@ export function createPort({ condition, pools, parts }: PortOptions): StatusPort
   return {
     readiness: () => condition.readiness(),
     async probeDatabase() {
-      await connected().reserved.query('SELECT 1')
+      await connected().pulse.query('SELECT 1')
     },
     checks: () => checkParts(parts()),
     status: async () => status(connected().work),

@@ -44,6 +44,7 @@ export function startPulse({ probe, pools, condition, applicationName, log }: Pu
   function breakAll(): void {
     pools.work.reset()
     pools.reserved.reset()
+    pools.pulse.reset()
   }
 
   async function back(since: number): Promise<void> {
