@@ -15,6 +15,7 @@
  * - *The server is only slow*: called away, and back a second later; nothing is broken within 3 s.
  */
 import type { DatabaseProbe } from '../http/probe.ts'
+import { errorClass } from '../db/sqlstate.ts'
 import { startLoop } from '../kit/loop.ts'
 import type { Loop } from '../kit/loop.ts'
 import { endFormerBackends } from '../tables/instance.ts'
@@ -47,10 +48,26 @@ export function startPulse({ probe, pools, condition, applicationName, log }: Pu
     pools.pulse.reset()
   }
 
+  /** A role that may not end its own backends can work all the same, and they end by their own limits. */
+  async function endFormer(olderThanMs: number): Promise<number> {
+    try {
+      return await endFormerBackends(pools.reserved, applicationName, olderThanMs)
+    } catch (error) {
+      if (errorClass(error) !== 'permission') throw error
+      say(error, 'connections that the outage had cut off could not be ended')
+      return 0
+    }
+  }
+
+  function say(error: unknown, what: string): void {
+    const { class: className, text } = cleanError(error)
+    log.event('loop_failed', `${what}: ${text}`, { loop: 'pulse', class: className, text })
+  }
+
   async function back(since: number): Promise<void> {
     if (broken) {
       breakAll()
-      const ended = await endFormerBackends(pools.reserved, applicationName, performance.now() - since)
+      const ended = await endFormer(performance.now() - since)
       broken = false
       if (ended > 0)
         log.event('connections_ended', `ended ${ended} connections that the outage had cut off`, { ended })
@@ -75,12 +92,7 @@ export function startPulse({ probe, pools, condition, applicationName, log }: Pu
       return LOOK_MS
     },
     onError(error) {
-      const { class: errorClass, text } = cleanError(error)
-      log.event('loop_failed', `the look at the database failed: ${text}`, {
-        loop: 'pulse',
-        class: errorClass,
-        text,
-      })
+      say(error, 'the look at the database failed')
       return LOOK_MS
     },
   })

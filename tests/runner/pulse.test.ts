@@ -1,0 +1,43 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { DatabaseError } from 'pg'
+import type { Pool } from '../../src/db/pool.ts'
+import { createCondition } from '../../src/runner/condition.ts'
+import { startPulse } from '../../src/runner/pulse.ts'
+import { recordingLog } from '../process/fixture.ts'
+import { until } from '../support/until.ts'
+
+test('a role that may not end its own backends is back after a silence all the same', async (t) => {
+  const { log, recorded } = recordingLog()
+  const condition = createCondition(log, () => undefined)
+  let resets = 0
+  const pool: Pool = {
+    max: 1,
+    counts: { total: 0, idle: 0, waiting: 0 },
+    connect: () => Promise.reject(new Error('not asked for')),
+    query: () =>
+      Promise.reject(
+        Object.assign(new DatabaseError('permission denied for function pg_terminate_backend', 0, 'error'), {
+          severity: 'ERROR',
+          code: '42501',
+        }),
+      ),
+    reset: () => void (resets += 1),
+    end: () => Promise.resolve(),
+  }
+  let silent = true
+  const pulse = startPulse({
+    probe: {
+      look: () => Promise.resolve(silent ? { ok: false, class: 'ProbeTimeout' } : { ok: true, latencyMs: 1 }),
+    },
+    pools: { work: pool, reserved: pool, pulse: pool },
+    condition,
+    applicationName: 'tidemark:one',
+    log,
+  })
+  t.after(() => pulse.stop())
+  await until('the connections to be broken', () => resets > 0)
+  silent = false
+  await until('it to be back', () => !condition.databaseAway, 5_000)
+  assert.equal(recorded.of('loop_failed').length, 1)
+})
