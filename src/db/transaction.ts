@@ -16,6 +16,13 @@ import type { Pool, PoolClient } from './pool.ts'
 
 export type Isolation = 'read committed' | 'repeatable read' | 'serializable'
 
+/** What runs a transaction: not the number that a pooler gives its clients. */
+export interface Backend {
+  readonly pid: number
+  /** When the transaction began, in seconds of the epoch: the backend may run another one later. */
+  readonly since: string
+}
+
 export interface TransactionOptions {
   /** Default: what the session has, read committed. */
   readonly isolation?: Isolation
@@ -23,6 +30,8 @@ export interface TransactionOptions {
   readonly local?: Readonly<Record<string, string>>
   /** When aborted, the connection is destroyed at once and the call rejects with the signal's reason. */
   readonly signal?: AbortSignal
+  /** Told which backend has it, before `fn` is called; only together with `local`. */
+  readonly onBackend?: (backend: Backend) => void
   /** Asked after the commit: true when the session must not serve anybody else (its settings were changed). */
   readonly retire?: () => boolean
 }
@@ -48,7 +57,7 @@ export async function withTransaction<T>(
     options.signal,
     async (client) => {
       await client.query(options.isolation === undefined ? 'BEGIN' : BEGIN[options.isolation])
-      await setLocal(client, options.local ?? {})
+      await setLocal(client, options)
       const value = await fn(client)
       // ROLLBACK or COMMIT inside: what follows would not be one transaction with what went before.
       if (client.getTransactionStatus() === 'I')
@@ -66,12 +75,17 @@ export async function withClient<T>(pool: Pool, fn: (client: PoolClient) => Prom
   return lend(pool, undefined, fn)
 }
 
-async function setLocal(client: PoolClient, local: Readonly<Record<string, string>>): Promise<void> {
+async function setLocal(
+  client: PoolClient,
+  { local = {}, onBackend }: Pick<TransactionOptions, 'local' | 'onBackend'>,
+): Promise<void> {
   const entries = Object.entries(local)
   if (entries.length === 0) return
   // SET LOCAL takes no parameters; set_config(name, value, is_local) does.
   const calls = entries.map((_, i) => `set_config($${2 * i + 1}, $${2 * i + 2}, true)`)
-  await client.query(`SELECT ${calls.join(', ')}`, entries.flat())
+  const text = `SELECT pg_backend_pid() AS pid, extract(epoch FROM now())::text AS since, ${calls.join(', ')}`
+  const { rows } = await client.query<Backend>(text, entries.flat())
+  if (rows[0] !== undefined) onBackend?.(rows[0])
 }
 
 async function lend<T>(

@@ -14,6 +14,7 @@ import type { Pool, PoolClient } from '../db/pool.ts'
 import type { Pressure } from '../db/pressure.ts'
 import { CONNECTION_STATES, sqlState } from '../db/sqlstate.ts'
 import { withTransaction } from '../db/transaction.ts'
+import type { Backend } from '../db/transaction.ts'
 import { HandlerTimeout, TransactionOver } from '../errors.ts'
 import { writeDone } from '../tables/inbox.ts'
 import { handlerLog } from '../telemetry/log.ts'
@@ -45,8 +46,12 @@ export interface ExecuteOptions {
 /** Our own limit must come first: a session that the server ended would look like a lost connection, which costs no attempt. */
 const IDLE_MARGIN_MS = 2_000
 
-/** Ends a backend whose connection is being given up; a query in it would otherwise run on (and hold its locks). */
-const END_BACKEND = 'SELECT pg_terminate_backend($1)'
+/**
+ * Ends a backend whose connection is being given up; a query in it would otherwise run on (and hold its locks). Behind a
+ * pooler it may serve somebody else by now, so only while it is in that very transaction.
+ */
+const END_BACKEND =
+  'SELECT pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity a WHERE a.pid = $1 AND extract(epoch FROM a.xact_start)::text = $2'
 
 /**
  * Runs `work` until it ends, the time is up, or `stop` aborts, which it does with an {@link Interrupted}. The signal given
@@ -115,7 +120,7 @@ export async function executeTransactional(
 ): Promise<Result> {
   const { pool, pressure, instanceId, timeoutMs } = options
   const returned = pressure.lend()
-  const link = { broken: false, begun: false }
+  const link: { broken: boolean; begun: boolean; backend?: Backend } = { broken: false, begun: false }
   let lent: PoolClient | undefined
   let over = false
   let stained = false
@@ -146,6 +151,7 @@ export async function executeTransactional(
         {
           local: { idle_in_transaction_session_timeout: `${timeoutMs + IDLE_MARGIN_MS}ms` },
           signal,
+          onBackend: (backend) => (link.backend = backend),
           retire: () => stained,
         },
       ),
@@ -155,7 +161,7 @@ export async function executeTransactional(
     over = true
     if (error instanceof NotOurs) return { kind: 'not ours' }
     // Before the connection is looked at: ending it is our answer to the limit, not its cause.
-    if (error instanceof Interrupted || error instanceof HandlerTimeout) await endBackend(pool, lent)
+    if (error instanceof Interrupted || error instanceof HandlerTimeout) await endBackend(pool, link.backend)
     if (error instanceof Interrupted) return resultOf(error)
     if (lent === undefined) {
       pressure.refused(error)
@@ -182,10 +188,10 @@ function saysConnectionLost(error: unknown): boolean {
 
 /**
  * Statements that may leave something in the session that outlives the transaction: settings, session locks, LISTEN,
- * temporary tables. SET stands at the beginning of a statement, or it is the SET of an UPDATE.
+ * temporary tables. SET stands at the beginning of a statement, comments aside, or it is the SET of an UPDATE.
  */
 const STAINS =
-  /(?:^|;)\s*(?:set(?!\s+local\b)|reset|discard|listen|prepare|declare|load)\b|advisory|set_config|\btemp(?:orary)?\b/i
+  /(?:^|;)(?:\s|--[^\n]*\n|\/\*(?:[^*]|\*(?!\/))*\*\/)*(?:set(?!\s+local\b)|reset|discard|listen|prepare|declare|load)\b|advisory|set_config|\btemp(?:orary)?\b/i
 
 /**
  * A client that stops working when its handler is over: a late write would land in somebody else's transaction. It says
@@ -211,10 +217,9 @@ function revocable(
   return { query: query as PoolClient['query'] }
 }
 
-async function endBackend(pool: Pool, client: PoolClient | undefined): Promise<void> {
-  // processID is not in pg's types; it is the backend's pid, set when the connection is made.
-  const pid: unknown = client !== undefined && 'processID' in client ? client.processID : undefined
-  if (typeof pid === 'number') await pool.query(END_BACKEND, [pid]).catch(() => undefined)
+async function endBackend(pool: Pool, backend: Backend | undefined): Promise<void> {
+  if (backend === undefined) return
+  await pool.query(END_BACKEND, [backend.pid, backend.since]).catch(() => undefined)
 }
 
 /** `handleBatch`: one call for many. When it throws, each message is run again alone. */

@@ -30,6 +30,30 @@ describe('a transactional handler', () => {
     await until('the lock to be free', async () => (await sql.query(free)).rowCount === 1)
   })
 
+  test('that does so behind comments is seen to', async (t) => {
+    const { url, send, become } = await inbox(t)
+    const zones: string[] = []
+    const processor = processorOn(
+      t,
+      programPool(t, url),
+      {
+        kind: 'transactional',
+        async handle(_message, { tx }) {
+          const { rows } = await tx.query<{ zone: string }>(`SELECT current_setting('TimeZone') AS zone`)
+          zones.push(rows[0]?.zone ?? '')
+          await tx.query(`/* ours **/ -- ${'-'.repeat(200)}\n SET TimeZone = 'Asia/Tokyo'`)
+        },
+      },
+      { concurrency: 1 },
+    )
+    // More than there are connections: some serve twice.
+    const ids = Array.from({ length: 12 }, (_, i) => `${i}`)
+    await send(...ids)
+    processor.start()
+    await become(Object.fromEntries(ids.map((id) => [id, 'DONE 1'])))
+    assert.ok(!zones.includes('Asia/Tokyo'), zones.join())
+  })
+
   test('that ends the transaction itself fails, and is not called done', async (t) => {
     const { url, send, become, lastErrors } = await inbox(t)
     const processor = processorOn(
