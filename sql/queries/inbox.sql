@@ -199,14 +199,17 @@ SELECT (SELECT true FROM service_ops.integration_inbox m
          ORDER BY m.inbox_id LIMIT 1) IS NOT NULL AS some;
 
 -- name: owners
--- $1 floor. Every instance that has messages in work and no living row of its own: for the look at start.
+-- $1 floor. Every instance that has messages in work, no living row of its own and no session: for the look at start. A
+-- table of instances that was dropped and made again lacks those that live, up to their next heartbeat.
 SELECT DISTINCT o.locked_by AS instance_id
   FROM (SELECT m.locked_by FROM service_ops.integration_inbox m
          WHERE m.status = 'PROCESSING' AND m.next_attempt_at IS NULL AND m.inbox_id > $1::bigint
         UNION
         SELECT m.locked_by FROM service_ops.integration_inbox m
          WHERE m.status = 'PROCESSING' AND m.next_attempt_at < 'infinity') o
- WHERE NOT EXISTS (SELECT FROM service_ops.runner_instance i WHERE i.instance_id = o.locked_by AND i.state <> 'stopped');
+ WHERE NOT EXISTS (SELECT FROM service_ops.runner_instance i WHERE i.instance_id = o.locked_by AND i.state <> 'stopped')
+   AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a
+                    WHERE a.application_name = 'tidemark:' || o.locked_by AND a.datname = current_database());
 
 -- name: in_work_elsewhere
 -- $1 sources, $2 this instance, $3 low-water mark. A new exclusive leader claims nothing while this is true.

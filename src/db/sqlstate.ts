@@ -56,7 +56,8 @@ export const SOCKET_CODES: ReadonlySet<string> = new Set([
 const CONNECTION_TEXT =
   /^(connection terminated|connection ended|client has encountered a connection error|client was closed|cannot use a pool after|the server does not support|timeout expired)/i
 const POOL_EXHAUSTED_TEXT = 'timeout exceeded when trying to connect'
-const READ_TIMEOUT_TEXT = 'Query read timeout'
+/** node-postgres's own limit of a statement, above the server's: only silence or a pause of this process reaches it. */
+export const READ_TIMEOUT_TEXT = 'Query read timeout'
 
 const CLASS_OF_STATE: Readonly<Record<string, ErrorClass>> = {
   '40001': 'serialization',

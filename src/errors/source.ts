@@ -26,9 +26,11 @@ export class SourceChanged extends Error {
 /** A new poller's source has rows that are older than what the inbox keeps; where to begin must be said. */
 export class StartFromRequired extends Error {
   override readonly name = 'StartFromRequired'
-  constructor(poller: string, older: number, retentionMs: number) {
+  /** `older` is null when they could not be counted in time. */
+  constructor(poller: string, older: number | null, retentionMs: number) {
+    const rows = older === null ? 'too many rows to be counted in time, perhaps some' : `${older} rows`
     super(
-      `${poller} is new and its source has ${older} rows older than its retention of ${retentionMs / 86_400_000} days: ` +
+      `${poller} is new and its source has ${rows} older than its retention of ${retentionMs / 86_400_000} days: ` +
         `set startFrom to 'beginning' to take them in, to 'now', or to a time`,
     )
   }

@@ -22,8 +22,9 @@ export interface Sentinel {
  * A dead peer is noticed by the server within seconds, also when its host vanished without a word; and no limit that
  * ends idle sessions may end this one.
  */
-const SESSION = `SELECT set_config('tcp_keepalives_idle', '1', false), set_config('tcp_keepalives_interval', '1', false),
-  set_config('tcp_keepalives_count', '2', false), set_config('idle_session_timeout', '0', false)`
+const SESSION = `SELECT set_config(s.name, w.value, false) FROM pg_catalog.pg_settings s
+  JOIN (VALUES ('tcp_keepalives_idle', '1'), ('tcp_keepalives_interval', '1'), ('tcp_keepalives_count', '2'),
+               ('idle_session_timeout', '0')) w(name, value) ON w.name = s.name -- the last is not in PostgreSQL 13`
 
 /** How often the held connection is asked for a sign of life: a half-open one would look held to us alone. */
 const HEARTBEAT_MS = 2_000

@@ -12,7 +12,7 @@ import type { ResolvedProcessor } from '../config/resolved.ts'
 import type { HandlerContext, Message, TransactionalContext } from '../config/types.ts'
 import type { Pool, PoolClient } from '../db/pool.ts'
 import type { Pressure } from '../db/pressure.ts'
-import { CONNECTION_STATES, sqlState } from '../db/sqlstate.ts'
+import { CONNECTION_STATES, READ_TIMEOUT_TEXT, sqlState } from '../db/sqlstate.ts'
 import { withTransaction } from '../db/transaction.ts'
 import type { Backend } from '../db/transaction.ts'
 import { HandlerTimeout, TransactionOver } from '../errors.ts'
@@ -183,7 +183,9 @@ export async function executeTransactional(
 function saysConnectionLost(error: unknown): boolean {
   const state = sqlState(error) ?? ''
   if (CONNECTION_STATES.has(state) || state.startsWith('08')) return true
-  return error instanceof Error && /not queryable|^Connection terminated/.test(error.message)
+  if (!(error instanceof Error)) return false
+  // The server's limit comes first, so this is a silent server, or this process has stood still: no fault of a message.
+  return error.message === READ_TIMEOUT_TEXT || /not queryable|^Connection terminated/.test(error.message)
 }
 
 /**

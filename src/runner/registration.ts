@@ -7,7 +7,7 @@
 import { createHash } from 'node:crypto'
 import type { ResolvedConfig, ResolvedJob, ResolvedPoller, ResolvedProcessor } from '../config/resolved.ts'
 import type { Pool, Queryable } from '../db/pool.ts'
-import { sqlState } from '../db/sqlstate.ts'
+import { errorClass, sqlState } from '../db/sqlstate.ts'
 import { withTransaction } from '../db/transaction.ts'
 import { PermissionMissing, SourceChanged, SourceInvalid, StartFromRequired } from '../errors.ts'
 import { checkSource } from '../ingest/sourceCheck.ts'
@@ -149,8 +149,12 @@ async function lookAtPoller(db: Queryable, poller: ResolvedPoller, source: Prepa
   }
   if (known === undefined) await beginLowWater(db, poller.name)
   if (poller.startFrom !== null) return
-  const older = await countOlder(db, source.table, source.columns, poller.retentionMs)
-  if (older > 0) throw new StartFromRequired(poller.name, older, poller.retentionMs)
+  const counted = countOlder(db, source.table, source.columns, poller.retentionMs)
+  const older = await counted.catch((error: unknown) => {
+    if (errorClass(error) === 'timeout') return null
+    throw error
+  })
+  if (older !== 0) throw new StartFromRequired(poller.name, older, poller.retentionMs)
 }
 
 function pollerRecord(poller: ResolvedPoller, source: PreparedSource, release: string): TaskRecord {

@@ -142,6 +142,8 @@ test('code one version older runs on a newer schema that serves it, and refuses 
     ),
   )
   await until('not ready', async () => (await readiness(refused))[0] === 503)
+  const unfit = await tidemark(['migrate'], { env: { DATABASE_URL: database.url } })
+  assert.deepEqual([unfit.code, /deploy a newer/.test(unfit.stderr)], [1, true], unfit.stderr)
   // It goes on looking, but a migration that changed nothing is not run again and again.
   await pool.query(`INSERT INTO service_ops.schema_window VALUES (${newer + 1}, ${newer + 1})`)
   await until('the next look', () => refused.of('schema_incompatible').length === 2)

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { TestContext } from 'node:test'
 import { Client } from 'pg'
+import type { QueryConfig } from 'pg'
 import type { Pool } from '../../src/db/pool.ts'
 import { claimMessages, INTERRUPTIONS_AN_ATTEMPT, writeDone } from '../../src/tables/inbox.ts'
 import { reclaimFrom } from '../../src/process/reclaim.ts'
@@ -36,6 +37,19 @@ describe('a message with one attempt', () => {
     }
     processorOn(t, pool, { kind: 'external', handle: () => undefined }, { maxAttempts: 1 }).start()
     await become({ a: 'DONE 1 +20' })
+  })
+
+  test('survives that its process, or the server, stood still for longer than a statement may take', async (t) => {
+    const { url, send, become } = await inbox(t)
+    await send('a')
+    let runs = 0
+    const handle: Extract<Work, { kind: 'transactional' }>['handle'] = async (_, { tx }) => {
+      runs += 1
+      // node-postgres's own limit is above the server's: whoever reaches it was not heard.
+      if (runs === 1) await tx.query({ text: 'SELECT pg_sleep(1)', query_timeout: 20 } as QueryConfig)
+    }
+    processorOn(t, programPool(t, url), { kind: 'transactional', handle }, { maxAttempts: 1 }).start()
+    await become({ a: 'DONE 1 +1' })
   })
 
   test('that loses its connection each time is DEAD after 20 of them in a row, as one that ends it would be', async (t) => {

@@ -46,7 +46,7 @@ async function apply(settings: Settings, flags: Flags): Promise<number> {
     })
     if (flags.json === true) printJson(result)
     else print(result.applied.length === 0 ? 'nothing to apply' : `applied: ${result.applied.join(', ')}`)
-    return sayMissing(result.missing)
+    return sayMissing(result.missing) === EXIT.done ? await sayUnfit(settings) : EXIT.failed
   } catch (error) {
     if (!(error instanceof MigrationLockBusy))
       throw await withDatabase(settings, (client) =>
@@ -87,6 +87,14 @@ async function showStatus(settings: Settings, flags: Flags): Promise<number> {
   // Before the first migration everything is missing, and that is no damage.
   const repairable = status.version === null ? [] : status.missing
   return sayMissing(repairable) === EXIT.done && status.fits ? EXIT.done : EXIT.failed
+}
+
+/** A schema that a newer release made may not serve this one, and no file of ours can mend that. */
+async function sayUnfit(settings: Settings): Promise<number> {
+  const { fits, reason } = await withDatabase(settings, (client) => schemaStatus(client))
+  if (fits) return EXIT.done
+  complain(reason)
+  return EXIT.failed
 }
 
 function sayMissing(missing: readonly string[]): number {
