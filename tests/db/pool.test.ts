@@ -101,7 +101,7 @@ describe('the pool', () => {
   })
 
   test('counts connections and those who wait, and says when waiting took too long', async (t) => {
-    const { pool } = await setUp(t, { connectTimeoutMs: 200 })
+    const { pool } = await setUp(t, { connectTimeoutMs: 1_500 })
     const client = await pool.connect()
     const waiting = pool.connect().then(
       () => 'got one',
