@@ -102,9 +102,20 @@ export function startPresence(options: PresenceOptions): Presence {
   const watcher = new Watcher(options.leaseMs)
   let lastBeatAt: number | undefined
 
-  async function announce(): Promise<void> {
-    await beat(options.db, options.record())
-    lastBeatAt = now()
+  let newest: Promise<void> = Promise.resolve()
+
+  /**
+   * One beat at a time. Two first beats at once would both insert the row, and the one that comes second fails on the
+   * unique holder, which ON CONFLICT (instance_id) does not cover; and an older state could overwrite a newer one.
+   */
+  function announce(): Promise<void> {
+    const before = newest
+    newest = (async () => {
+      await before.catch(() => undefined)
+      await beat(options.db, options.record())
+      lastBeatAt = now()
+    })()
+    return newest
   }
 
   // Apart from the watch: taking back what a dead instance had may take long, and we must not look dead meanwhile.

@@ -179,3 +179,49 @@ test('the heart goes on beating while taking back what a dead instance had takes
   }
   assert.deepEqual(gone, ['dead'], 'and it is taken back once at a time')
 })
+
+test('heartbeats of one process follow one another: two first ones at once would break on the unique holder', async (t) => {
+  const record = {
+    instanceId: 'me',
+    holder: '00000000-0000-0000-0000-000000000001',
+    machineId: null,
+    region: null,
+    release: '1',
+    processGroup: null,
+    state: 'starting',
+    sentinel: false,
+    tasks: [],
+  } as const
+  const underWay: PromiseWithResolvers<undefined>[] = []
+  let beats = 0
+  const presence = startPresence({
+    db: {
+      // A query that answers when the test says so; what it answers is not looked at.
+      async query(text: string) {
+        if (!text.includes('INSERT')) return { rows: [] } as never
+        beats += 1
+        const one = Promise.withResolvers<undefined>()
+        underWay.push(one)
+        await one.promise
+        return { rows: [] } as never
+      },
+    },
+    record: () => record,
+    heartbeatMs: 1_000_000,
+    leaseMs: LEASE,
+    onGone: async () => true,
+    onError: () => undefined,
+  })
+  t.after(async () => {
+    for (const one of underWay) one.resolve(undefined)
+    await presence.stop()
+  })
+  const announced = presence.announce()
+  await until('the first beat', () => beats > 0)
+  await new Promise((resolve) => setImmediate(resolve))
+  assert.equal(beats, 1, 'the second waits')
+  underWay[0]?.resolve(undefined)
+  await until('the second beat', () => beats === 2)
+  underWay[1]?.resolve(undefined)
+  await announced
+})
