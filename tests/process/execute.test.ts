@@ -42,12 +42,12 @@ describe('a handler that fails', () => {
         signals.push(context.signal)
         await hang()
       }
-      const choices = { timeoutMs: 150, maxAttempts: 2 }
+      const choices = { timeoutMs: 1_500, maxAttempts: 2 }
       const processor = processorOn(t, programPool(t, url), { kind, handle }, choices)
       await send('deaf', 'b')
       processor.start()
       await become({ deaf: 'DEAD 2', b: 'DONE 1' })
-      assert.match((await lastErrors())['deaf'] ?? '', /^HandlerTimeout: .* 150 ms$/)
+      assert.match((await lastErrors())['deaf'] ?? '', /^HandlerTimeout: .* 1500 ms$/)
       assert.deepEqual(
         signals.map((signal) => signal.aborted),
         [true, true],
@@ -64,7 +64,7 @@ describe('a handler that fails', () => {
       t,
       programPool(t, url),
       { kind: 'transactional', handle },
-      { timeoutMs: 150, maxAttempts: 1 },
+      { timeoutMs: 1_500, maxAttempts: 1 },
     )
     await send('slow')
     processor.start()
@@ -115,7 +115,7 @@ describe('a transaction of a handler', () => {
           if (message.messageId === 'late') await hang()
         },
       },
-      { maxAttempts: 1, timeoutMs: 150 },
+      { maxAttempts: 1, timeoutMs: 1_500 },
     )
     await send('done', 'fails', 'late')
     processor.start()

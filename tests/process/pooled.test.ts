@@ -33,7 +33,7 @@ test(
           await tx.query('SELECT pg_sleep(600)')
         },
       },
-      { timeoutMs: 300, maxAttempts: 1 },
+      { timeoutMs: 1_500, maxAttempts: 1 },
     )
     await send('a')
     processor.start()
