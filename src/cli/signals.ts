@@ -9,7 +9,7 @@ import { EXIT, EXIT_BY_SIGNAL, type ShutdownSignal } from './exitCodes.ts'
  *   starting ──ready──▶ running ──first signal──▶ draining ──drained──▶ exit 0
  *      │ failed            │ crashed                 │ failed ──▶ exit 1
  *      ▼                   ▼                         │ second signal
- *    exit 1             give back, exit 1            ▼
+ *    exit 1              exit 1                      ▼
  *                                                 give back, exit 130/143
  *
  * A signal while it starts drains what has started: the runner's `stop` is made for any moment. Whoever sends a
@@ -68,6 +68,12 @@ export async function shutdownBySignals(runner: Stoppable, log: Log, ready: () =
     ended.resolve(EXIT.failed)
   }
 
+  // Nothing was drained; and 0 would tell whoever watches this process that it meant to leave, and need not be started again.
+  const onExit = (code: number): void => {
+    say('crashed', 'crashed', new Error(`a handler, or something it uses, called process.exit(${code})`))
+    if (code === EXIT.done) process.exitCode = EXIT.failed
+  }
+
   const onWarning = (warning: Error): void =>
     log.event('runtime_warning', `Node.js warns: ${cleanError(warning).text}`, cleanError(warning))
   // Node's own listener prints lines that are none of the log's, with paths in them.
@@ -75,6 +81,7 @@ export async function shutdownBySignals(runner: Stoppable, log: Log, ready: () =
   process.removeAllListeners('warning').on('warning', onWarning)
   for (const signal of SIGNALS) process.on(signal, onSignal)
   process.on('uncaughtException', onCrash)
+  process.on('exit', onExit)
   try {
     await Promise.race([runner.start(), ended.promise])
     // A signal that came while it started has already begun the drain: there is nothing to greet for.
@@ -88,6 +95,7 @@ export async function shutdownBySignals(runner: Stoppable, log: Log, ready: () =
   } finally {
     for (const signal of SIGNALS) process.off(signal, onSignal)
     process.off('uncaughtException', onCrash)
+    process.off('exit', onExit)
     process.off('warning', onWarning)
     for (const listener of printing) process.on('warning', listener)
   }

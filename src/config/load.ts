@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { relative, resolve } from 'node:path'
-import { pathToFileURL } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import { ConfigInvalid } from '../errors.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { TidemarkConfig } from './types.ts'
@@ -27,7 +27,7 @@ export async function loadConfig(file: string | undefined, cwd: string): Promise
   if (!existsSync(path))
     throw new ConfigInvalid([{ what: shown, expected: 'a file that is there' }], { file: shown })
 
-  const exported = await importFile(path, shown)
+  const exported = await importFile(path, shown, cwd)
   const config = exported['default'] ?? exported['config']
   if (typeof config !== 'object' || config === null) {
     const expected = 'an object as default export, or as an export named config'
@@ -46,14 +46,27 @@ function findConfig(cwd: string): string | undefined {
   return FILE_NAMES.map((name) => resolve(cwd, name)).find((path) => existsSync(path))
 }
 
-async function importFile(path: string, shown: string): Promise<Record<string, unknown>> {
+async function importFile(path: string, shown: string, cwd: string): Promise<Record<string, unknown>> {
   try {
     const exported: unknown = await import(pathToFileURL(path).href)
     // A module's namespace is an object.
     return exported as Record<string, unknown>
   } catch (cause) {
     const { class: className, text } = cleanError(cause)
-    const expected = `a file that can be imported; it threw ${className}: ${text}`
-    throw new ConfigInvalid([{ what: shown, expected }], { file: shown, cause })
+    const missing = missingModule(cause)
+    const why =
+      missing === undefined ? `it threw ${className}: ${text}` : `${relative(cwd, missing)} is not there`
+    throw new ConfigInvalid([{ what: shown, expected: `a file that can be imported; ${why}` }], {
+      file: shown,
+      cause,
+    })
   }
+}
+
+/** The file that an import did not find; its path is absolute, so the text of the error may not be shown as it is. */
+function missingModule(error: unknown): string | undefined {
+  if (!(error instanceof Error) || !('code' in error) || error.code !== 'ERR_MODULE_NOT_FOUND')
+    return undefined
+  const url = 'url' in error ? error.url : undefined
+  return typeof url === 'string' && url.startsWith('file:') ? fileURLToPath(url) : undefined
 }

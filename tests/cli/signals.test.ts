@@ -61,6 +61,19 @@ describe('a running process', () => {
     assert.match(String(line['msg']), /^CRITICAL: /)
   })
 
+  test('that somebody’s code ends with process.exit(0) says CRITICAL and exits 1, so that it is started again', async (context) => {
+    for (const [given, seen] of [
+      [0, 1],
+      [7, 7],
+    ] as const) {
+      const process = run(context, `exits ${given}`)
+      assert.equal(await process.code, seen)
+      const line = JSON.parse(process.stderr()) as Record<string, unknown>
+      assert.deepEqual([line['event'], line['level']], ['crashed', 'critical'])
+      assert.ok(String(line['msg']).includes(`process.exit(${given})`), String(line['msg']))
+    }
+  })
+
   test('whose drain fails exits 1', async (context) => {
     const process = run(context, 'drains badly')
     await process.said('ready')

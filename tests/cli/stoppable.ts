@@ -18,6 +18,7 @@ const runner: Stoppable = {
     if (how === 'fails') throw new RangeError('no luck')
     if (how === 'hangs') await drained.promise
     if (how === 'crashes') setImmediate(() => void JSON.parse('{'))
+    if (how.startsWith('exits ')) setImmediate(() => process.exit(Number(how.slice(6))))
   },
   async stop(reason) {
     say(`stop ${String(reason)}`)

@@ -41,12 +41,14 @@ describe('the config file', () => {
       'throws.mjs': "throw new RangeError('no such plan\\nat all')",
       'broken.mjs': 'export default {',
       'empty.mjs': 'export default 7',
+      'lacks.mjs': "import './plans/none.mjs'",
       'promised.mjs': 'export default (async () => ({ pollers: {} }))()',
     })
     for (const [file, reason] of [
       ['throws.mjs', /throws\.mjs.*RangeError: no such plan$/m],
       ['broken.mjs', /broken\.mjs.*SyntaxError/],
       ['empty.mjs', /an object as default export/],
+      ['lacks.mjs', /lacks\.mjs: expected a file that can be imported; plans\/none\.mjs is not there$/m],
       ['promised.mjs', /promised\.mjs: expected an object, not a promise of one: put await before it/],
     ] as const) {
       const error = await loadConfig(file, folder).catch((thrown: unknown) => thrown)
