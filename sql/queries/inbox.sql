@@ -158,8 +158,9 @@ SELECT coalesce(min(coalesce(w.low, 0)), 0) AS floor
 
 -- name: reclaim
 -- $1 dead instance, $2 rows at most, $3 true: it is frozen, not dead, $4 floor, $5 interruptions that make an attempt. What
--- it had comes back: the death of a process counts as an attempt of what it ran, and makes it suspect; a freeze is an
--- interruption. SKIP LOCKED: several may do this at once.
+-- it had comes back as suspect. The death of a process counts as an attempt of what it ran; a freeze is an interruption,
+-- unless it met a suspect, which had nothing beside it: whatever blocks one event loop after another must come to an end.
+-- SKIP LOCKED: several may do this at once.
 -- Here and below, what is in work again has a finite next_attempt_at: DEAD messages, the most of that index, are left out.
 WITH r AS MATERIALIZED (
   SELECT m.inbox_id FROM service_ops.integration_inbox m
@@ -171,17 +172,18 @@ q AS MATERIALIZED (
    WHERE m.next_attempt_at < 'infinity' AND CASE WHEN m.locked_by = $1 AND m.status = 'PROCESSING' THEN true ELSE false END
    ORDER BY m.source, m.next_attempt_at LIMIT $2::integer FOR UPDATE SKIP LOCKED)
 UPDATE service_ops.integration_inbox m
-   SET status = CASE WHEN $3::boolean AND m.interruptions_in_a_row + 1 < $5::integer
+   SET status = CASE WHEN $3::boolean AND NOT m.suspect AND m.interruptions_in_a_row + 1 < $5::integer
                      THEN CASE WHEN m.attempts <= 1 THEN 'NEW' ELSE 'FAILED' END
                      WHEN m.attempts >= m.max_attempts THEN 'DEAD' ELSE 'FAILED' END,
-       attempts = CASE WHEN $3::boolean AND m.interruptions_in_a_row + 1 < $5::integer THEN greatest(m.attempts - 1, 0) ELSE m.attempts END,
+       attempts = CASE WHEN $3::boolean AND NOT m.suspect AND m.interruptions_in_a_row + 1 < $5::integer THEN greatest(m.attempts - 1, 0) ELSE m.attempts END,
        interruptions = m.interruptions + CASE WHEN $3::boolean THEN 1 ELSE 0 END,
-       interruptions_in_a_row = CASE WHEN $3::boolean THEN (m.interruptions_in_a_row + 1) % $5::integer ELSE 0 END,
-       suspect = m.suspect OR NOT $3::boolean,
-       next_attempt_at = CASE WHEN m.attempts >= m.max_attempts AND NOT ($3::boolean AND m.interruptions_in_a_row + 1 < $5::integer)
+       interruptions_in_a_row = CASE WHEN $3::boolean AND NOT m.suspect AND m.interruptions_in_a_row + 1 < $5::integer THEN m.interruptions_in_a_row + 1 ELSE 0 END,
+       suspect = true,
+       next_attempt_at = CASE WHEN m.attempts >= m.max_attempts AND NOT ($3::boolean AND NOT m.suspect AND m.interruptions_in_a_row + 1 < $5::integer)
                               THEN timestamptz 'infinity' ELSE clock_timestamp() END,
        last_error = CASE WHEN NOT $3::boolean THEN 'InstanceLost: the process ended while the handler ran'
-                         WHEN m.interruptions_in_a_row + 1 < $5::integer THEN m.last_error
+                         WHEN NOT m.suspect AND m.interruptions_in_a_row + 1 < $5::integer THEN m.last_error
+                         WHEN m.suspect THEN 'InstanceFrozen: the process stood still while the handler ran, again, and with nothing beside it'
                          ELSE 'Interrupted: ' || $5::integer || ' times in a row, which counts as one attempt' END,
        updated_at = clock_timestamp(), locked_by = NULL, locked_at = NULL
  WHERE m.inbox_id = ANY (ARRAY(SELECT r.inbox_id FROM r UNION ALL SELECT q.inbox_id FROM q))

@@ -132,6 +132,8 @@ export interface Events {
   start_failed: ErrorFields & { step?: string }
   /** Something was thrown that nobody caught; the process gives its work back and ends. */
   crashed: ErrorFields
+  /** A handler does not give the event loop back; the process is ended from a thread beside it. */
+  event_loop_blocked: { blocked_s: number; limit_s: number }
 
   ready: { address: string; since_start_ms: number }
 }
@@ -231,6 +233,7 @@ export const EVENTS = {
   runtime_warning: 'warn',
   start_failed: 'critical',
   crashed: 'critical',
+  event_loop_blocked: 'critical',
 
   ready: 'info',
 } as const satisfies Record<EventName, Level | 'given'>

@@ -4,6 +4,7 @@ import type { TestContext } from 'node:test'
 import { tidemark } from '../cli/tidemark.ts'
 import { createDatabase } from '../support/database.ts'
 import { startInstance } from '../support/instance.ts'
+import type { Instance } from '../support/instance.ts'
 import { until } from '../support/until.ts'
 
 /** What a handler does is what its message says; `good` takes long enough to be in work when a process dies. */
@@ -15,6 +16,7 @@ async function act({ payload }) {
   if (payload === 'hangs') await new Promise(() => {})
   if (payload === 'exits') { await work(200); process.exit(3) }
   if (payload === 'crashes') { setTimeout(() => { throw new Error('nobody catches this') }, 400); await new Promise(() => {}) }
+  if (payload === 'spins') for (;;);
   if (payload === 'good') await work(700)
 }
 const poller = (name) => ({ source: { table: name, id: 'id', createdAt: 'at', payload: 'what' }, every: '1s' })
@@ -147,5 +149,33 @@ describe('messages that end the process, one by exit and one by an uncaught erro
     await start({ CURED: '1' })
     const cured = async () => JSON.stringify([(await messages())['a3'], (await messages())['b2']])
     await until('both to be done', async () => (await cured()) === '["DONE 1","DONE 1"]')
+  })
+})
+
+describe('a message that never gives the event loop back', () => {
+  test('ends DEAD: the others take what it holds up, its process is ended with a line, and it costs those beside it one attempt at most', async (t) => {
+    const { start, write, messages, lastError } = await world(t)
+    await write('outside', { b1: 'good', b2: 'spins', b3: 'good' })
+    const finished = until('all to end', async () => ended(await messages().catch(() => ({})), 3), 180_000)
+    const isOver = finished.then(() => true)
+    const deaths: Instance[] = []
+    // Started again whenever it ends, as by a supervisor.
+    const supervise = async (): Promise<void> => {
+      const instance = await start({ LEADER_LEASE_SECONDS: '4' })
+      if (await Promise.race([instance.exited.then(() => false), isOver])) return
+      deaths.push(instance)
+      await supervise()
+    }
+    await Promise.all([supervise(), supervise(), finished])
+    const fates = await messages()
+    t.diagnostic(`${deaths.length} processes ended; ${JSON.stringify(fates)}`)
+    assert.equal(fates['b2'], 'DEAD 2')
+    for (const id of ['b1', 'b3']) assert.match(fates[id] ?? '', /^DONE [12]$/, id)
+    assert.match(await lastError('b2'), /^Instance(Frozen|Lost): /)
+    assert.ok(deaths.length > 0, 'it stood in somebody’s way, or this test has shown nothing')
+    for (const death of deaths) {
+      const [line] = death.of('event_loop_blocked')
+      assert.match(line?.msg ?? '', /^CRITICAL: the event loop has stood still for 9 s/)
+    }
   })
 })

@@ -4,7 +4,7 @@ import type { TestContext } from 'node:test'
 import { Client } from 'pg'
 import type { QueryConfig } from 'pg'
 import type { Pool } from '../../src/db/pool.ts'
-import { claimMessages, INTERRUPTIONS_AN_ATTEMPT, writeDone } from '../../src/tables/inbox.ts'
+import { claimMessages, claimSuspect, INTERRUPTIONS_AN_ATTEMPT, writeDone } from '../../src/tables/inbox.ts'
 import { reclaimFrom } from '../../src/process/reclaim.ts'
 import { until } from '../support/until.ts'
 import { hang, inbox, INSTANCE, processorOn, programPool, recordingLog, SOURCE } from './fixture.ts'
@@ -105,6 +105,38 @@ describe('a frozen instance', () => {
     await become({ a: 'NEW 0 +1', b: 'NEW 0 +1' })
     assert.equal(await busy.ended, 'ended')
     assert.equal((await idle.client.query('SELECT 1')).rowCount, 1)
+  })
+
+  test('costs its messages no attempt; one that meets a freeze again, with nothing beside it, loses one each time', async (t) => {
+    const { url, sql, send, become, lastErrors } = await inbox(t)
+    await send('a', 'b')
+    const other = programPool(t, url)
+    const { log } = recordingLog()
+    const request = {
+      sources: [SOURCE],
+      limit: 2,
+      low: '0',
+      maxAttempts: 2,
+      maxBytes: 1_000,
+      instanceId: INSTANCE,
+    }
+    const freeze = (): Promise<boolean> => reclaimFrom(other, INSTANCE, 'frozen', log)
+    assert.equal((await claimMessages(sql, request)).length, 2)
+    await freeze()
+    await become({ a: 'NEW 0 +1', b: 'NEW 0 +1' })
+    assert.deepEqual(await claimMessages(sql, request), [], 'no longer claimed beside others')
+    const [first] = await claimSuspect(sql, request)
+    await freeze()
+    assert.equal(first?.message_id, 'a')
+    await become({ a: 'FAILED 1 +2', b: 'NEW 0 +1' })
+    assert.match((await lastErrors())['a'] ?? '', /^InstanceFrozen: /)
+    // The other one, which had only been beside it, ends as it would have.
+    const [second] = await claimSuspect(sql, request)
+    assert.ok(second)
+    await writeDone(sql, INSTANCE, [{ inboxId: second.inbox_id, claim: second.claim }])
+    await claimSuspect(sql, request)
+    await freeze()
+    await become({ a: 'DEAD 2 +3', b: 'DONE 1 +1' })
   })
 })
 

@@ -3,12 +3,14 @@ import { createIdentity } from '../../config/identity.ts'
 import { OWN_PACKAGE } from '../../config/packageFacts.ts'
 import type { Settings } from '../../config/settings.ts'
 import type { TidemarkConfig } from '../../config/types.ts'
+import { resolveConfig } from '../../config/validate.ts'
 import { ConfigInvalid, SetupInvalid } from '../../errors.ts'
 import { createLog } from '../../telemetry/log.ts'
 import { EXIT } from '../exitCodes.ts'
 import { shutdownBySignals } from '../signals.ts'
 import { coloured, print } from '../terminal.ts'
 import { taskSetup, verb, type Ending } from '../verb.ts'
+import { watchEventLoop } from '../watchdog.ts'
 
 /** Parts that `--only` can name. */
 const PARTS = ['pollers', 'processors', 'jobs'] as const
@@ -66,11 +68,26 @@ async function run(settings: Settings, config: TidemarkConfig, flags: Flags, dem
       : { nextFreePort: true, prepare: (pool) => demo.prepare(pool, settings.demoRate) }),
     ...(flags.only === undefined ? {} : { only: flags.only }),
   })
+  const watchdog = watchEventLoop(settings, identity.instanceId, blockedLimitMs(config, settings.leaseMs))
   try {
     return await shutdownBySignals(runner, log, () => greet(settings, runner.address))
   } finally {
+    await watchdog.stop()
     await log.close()
   }
+}
+
+/** What blocks in bursts, longest handler and all, gets through in between. */
+const BLOCKED_MARGIN_MS = 5_000
+
+/**
+ * How long the event loop may stand still: until every handler is past its limit, so that there is nothing left to wait
+ * for, and until others have taken the leases, since before that nobody has noticed.
+ */
+function blockedLimitMs(config: TidemarkConfig, leaseMs: number): number {
+  const { processors, jobs } = resolveConfig(config)
+  const handlers = processors.length > 0 ? processors : jobs
+  return Math.max(leaseMs, ...handlers.map(({ timeoutMs }) => timeoutMs)) + BLOCKED_MARGIN_MS
 }
 
 function logFaults({ problems }: SetupInvalid): void {
