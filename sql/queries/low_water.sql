@@ -18,6 +18,7 @@ SELECT (SELECT m.inbox_id FROM service_ops.integration_inbox m
        (SELECT coalesce(max(m.inbox_id), 0) FROM service_ops.integration_inbox m) AS head,
        (SELECT coalesce(array_agg(DISTINCT l.virtualtransaction), '{}') FROM pg_catalog.pg_locks l
          WHERE l.locktype = 'relation' AND l.relation = 'service_ops.integration_inbox'::regclass AND l.granted
+           AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database())   -- a copy of this one has the same oids
            AND l.mode = 'RowExclusiveLock'        -- INSERT takes it whatever else it holds; VACUUM does not, and may run for long
            AND l.pid IS DISTINCT FROM pg_backend_pid()) AS writers,
        (SELECT extract(epoch FROM min(d.next_attempt_at) - clock_timestamp()) * 1000

@@ -30,6 +30,10 @@ export interface Stoppable {
 /** Giving back is one statement; a database that does not answer must not keep a process that was told to go. */
 const ABORT_LIMIT_MS = 3000
 
+/** One key press: the terminal tells every process in its foreground, and npm tells its child once more. */
+const ECHO_MS = 500
+const ECHOED: ReadonlySet<ShutdownSignal> = new Set(['SIGINT', 'SIGHUP'])
+
 const SIGNALS = Object.keys(EXIT_BY_SIGNAL) as readonly ShutdownSignal[]
 
 /** Starts the runner, calls `ready`, drains at the first signal; resolves with the exit code. */
@@ -39,6 +43,7 @@ export async function shutdownBySignals(runner: Stoppable, log: Log, ready: () =
 
   const ended = Promise.withResolvers<number>()
   let first: ShutdownSignal | undefined
+  let firstAt = 0
 
   const drain = async (signal: ShutdownSignal): Promise<void> => {
     try {
@@ -56,8 +61,9 @@ export async function shutdownBySignals(runner: Stoppable, log: Log, ready: () =
   const onSignal = (signal: ShutdownSignal): void => {
     if (first === undefined) {
       first = signal
+      firstAt = performance.now()
       void drain(signal)
-    } else {
+    } else if (signal !== first || !ECHOED.has(signal) || performance.now() - firstAt > ECHO_MS) {
       void giveBack(EXIT_BY_SIGNAL[signal])
     }
   }

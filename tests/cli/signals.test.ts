@@ -51,6 +51,16 @@ describe('a running process', () => {
     }
   })
 
+  test('takes the two signals of one Ctrl-C for one', async (context) => {
+    const process = run(context, 'is told twice')
+    await process.said('ready')
+    process.kill('SIGINT')
+    await process.said('signalled')
+    process.kill('SIGUSR2')
+    assert.equal(await process.code, 0)
+    assert.deepEqual(process.steps(), ['starting', 'ready', 'stop SIGINT', 'signalled'])
+  })
+
   test('that throws where nobody catches says CRITICAL, gives nothing back unburned, and exits 1', async (context) => {
     const process = run(context, 'crashes')
     assert.equal(await process.code, 1)

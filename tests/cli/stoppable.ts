@@ -22,6 +22,10 @@ const runner: Stoppable = {
   },
   async stop(reason) {
     say(`stop ${String(reason)}`)
+    if (how === 'is told twice') {
+      process.once('SIGINT', () => say('signalled'))
+      process.kill(process.pid, 'SIGINT')
+    }
     await drained.promise
     if (how === 'drains badly') throw new Error('stuck')
   },

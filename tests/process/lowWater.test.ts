@@ -327,4 +327,22 @@ describe('the low-water mark', () => {
     for (let looks = 0; looks < 3; looks += 1) await low.look()
     assert.equal(low.settled, '1')
   })
+
+  test('is not held by a writer in another database that is a copy of this one', async (t) => {
+    const [database, copy] = [await createDatabase(t), await createDatabase(t)]
+    const [pool, writer] = [database.pool(), await copy.client()]
+    const oid = `SELECT 'service_ops.integration_inbox'::regclass::oid AS oid`
+    assert.deepEqual(
+      (await writer.query(oid)).rows,
+      (await pool.query(oid)).rows,
+      'both have the same numbers',
+    )
+    const insert = `INSERT INTO service_ops.integration_inbox (source, message_id, trace_id, status, processed_at) VALUES ('${SOURCE}', 'a', 'x', 'DONE', now())`
+    await writer.query(`BEGIN; ${insert}`)
+    await pool.query(insert)
+    const low = new LowWater(pool, [SOURCE])
+    for (let looks = 0; looks < 3; looks += 1) await low.look()
+    assert.equal(low.settled, '1')
+    await writer.query('ROLLBACK')
+  })
 })
