@@ -1,9 +1,10 @@
 /**
  * Quarantine: how a message that may end the process is run with nothing beside it.
  *
- * When a process dies, each message that it had in work may be the reason: all of them become *suspects*, and one attempt
- * of each counts. From then on a suspect is in work only while nothing else is, in any processor of the instance. So a
- * message that ends its process costs those beside it one attempt at most: the first time.
+ * When a process dies or freezes, each message that it had in work may be the reason: all of them become *suspects*. A
+ * death costs each of them an attempt, a freeze only those that were suspects before it. From then on a suspect is in work
+ * only while nothing else is, in any processor of the instance. So a message that ends or blocks its process costs those
+ * beside it one attempt at most: the first time.
  *
  *     open ──a processor asks──▶ shut ──nothing is in work──▶ alone ──turn over, or no suspect left──▶ open
  *                                 └──patience ran out──────────────────────────────────────────────────┘
