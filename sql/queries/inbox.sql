@@ -187,7 +187,7 @@ UPDATE service_ops.integration_inbox m
                          ELSE 'Interrupted: ' || $5::integer || ' times in a row, which counts as one attempt' END,
        updated_at = clock_timestamp(), locked_by = NULL, locked_at = NULL
  WHERE m.inbox_id = ANY (ARRAY(SELECT r.inbox_id FROM r UNION ALL SELECT q.inbox_id FROM q))
-RETURNING m.inbox_id;
+RETURNING m.source, m.message_id, m.group_key, m.trace_id, m.status, m.attempts, m.max_attempts, coalesce(m.last_error, '') AS last_error;
 
 -- name: in_work_of
 -- $1 instance, $2 floor. Whether anything of it is still in work, row locks or not. Not EXISTS, which drops the order

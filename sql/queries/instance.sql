@@ -25,6 +25,16 @@ SELECT i.instance_id, i.sentinel, i.last_seen_at::text AS last_seen_at,
 UPDATE service_ops.runner_instance SET state = 'stopped'
  WHERE instance_id = $1 AND last_seen_at = $2::timestamptz AND state <> 'stopped';
 
+-- name: silent
+-- $1 instance, $2 its last_seen_at as it was judged. No row: its record has moved, or somebody has it locked, so that it
+-- could write no heartbeat and its silence proves nothing. An UPDATE that changes nothing, so that a lock on the whole
+-- table is an error here as it is there.
+WITH free AS MATERIALIZED (
+  SELECT i.instance_id FROM service_ops.runner_instance i
+   WHERE i.instance_id = $1 AND i.last_seen_at = $2::timestamptz FOR NO KEY UPDATE SKIP LOCKED)
+UPDATE service_ops.runner_instance i SET state = i.state FROM free WHERE i.instance_id = free.instance_id
+RETURNING i.instance_id;
+
 -- name: forget_stopped
 -- $1 how long a stopped instance is remembered.
 DELETE FROM service_ops.runner_instance WHERE state = 'stopped' AND last_seen_at < clock_timestamp() - $1::interval;
@@ -37,7 +47,7 @@ SELECT count(pg_terminate_backend(a.pid)) AS ended FROM pg_catalog.pg_stat_activ
    AND a.pid <> pg_backend_pid() AND a.backend_start < clock_timestamp() - $2::interval;
 
 -- name: end_transactions
--- $1 application name. Ends the backends of a frozen instance that are in a transaction: they lock the rows of its
+-- $1 application name. Ends the backends of a frozen or dead instance that are in a transaction: they lock the rows of its
 -- messages. Its idle ones are spared, the sentinel's among them, which tells that it is frozen and not dead.
 SELECT count(pg_terminate_backend(a.pid)) AS ended FROM pg_catalog.pg_stat_activity a
  WHERE a.application_name = $1 AND a.usename = current_user AND a.datname = current_database()

@@ -26,8 +26,12 @@ export interface ConnectionOptions {
 /** An address on which a session is ours for as long as we like. */
 export type SessionAddress = Pick<ConnectionOptions, 'url' | 'startupOptions'>
 
-/** How much longer than the server's limit the client waits: only a server that no longer answers reaches it. */
+/**
+ * How much longer than the server's limit the client waits: only a server that no longer answers reaches it. Of a short
+ * limit a fifth, since a lease that is renewed under it must not be over before the wait is.
+ */
 const READ_GRACE_MS = 2_000
+const READ_GRACE_LEAST_MS = 500
 
 /** First keepalive probe after this much silence; a dead peer is noticed by probes, not by the next statement. */
 const KEEPALIVE_DELAY_MS = 5_000
@@ -40,8 +44,14 @@ export function connectionConfig(options: ConnectionOptions): ClientConfig {
     keepAlive: true,
     keepAliveInitialDelayMillis: KEEPALIVE_DELAY_MS,
     connectionTimeoutMillis: options.connectTimeoutMs,
-    ...(limits.statementTimeoutMs > 0 ? { query_timeout: limits.statementTimeoutMs + READ_GRACE_MS } : {}),
+    ...(limits.statementTimeoutMs > 0
+      ? { query_timeout: limits.statementTimeoutMs + readGraceMs(limits.statementTimeoutMs) }
+      : {}),
   }
+}
+
+function readGraceMs(limitMs: number): number {
+  return Math.max(READ_GRACE_LEAST_MS, Math.min(READ_GRACE_MS, limitMs / 5))
 }
 
 /** `host:port/database` for messages; never user or password. */

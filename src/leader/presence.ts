@@ -8,6 +8,8 @@
  * sentinel, when it has not moved for a lease. It is *frozen* when its sentinel is held and its heartbeat has not moved
  * for a lease. An owner of messages without any record is dead.
  *
+ * - *Somebody has its record locked*: it cannot beat, so its silence proves nothing and begins anew at each look.
+ * - *It cannot be taken back* (its rows are locked, a right is missing): it is tried at each look, and the others with it.
  * - *Our own connection was away, or the server restarted*: every sentinel is free then while every process lives, so
  *   all that was seen is forgotten and nothing is believed for one lease.
  * - *We judge wrongly*: the judged one comes back with its next heartbeat, and its outcomes are fenced by the claim.
@@ -15,7 +17,7 @@
  */
 import type { Queryable } from '../db/pool.ts'
 import { startLoop } from '../kit/loop.ts'
-import { beat, markStopped, otherInstances } from '../tables/instance.ts'
+import { beat, isSilent, markStopped, otherInstances } from '../tables/instance.ts'
 import type { InstanceRecord, OtherInstance } from '../tables/instance.ts'
 
 export interface PresenceOptions {
@@ -26,7 +28,8 @@ export interface PresenceOptions {
   readonly leaseMs: number
   /** Takes back what a dead or frozen instance had. True: nothing of it is left. */
   onGone(instanceId: string, state: 'dead' | 'frozen'): Promise<boolean>
-  onError(error: unknown): void
+  /** A look or a beat failed, so many times in a row, or what was judged gone could not be taken back. */
+  onError(what: 'beat' | 'watch' | 'take back', error: unknown, failuresInARow: number): void
   /** Milliseconds, monotonic. */
   now?: () => number
 }
@@ -68,8 +71,17 @@ export class Watcher {
     this.#believeFrom = now + this.#leaseMs
   }
 
-  /** What one look says of each other instance. */
-  judge(others: readonly OtherInstance[], now: number): Map<string, 'dead' | 'frozen'> {
+  /** Its silence is not its own: it begins anew. */
+  excuse(instanceId: string, now: number): void {
+    const seen = this.#seen.get(instanceId)
+    if (seen !== undefined) seen.movedAt = now
+  }
+
+  /**
+   * What one look says of each other instance. Silence is counted up to the moment the look was asked for: its answer may
+   * have lain unread while this process stood still.
+   */
+  judge(others: readonly OtherInstance[], askedAt: number, now = askedAt): Map<string, 'dead' | 'frozen'> {
     const boot = others[0]?.boot
     if (boot !== undefined) {
       if (this.#boot !== undefined && this.#boot !== boot) this.distrust(now)
@@ -84,8 +96,8 @@ export class Watcher {
         seen.movedAt = now
       }
       seen.freeLooks = other.sentinel && !other.sentinel_held ? seen.freeLooks + 1 : 0
-      const stillMs = now - seen.movedAt
-      if (now < this.#believeFrom) continue
+      const stillMs = askedAt - seen.movedAt
+      if (askedAt < this.#believeFrom) continue
       if (seen.freeLooks >= 2 && stillMs >= STILL_MS) gone.set(other.instance_id, 'dead')
       else if (stillMs >= this.#leaseMs) {
         gone.set(other.instance_id, other.sentinel && other.sentinel_held ? 'frozen' : 'dead')
@@ -101,6 +113,8 @@ export function startPresence(options: PresenceOptions): Presence {
   const now = options.now ?? (() => performance.now())
   const watcher = new Watcher(options.leaseMs)
   let lastBeatAt: number | undefined
+  /** How often in a row each instance could not be taken back. */
+  const failedToTakeBack = new Map<string, number>()
 
   let newest: Promise<void> = Promise.resolve()
 
@@ -124,26 +138,42 @@ export function startPresence(options: PresenceOptions): Presence {
       await announce()
       return options.heartbeatMs
     },
-    onError(error) {
-      options.onError(error)
+    onError(error, failures) {
+      options.onError('beat', error, failures)
       return RETRY_MS
     },
   })
 
+  /** One that cannot be taken back must not keep the others from being judged. */
+  async function takeBack(instanceId: string, state: 'dead' | 'frozen', lastSeenAt: string): Promise<void> {
+    if (!(await isSilent(options.db, instanceId, lastSeenAt))) {
+      watcher.excuse(instanceId, now())
+      return
+    }
+    try {
+      const isWhole = await options.onGone(instanceId, state)
+      failedToTakeBack.delete(instanceId)
+      if (isWhole && state === 'dead') await markStopped(options.db, instanceId, lastSeenAt)
+    } catch (error) {
+      const failures = (failedToTakeBack.get(instanceId) ?? 0) + 1
+      failedToTakeBack.set(instanceId, failures)
+      options.onError('take back', error, failures)
+    }
+  }
+
   const watching = startLoop({
     async body() {
+      const askedAt = now()
       const others = await otherInstances(options.db, options.record().instanceId)
-      for (const [instanceId, state] of watcher.judge(others, now())) {
+      for (const [instanceId, state] of watcher.judge(others, askedAt, now())) {
         const seen = others.find((other) => other.instance_id === instanceId)
-        if (seen !== undefined && (await options.onGone(instanceId, state)) && state === 'dead') {
-          await markStopped(options.db, instanceId, seen.last_seen_at)
-        }
+        if (seen !== undefined) await takeBack(instanceId, state, seen.last_seen_at)
       }
       return options.heartbeatMs
     },
-    onError(error) {
+    onError(error, failures) {
       watcher.distrust(now())
-      options.onError(error)
+      options.onError('watch', error, failures)
       return RETRY_MS
     },
   })

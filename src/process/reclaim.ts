@@ -1,6 +1,8 @@
 import type { Queryable } from '../db/pool.ts'
+import { errorClass } from '../db/sqlstate.ts'
 import { endTransactions } from '../tables/instance.ts'
 import { hasWork, lostOwners, reclaim } from '../tables/inbox.ts'
+import type { Reclaimed } from '../tables/inbox.ts'
 import type { Log } from '../telemetry/log.ts'
 
 /** One statement's worth, so that no lock is held for long. */
@@ -11,8 +13,9 @@ const BATCH = 1_000
  * else is taking back are skipped, and the claim number fences what the owner still writes. True: nothing is left.
  *
  * A frozen owner's sessions are ended first: the open transaction of a transactional handler holds its message's row, and
- * would hold it for as long as the process stands still. What its backends have not let go of yet is skipped now and
- * taken back at the next look, a heartbeat later.
+ * would hold it for as long as the process stands still. A dead one's sessions end with it, but for a statement that was
+ * running or a host that vanished: they are ended when something is left. What backends have not let go of yet is skipped
+ * now and taken back at the next look, a heartbeat later.
  */
 export async function reclaimFrom(
   db: Queryable,
@@ -20,19 +23,44 @@ export async function reclaimFrom(
   state: 'dead' | 'frozen',
   log: Log,
 ): Promise<boolean> {
-  // Its open transactions lock the rows of their messages; what SKIP LOCKED passes over now, the next beat takes.
-  if (state === 'frozen') await endTransactions(db, `tidemark:${instanceId}`)
+  if (state === 'frozen') await endSessions(db, instanceId)
   let messages = 0
   for (;;) {
     const taken = await reclaim(db, instanceId, BATCH, state === 'frozen')
-    messages += taken
-    if (taken < BATCH) break
+    messages += taken.length
+    for (const one of taken) if (one.status === 'DEAD') sayDead(one, log)
+    if (taken.length < BATCH) break
   }
   if (messages > 0) {
     const msg = `took back ${messages} messages of ${instanceId}, which is ${state}`
     log.event('reclaimed_instance', msg, { dead_instance: instanceId, messages, reason: state })
   }
-  return !(await hasWork(db, instanceId))
+  const isWhole = !(await hasWork(db, instanceId))
+  if (!isWhole && state === 'dead') await endSessions(db, instanceId)
+  return isWhole
+}
+
+/** Its open transactions lock the rows of their messages. A role that may not end them waits for their own limits. */
+async function endSessions(db: Queryable, instanceId: string): Promise<void> {
+  try {
+    await endTransactions(db, `tidemark:${instanceId}`)
+  } catch (error) {
+    if (errorClass(error) !== 'permission') throw error
+  }
+}
+
+function sayDead(one: Reclaimed, log: Log): void {
+  const [errorClass = '', text = ''] = one.last_error.split(/: (.*)/s)
+  const msg = `${one.source}: ${one.message_id} is DEAD after attempt ${one.attempts} of ${one.max_attempts}: ${text}`
+  log.event('message_dead', msg, {
+    source: one.source,
+    message_id: one.message_id,
+    group_key: one.group_key,
+    attempt: one.attempts,
+    trace_id: one.trace_id,
+    class: errorClass,
+    text,
+  })
 }
 
 /** The look at start: owners of messages that have no living record are dead. */

@@ -2,10 +2,12 @@ import { hostname } from 'node:os'
 import type { Identity } from '../config/identity.ts'
 import type { Settings } from '../config/settings.ts'
 import type { SessionAddress } from '../db/connection.ts'
+import { isConnectionError } from '../db/sqlstate.ts'
 import { startPresence } from '../leader/presence.ts'
 import { keepSentinel } from '../leader/sentinel.ts'
 import { reclaimFrom } from '../process/reclaim.ts'
 import type { InstanceRecord } from '../tables/instance.ts'
+import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Pools } from './foundation.ts'
 
@@ -19,6 +21,15 @@ export interface MembershipOptions {
   /** Read at each heartbeat. */
   readonly state: () => InstanceRecord['state']
   readonly log: Log
+}
+
+/** Of failures in a row, the first is said, and then one in so many. */
+const SAY_EVERY = 20
+
+const FAILED = {
+  beat: 'the heartbeat could not be written, and the others may take this instance for frozen',
+  watch: 'the other instances could not be looked at',
+  'take back': 'what an instance that is gone had in work could not be taken back',
 }
 
 /** What the other instances see of this one, and what it sees of them. */
@@ -63,7 +74,12 @@ export function join(options: MembershipOptions): Membership {
     heartbeatMs: settings.heartbeatMs,
     leaseMs: settings.leaseMs,
     onGone: (instanceId, how) => reclaimFrom(pools.work, instanceId, how, log),
-    onError: () => undefined, // the next beat is soon, and the pulse tells when the database is away
+    onError(what, error, failures) {
+      // The next look is soon, and the pulse tells when the database is away.
+      if (isConnectionError(error) || (failures !== 1 && failures % SAY_EVERY !== 0)) return
+      const { class: className, text } = cleanError(error)
+      log.event('loop_failed', `${FAILED[what]}: ${text}`, { loop: what, class: className, text })
+    },
   })
   return {
     announce: () => presence.announce(),

@@ -164,15 +164,27 @@ async function floor(db: Queryable): Promise<string> {
   return (await db.query<{ floor: string }>(sql.floor)).rows[0]?.floor ?? '0'
 }
 
-/** Takes back what a dead or frozen instance had, at most `limit` messages of each kind; returns how many. */
+/** A message that was taken back, as it is now. */
+export interface Reclaimed {
+  readonly source: string
+  readonly message_id: string
+  readonly group_key: string | null
+  readonly trace_id: string
+  readonly status: 'NEW' | 'FAILED' | 'DEAD'
+  readonly attempts: number
+  readonly max_attempts: number
+  readonly last_error: string
+}
+
+/** Takes back what a dead or frozen instance had, at most `limit` messages of each kind. */
 export async function reclaim(
   db: Queryable,
   instanceId: string,
   limit: number,
   frozen: boolean,
-): Promise<number> {
+): Promise<Reclaimed[]> {
   const values = [instanceId, limit, frozen, await floor(db), INTERRUPTIONS_AN_ATTEMPT]
-  return (await db.query(sql.reclaim, values)).rowCount ?? 0
+  return (await db.query<Reclaimed & Record<string, unknown>>(sql.reclaim, values)).rows
 }
 
 /** Whether an instance still has messages in work. */

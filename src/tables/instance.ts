@@ -5,6 +5,7 @@ const sql = loadStatements('instance', [
   'beat',
   'others',
   'mark_stopped',
+  'silent',
   'forget_stopped',
   'end_former',
   'end_transactions',
@@ -53,6 +54,11 @@ export async function otherInstances(db: Queryable, instanceId: string): Promise
   return (await db.query<OtherInstance & Record<string, unknown>>(sql.others, [instanceId])).rows
 }
 
+/** Whether an instance could have written a heartbeat and has not. */
+export async function isSilent(db: Queryable, instanceId: string, lastSeenAt: string): Promise<boolean> {
+  return (await db.query(sql.silent, [instanceId, lastSeenAt])).rowCount === 1
+}
+
 /** Marks a dead instance as stopped, unless it was heard of since. */
 export async function markStopped(db: Queryable, instanceId: string, lastSeenAt: string): Promise<void> {
   await db.query(sql.mark_stopped, [instanceId, lastSeenAt])
@@ -73,7 +79,7 @@ export async function endFormerBackends(
   return Number((await db.query<{ ended: string }>(sql.end_former, values)).rows[0]?.ended ?? 0)
 }
 
-/** Ends the backends of a frozen instance that are in a transaction, and so lets go of the rows of its messages. */
+/** Ends the backends of a frozen or dead instance that are in a transaction, and so lets go of the rows of its messages. */
 export async function endTransactions(db: Queryable, applicationName: string): Promise<void> {
   await db.query(sql.end_transactions, [applicationName])
 }

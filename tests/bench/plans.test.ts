@@ -72,7 +72,7 @@ for (const statistics of ['none', 'of an empty inbox', 'of a full inbox'] as con
     assert.equal(await inWorkElsewhere(explained('in work elsewhere', REST), sources, 'another', low), true)
     assert.equal(await hasWork(explained('has work', REST), 'me'), true)
     assert.equal((await writeDone(explained('done', DONE), 'me', done)).size, DONE)
-    assert.equal(await reclaim(explained('reclaim', CLAIM), 'me', REST, false), claims.length)
+    assert.equal((await reclaim(explained('reclaim', CLAIM), 'me', REST, false)).length, claims.length)
     assert.deepEqual(tooMany, [])
   })
 }

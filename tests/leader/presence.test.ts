@@ -100,6 +100,15 @@ describe('another instance', () => {
     assert.equal(world.look(), 'alive')
   })
 
+  test('is not silent for as long as the answer of our own look lay unread', () => {
+    const world = new World()
+    world.look()
+    const verdict = (askedAt: number) => world.watcher.judge([world.other], askedAt, world.now).get('other')
+    world.now += 2 * LEASE
+    assert.equal(verdict(world.now - LEASE - 1), undefined, 'we stood still with the answer in our hands')
+    assert.equal(verdict(world.now), 'frozen')
+  })
+
   test('that went away and came back begins anew', () => {
     const world = new World()
     world.look()
@@ -178,6 +187,77 @@ test('the heart goes on beating while taking back what a dead instance had takes
     await until('the next beat', async () => (await seen()) !== before, 5_000)
   }
   assert.deepEqual(gone, ['dead'], 'and it is taken back once at a time')
+})
+
+test('an instance whose record somebody has locked is not silent: it could not write', async (t) => {
+  const database = await createDatabase(t)
+  const pool = database.pool()
+  await beat(pool, {
+    ...{ instanceId: 'locked out', holder: randomUUID(), machineId: null, region: null, release: '1' },
+    ...{ processGroup: null, sentinel: false, tasks: [], state: 'ready' },
+  })
+  const person = await database.client()
+  await person.query('BEGIN; SELECT * FROM service_ops.runner_instance FOR UPDATE')
+  const gone: string[] = []
+  let asked = 0
+  const presence = startPresence({
+    db: {
+      async query(text: string, values: readonly unknown[] = []) {
+        if (text.includes('SKIP LOCKED')) asked += 1
+        // Its own row comes after the lock, and is of no concern here.
+        return (text.includes('INSERT') ? { rows: [] } : await pool.query(text, [...values])) as never
+      },
+    },
+    record: () => ({ instanceId: 'me' }) as never,
+    heartbeatMs: 50,
+    leaseMs: 200,
+    onGone: async (instanceId) => gone.push(instanceId) > 0,
+    onError: () => undefined,
+  })
+  t.after(() => presence.stop())
+  await until('it to have seemed frozen, again and again', () => asked >= 3)
+  assert.deepEqual(gone, [])
+  await person.query('ROLLBACK')
+  await until('it to be gone', () => gone.length > 0)
+})
+
+test('an instance that cannot be taken back is tried again, said, and does not keep the others from being taken back', async (t) => {
+  let clock = 0
+  const tried: string[] = []
+  const failures: number[] = []
+  const row = (id: string) => ({
+    instance_id: id,
+    sentinel: true,
+    sentinel_held: false,
+    last_seen_at: 'x',
+    boot: 'b',
+  })
+  const presence = startPresence({
+    db: {
+      // Two that stand still for ever; each look finds the clock a second later.
+      async query(text: string) {
+        if (text.includes('pg_locks')) clock += 1_000
+        return { rows: text.includes('pg_locks') ? [row('stuck'), row('free')] : [], rowCount: 1 } as never
+      },
+    },
+    record: () => ({ instanceId: 'me' }) as never,
+    heartbeatMs: 1,
+    leaseMs: LEASE,
+    async onGone(instanceId) {
+      tried.push(instanceId)
+      if (instanceId === 'stuck') throw new Error('its rows are locked')
+      return true
+    },
+    onError: (what, _error, inARow) => {
+      assert.equal(what, 'take back')
+      failures.push(inARow)
+    },
+    now: () => clock,
+  })
+  t.after(() => presence.stop())
+  await until('both to be tried, and one again', () => tried.length >= 4)
+  assert.deepEqual(tried.slice(0, 4), ['stuck', 'free', 'stuck', 'free'])
+  assert.deepEqual(failures.slice(0, 2), [1, 2])
 })
 
 test('heartbeats of one process follow one another: two first ones at once would break on the unique holder', async (t) => {

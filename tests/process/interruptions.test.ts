@@ -107,11 +107,28 @@ describe('a frozen instance', () => {
     assert.equal((await idle.client.query('SELECT 1')).rowCount, 1)
   })
 
+  test('that is dead, and whose backend lives on with a transaction, has it ended too', async (t) => {
+    const { url, sql, send, become } = await inbox(t)
+    await send('a')
+    const request = { sources: [SOURCE], limit: 1, low: '0', maxAttempts: 3, maxBytes: 1_000 }
+    const [a] = await claimMessages(sql, { ...request, instanceId: INSTANCE })
+    assert.ok(a)
+    const left = new Client({ connectionString: url, application_name: `tidemark:${INSTANCE}` })
+    left.on('error', () => undefined)
+    await left.connect()
+    t.after(() => left.end())
+    await left.query('BEGIN')
+    await writeDone(left, INSTANCE, [{ inboxId: a.inbox_id, claim: a.claim }])
+    const other = programPool(t, url)
+    await until('it to be taken back', () => reclaimFrom(other, INSTANCE, 'dead', recordingLog().log))
+    await become({ a: 'FAILED 1' })
+  })
+
   test('costs its messages no attempt; one that meets a freeze again, with nothing beside it, loses one each time', async (t) => {
     const { url, sql, send, become, lastErrors } = await inbox(t)
     await send('a', 'b')
     const other = programPool(t, url)
-    const { log } = recordingLog()
+    const { log, recorded } = recordingLog()
     const request = {
       sources: [SOURCE],
       limit: 2,
@@ -137,6 +154,11 @@ describe('a frozen instance', () => {
     await claimSuspect(sql, request)
     await freeze()
     await become({ a: 'DEAD 2 +3', b: 'DONE 1 +1' })
+    assert.deepEqual(
+      recorded.of('message_dead').map((line) => [line.message_id, line.class, line.attempt]),
+      [['a', 'InstanceFrozen', 2]],
+      'whoever takes it back says so: nobody else will',
+    )
   })
 })
 

@@ -86,8 +86,7 @@ const BLOCKED_MARGIN_MS = 5_000
  */
 function blockedLimitMs(config: TidemarkConfig, leaseMs: number): number {
   const { processors, jobs } = resolveConfig(config)
-  const handlers = processors.length > 0 ? processors : jobs
-  return Math.max(leaseMs, ...handlers.map(({ timeoutMs }) => timeoutMs)) + BLOCKED_MARGIN_MS
+  return Math.max(leaseMs, ...[...processors, ...jobs].map(({ timeoutMs }) => timeoutMs)) + BLOCKED_MARGIN_MS
 }
 
 function logFaults({ problems }: SetupInvalid): void {
