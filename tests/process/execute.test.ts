@@ -23,10 +23,8 @@ describe('a handler that fails', () => {
     await become({ a: 'DONE 1', poison: 'DEAD 3', b: 'DONE 1' })
     assert.deepEqual(await effects(), ['a', 'b'])
     assert.equal((await lastErrors())['poison'], 'RangeError: no such tooth')
-    assert.deepEqual(
-      [processor.log.of('message_failed').length, processor.log.of('message_dead').length],
-      [2, 1],
-    )
+    await until('its end to be said', () => processor.log.of('message_dead').length === 1)
+    assert.equal(processor.log.of('message_failed').length, 2)
   })
 
   for (const kind of ['transactional', 'external'] as const) {
@@ -200,7 +198,7 @@ describe('handleBatch', () => {
   })
 
   test('that fails by its timeout is not repeated past a stop: what is left is given back unrun', async (t) => {
-    const { url, send, become, fates } = await inbox(t)
+    const { url, send, fates } = await inbox(t)
     const calls: string[][] = []
     const processor = processorOn(t, programPool(t, url), {
       kind: 'batch',
@@ -217,6 +215,5 @@ describe('handleBatch', () => {
     await processor.drain(50)
     assert.deepEqual(await fates(), { a: 'NEW 0 +1', b: 'NEW 0 +1', c: 'NEW 0 +1' })
     assert.deepEqual(calls, [['a', 'b', 'c'], ['a']])
-    await become({ a: 'NEW 0 +1' })
   })
 })

@@ -240,7 +240,8 @@ describe('a message whose transaction could not begin', () => {
     })
     let begun = 0
     const work: Work = { kind: 'transactional', handle: () => void (begun += 1) }
-    const processor = processorOn(t, short, work, { maxAttempts: 1, timeoutMs: 50 })
+    // Long enough for a whole transaction, once there is a connection.
+    const processor = processorOn(t, short, work, { maxAttempts: 1, timeoutMs: 1_500 })
     await send('a')
     processor.start()
     await until('it to be given back', () => processor.log.of('message_interrupted').length > 0)
@@ -264,7 +265,8 @@ describe('a message whose transaction could not begin', () => {
       },
     })
     const work: Work = { kind: 'transactional', handle: () => undefined }
-    const processor = processorOn(t, slow, work, { maxAttempts: 1, timeoutMs: 200 })
+    // Long enough for a whole transaction, once the row is free.
+    const processor = processorOn(t, slow, work, { maxAttempts: 1, timeoutMs: 1_500 })
     await send('a')
     processor.start()
     try {

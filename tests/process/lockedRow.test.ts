@@ -1,4 +1,3 @@
-import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { createPool } from '../../src/db/pool.ts'
 import { until } from '../support/until.ts'
@@ -41,5 +40,5 @@ test('an outcome whose row somebody has locked waits alone: the others are writt
     other.release()
   }
   await become({ held: 'DONE 1', 'held, bad': 'DEAD 3' })
-  assert.equal(processor.state.pendingOutcomes, 0)
+  await until('no outcome to be left', () => processor.state.pendingOutcomes === 0)
 })

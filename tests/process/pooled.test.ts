@@ -1,4 +1,3 @@
-import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { createPool } from '../../src/db/pool.ts'
 import { pgbouncer, pgbouncerMissing } from '../support/pgbouncer.ts'
@@ -40,6 +39,6 @@ test(
     const asleep = `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'`
     await until('it to hang', async () => (await sql.query(asleep)).rowCount === 1)
     await become({ a: 'DEAD 1' })
-    assert.equal((await sql.query(asleep)).rowCount, 0)
+    await until('its backend to end', async () => (await sql.query(asleep)).rowCount === 0)
   },
 )
