@@ -22,7 +22,8 @@ describe('committed SERIALIZABLE transactions that PostgreSQL has summarised', (
   test('do not hold the edge', () => serializableLeftOvers(world))
 
   test('would hold it, were their predicate locks counted as living transactions', async () => {
-    await assert.rejects(serializableLeftOvers(world, NAMED_MUTANTS.siread_counted), isViolation('stuck'))
+    const standing = serializableLeftOvers(world, NAMED_MUTANTS.siread_counted, 3_000)
+    await assert.rejects(standing, isViolation('stuck'))
   })
 })
 

@@ -90,9 +90,13 @@ export async function backendKilledWhilePrepared(world: World, strategy: Strateg
 /**
  * A transaction of another database, which can never write here, keeps what committed SERIALIZABLE transactions read
  * from being forgotten. When there are many they are summarised, and pg_locks shows them without a pid, as it shows
- * prepared ones. They are over; the edge goes on. Throws Violation when it does not.
+ * prepared ones. They are over; the edge goes on. Throws Violation when it has not by the limit.
  */
-export async function serializableLeftOvers(world: World, strategy: Strategy = {}): Promise<void> {
+export async function serializableLeftOvers(
+  world: World,
+  strategy: Strategy = {},
+  limitMs = 60_000,
+): Promise<void> {
   const stage = await Stage.set(world, strategy)
   const elsewhere = new URL(world.url)
   elsewhere.pathname = '/postgres'
@@ -109,7 +113,7 @@ export async function serializableLeftOvers(world: World, strategy: Strategy = {
       return rows.length > 0
     })
     const fence = await stage.pass(await stage.lead())
-    await stage.everythingIsTakenIn(fence, 3_000)
+    await stage.everythingIsTakenIn(fence, limitMs)
   } finally {
     await holder.end()
   }

@@ -14,6 +14,12 @@ import { World } from './world.ts'
 /** Most fall to their own seed. After a change of the schedules they may need some tens. */
 const SEEDS = 100
 
+/**
+ * A schedule makes just as many passes as its fault needs. Another database of the server that commits a prepared
+ * transaction may hold the edge during one of them, and nothing is lost: then it is played again.
+ */
+const PLAYS = 3
+
 async function createWorld(t: TestContext): Promise<World> {
   const world = await World.create((await createDatabase(t)).url)
   t.after(() => world.close())
@@ -43,8 +49,12 @@ describe('a schedule of its own catches the mutant', () => {
   ]
   for (const [name, mutant, schedule] of pairs) {
     test(`${name}: ${mutant.why}`, async (t) => {
-      const stage = await Stage.set(await createWorld(t), mutant)
-      await assert.rejects(schedule(stage), isViolation('unsafe'))
+      let shown: unknown
+      for (let played = 0; shown === undefined && played < PLAYS; played += 1) {
+        const stage = await Stage.set(await createWorld(t), mutant)
+        shown = await schedule(stage).catch((error: unknown) => error)
+      }
+      assert.ok(isViolation('unsafe')(shown), shown instanceof Error ? shown : `${name} survived`)
     })
   }
 })

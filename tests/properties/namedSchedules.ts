@@ -103,11 +103,11 @@ export const sessionEndedAfterPrepare: NamedSchedule = async (stage) => {
  */
 export const clockSteppedBack: NamedSchedule = async (stage) => {
   const { admin } = stage.world
-  stage.slackMs = 1_000
+  stage.slackMs = 2_000
   const writer = await stage.session('writer')
   let fence = await stage.pass(await stage.lead())
   fence = await stage.pass(fence)
-  const ahead = "clock_timestamp() + interval '1500 ms'"
+  const ahead = "clock_timestamp() + interval '4 s'"
   await admin.query(`UPDATE service_ops.integration_poll_watermark SET edge = ${ahead}`)
   await admin.query(`UPDATE service_ops.poll_candidate SET cand_ts = ${ahead}`)
   for (let i = 0; i < 3; i += 1) {
