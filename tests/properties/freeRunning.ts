@@ -21,9 +21,9 @@ import type { World } from './world.ts'
 const WRITERS = 6
 const POLLERS = 3
 const LEASE_MS = 3_600_000
-/** Longer than a backend waits for a core here, shorter than the transactions that are held open. */
-const SLACK_MS = 150
-const LONG_TRANSACTION_MS = 600
+/** Longer than a backend waits for a core on a busy machine, shorter than the transactions that are held open. */
+const SLACK_MS = 500
+const LONG_TRANSACTION_MS = 1_500
 const PAGE_SIZE = 20
 const LOOK_EVERY_MS = 10
 const END_LIMIT_MS = 30_000
