@@ -14,7 +14,8 @@ import { createDatabase } from '../support/database.ts'
 import { until } from '../support/until.ts'
 
 const TASK = 'arrivals'
-const LEASE_MS = 3_000
+/** It is trusted for 6 s: no stand-still of a busy machine may cost a lease here, since terms are counted. */
+const LEASE_MS = 8_000
 
 interface Member {
   readonly instanceId: string
@@ -31,6 +32,8 @@ interface Member {
 interface Act {
   readonly term: string
   readonly holder: string
+  /** The newest term that was known to have acted when this act was sent: its answer may have been overtaken. */
+  readonly sentAfter: number
 }
 
 async function cluster(t: TestContext) {
@@ -40,6 +43,7 @@ async function cluster(t: TestContext) {
     `INSERT INTO service_ops.background_task (id, task_name, kind, led, config_hash, release) VALUES (1, '${TASK}', 'poller', true, 'x', '1')`,
   )
   const acts: Act[] = []
+  let newest = 0
   const members: Member[] = []
   return {
     sql,
@@ -82,13 +86,16 @@ async function cluster(t: TestContext) {
                 leases.push(lease)
                 const over = (): boolean => lease.signal.aborted
                 while (!over()) {
+                  const sentAfter = newest
                   // What a fenced write does: it only takes place under the lease that the row names.
                   const { rowCount } = await sql.query(
                     `SELECT FROM service_ops.background_task_leader WHERE task_name = $1 AND holder = $2 AND term = $3`,
                     [TASK, lease.holder, lease.term],
                   )
-                  if (rowCount === 1) acts.push({ term: lease.term, holder: lease.holder })
-                  else if (!over()) lease.refused('a test')
+                  if (rowCount === 1) {
+                    acts.push({ term: lease.term, holder: lease.holder, sentAfter })
+                    newest = Math.max(newest, Number(lease.term))
+                  } else if (!over()) lease.refused('a test')
                 }
               },
             },
@@ -105,15 +112,13 @@ async function cluster(t: TestContext) {
       )
       return rows[0]?.instance_id
     },
-    /** Each term had one holder; and terms, in the order in which they were acted under, only grow. */
+    /** Each term had one holder; and nothing was done under a term once a newer one had acted. */
     oneHolderATerm: (): void => {
       const holders = new Map<string, string>()
-      let newest = 0
-      for (const { term, holder } of acts) {
+      for (const { term, holder, sentAfter } of acts) {
         assert.equal(holders.get(term) ?? holder, holder, `two holders of term ${term}`)
         holders.set(term, holder)
-        assert.ok(Number(term) >= newest, 'an older term acted after a newer one')
-        newest = Number(term)
+        assert.ok(Number(term) >= sentAfter, 'an older term acted after a newer one')
       }
     },
   }
@@ -146,7 +151,8 @@ describe('of three that could lead', () => {
     }
     oneHolderATerm()
     t.diagnostic(`hand-overs took ${gaps.join(', ')} ms`)
-    assert.ok(Math.max(...gaps) < 5_000)
+    // Sooner than the lease would have run out.
+    assert.ok(Math.max(...gaps) < 7_000)
     const { rows } = await sql.query<{ reason: string; n: number }>(
       'SELECT reason, count(*)::int AS n FROM service_ops.leader_change GROUP BY 1 ORDER BY 1',
     )
