@@ -9,13 +9,12 @@ test('the demo puts each decision into its packet exactly once, although one att
   const pool = database.pool()
   const env = { DEMO_RATE: '50', MESSAGE_POLLER_INTERVAL_SECONDS: '1' }
   const instance = await startInstance(t, { databaseUrl: database.url, env })
-  await until('a hundred decisions, some of them at a second attempt', async () => {
-    const { rowCount } = await pool.query(
-      `SELECT FROM service_ops.integration_inbox WHERE status = 'DONE'
-       HAVING count(*) > 100 AND max(attempts) > 1`,
-    )
-    return rowCount === 1
-  })
+  const enough = `SELECT FROM service_ops.integration_inbox WHERE status = 'DONE' HAVING count(*) > 100 AND max(attempts) > 1`
+  await until(
+    'a hundred decisions, some of them at a second attempt',
+    async () => (await pool.query(enough)).rowCount === 1,
+    120_000,
+  )
   instance.kill('SIGTERM')
   assert.equal((await instance.exited).code, 0)
   // One snapshot of an instance that is gone.

@@ -63,8 +63,10 @@ describe('closing', () => {
     assert.equal((await ask(`${server.address}/live`)).connection, 'keep-alive')
     const startedAt = performance.now()
     await server.close()
+    const tookMs = Math.round(performance.now() - startedAt)
+    context.diagnostic(`closed after ${tookMs} ms`)
     // Node would keep it for 5 s.
-    assert.ok(performance.now() - startedAt < 2000)
+    assert.ok(tookMs < 4_000, `took ${tookMs} ms`)
   })
 
   test('cuts off what does not end within the grace', async (context) => {

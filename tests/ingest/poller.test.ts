@@ -8,7 +8,7 @@ import { createIntake, POLLER, sourceOf } from './fixture.ts'
 
 /** Five failures in a row wait for 7.75 s together at least. */
 const FAILURES = 5
-const AT_ONCE_MS = 3_000
+const AT_ONCE_MS = 7_000
 
 test('a pass that failed is tried again at once when the database is back, also when it is while the failure is recorded', async (t) => {
   const intake = await createIntake(t, 'CREATE TABLE s (id bigint, created_at timestamptz)')
@@ -52,7 +52,9 @@ test('a pass that failed is tried again at once when the database is back, also 
     refused: () => undefined,
   })
   assert.equal(recorded.of('poll_failed').length, FAILURES)
-  assert.ok(performance.now() - startedAt < AT_ONCE_MS)
+  const tookMs = Math.round(performance.now() - startedAt)
+  t.diagnostic(`${FAILURES} tries took ${tookMs} ms`)
+  assert.ok(tookMs < AT_ONCE_MS)
 })
 
 function noChild(): never {

@@ -41,7 +41,9 @@ test('a pass is made at once by the leader of a queue, and its counts come back'
   const start = performance.now()
   await requestPass(bosses.newPool(), POLLER)
   // No NOTIFY reached this leader: the worker's own look, twice a second, was enough.
-  assert.ok(performance.now() - start < 5_000)
+  const tookMs = Math.round(performance.now() - start)
+  t.diagnostic(`the pass was there after ${tookMs} ms`)
+  assert.ok(tookMs < 30_000)
   leading.abort()
   await led
   await tick.close()
@@ -96,7 +98,7 @@ test('a leader that was not there yet when it was asked is asked again', async (
   await client.connect()
   const asked = new Promise<void>((resolve) => client.once('notification', () => resolve()))
   await client.query('LISTEN tidemark_poll')
-  const wanted = requestPass(bosses.newPool(), POLLER, { timeoutMs: 10_000 })
+  const wanted = requestPass(bosses.newPool(), POLLER, { timeoutMs: 60_000 })
   wanted.catch(() => undefined) // awaited below
   await asked
   const leading = new AbortController()

@@ -60,7 +60,7 @@ describe('a start that fails', () => {
       assert.ok(address !== undefined)
       await assert.rejects(fetch(`${address}/live`), 'it listens no longer')
       const backends = `SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'tidemark:%'`
-      await until('its connections to end', async () => (await pool.query(backends)).rowCount === 0, 5_000)
+      await until('its connections to end', async () => (await pool.query(backends)).rowCount === 0)
       const { rows } = await pool.query(
         'SELECT state FROM service_ops.runner_instance WHERE instance_id = $1',
         [INSTANCE],

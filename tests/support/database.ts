@@ -94,7 +94,7 @@ async function connectionsLeft(admin: Client, name: string): Promise<string[]> {
     left = rows.map(({ line }) => line)
     return left.length === 0
   }
-  await until('connections to close', none, 3_000).catch(() => undefined)
+  await until('connections to close', none, 15_000).catch(() => undefined)
   return left
 }
 
