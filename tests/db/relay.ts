@@ -1,6 +1,8 @@
+import { once } from 'node:events'
 import { connect, createServer } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Scope } from '../support/scope.ts'
+import { until } from '../support/until.ts'
 
 export interface Relay {
   /** The database's address by way of this relay. */
@@ -36,8 +38,19 @@ export async function relay(t: Scope, to: string): Promise<Relay> {
       sockets.delete(from)
     })
   }
-  const openOn = (port: number): Promise<void> =>
-    new Promise((resolve) => server.listen(port, '127.0.0.1', () => resolve()))
+  const openOn = async (port: number): Promise<void> => {
+    server.listen(port, '127.0.0.1')
+    await once(server, 'listening')
+  }
+  /** While nobody has the port, somebody else's connection may be given it for a while. */
+  const openAgain = (port: number): Promise<boolean> =>
+    openOn(port).then(
+      () => true,
+      (error: unknown) => {
+        if (error instanceof Error && 'code' in error && error.code === 'EADDRINUSE') return false
+        throw error
+      },
+    )
   const close = (): Promise<void> => new Promise((resolve) => server.close(() => resolve()))
 
   await openOn(0)
@@ -52,7 +65,9 @@ export async function relay(t: Scope, to: string): Promise<Relay> {
   url.port = String(port)
   return {
     url: url.href,
-    open: () => openOn(port),
+    async open() {
+      await until('the port of the relay to be free', () => openAgain(port))
+    },
     freeze() {
       frozen = true
       for (const socket of sockets) dead.add(socket)

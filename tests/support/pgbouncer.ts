@@ -23,14 +23,11 @@ export async function pgbouncer(
 ): Promise<string> {
   if (PROGRAM === undefined) throw new Error('no pgbouncer here')
   const server = new URL(url)
-  const port = await freePort()
   const folder = await mkdtemp(join(tmpdir(), 'tidemark-pgbouncer-'))
   const user = decodeURIComponent(server.username)
   const password = decodeURIComponent(server.password)
   const ini = join(folder, 'pgbouncer.ini')
-  await writeFile(
-    ini,
-    `[databases]
+  const settings = (port: number): string => `[databases]
 * = host=${server.hostname} port=${server.port} user=${user} password='${password.replaceAll("'", "''")}'
 [pgbouncer]
 listen_addr = 127.0.0.1
@@ -41,19 +38,27 @@ pool_mode = ${mode}
 default_pool_size = 30
 max_client_conn = 300
 server_idle_timeout = 5
-`,
-  )
+`
   // It refuses to run as root, and as somebody else it must still read its file.
   const isRoot = process.getuid?.() === 0
   await chmod(folder, 0o755)
-  const child = spawn(PROGRAM, [...(isRoot ? ['-u', 'nobody'] : []), ini], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  })
-  const said: string[] = []
-  createInterface(child.stderr).on('line', (line) => said.push(line))
-  const ended = new Promise<void>((done) => child.once('exit', () => done()))
+  const start = async () => {
+    const port = await freePort()
+    await writeFile(ini, settings(port))
+    const child = spawn(PROGRAM, [...(isRoot ? ['-u', 'nobody'] : []), ini], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    })
+    const said: string[] = []
+    createInterface(child.stderr).on('line', (line) => said.push(line))
+    const state = { ended: false }
+    const ended = new Promise<void>((done) => child.once('close', () => done()))
+    void ended.then(() => (state.ended = true))
+    return { port, child, said, state, ended }
+  }
+  let running = await start()
   // Before the database is dropped, since its connections outlive those of its clients.
   scope.after(async () => {
+    const { child, ended } = running
     child.kill('SIGINT')
     const hard = setTimeout(() => child.kill('SIGKILL'), 5_000)
     await ended
@@ -62,9 +67,17 @@ server_idle_timeout = 5
   })
   const through = new URL(url)
   through.hostname = '127.0.0.1'
-  through.port = String(port)
   await until('PgBouncer to answer', async () => {
-    if (child.exitCode !== null) throw new Error(`PgBouncer ended:\n${said.join('\n')}`)
+    const { port, said, state } = running
+    const has = (text: string): boolean => said.some((line) => line.includes(text))
+    if (state.ended) {
+      if (!has('Address already in use')) throw new Error(`PgBouncer ended:\n${said.join('\n')}`)
+      running = await start()
+      return false
+    }
+    // Before that, whoever was quicker to take the port might answer.
+    if (!has(`listening on 127.0.0.1:${port}`)) return false
+    through.port = String(port)
     const client = new Client({ connectionString: through.href })
     client.on('error', () => undefined)
     try {
