@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { existsSync, realpathSync } from 'node:fs'
 import { relative, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { ConfigInvalid } from '../errors.ts'
@@ -55,7 +55,10 @@ async function importFile(path: string, shown: string, cwd: string): Promise<Rec
     const { class: className, text } = cleanError(cause)
     const missing = missingModule(cause)
     const why =
-      missing === undefined ? `it threw ${className}: ${text}` : `${relative(cwd, missing)} is not there`
+      missing === undefined
+        ? `it threw ${className}: ${text}`
+        : // The importer has followed symbolic links.
+          `${relative(realpathSync(cwd), missing)} is not there`
     throw new ConfigInvalid([{ what: shown, expected: `a file that can be imported; ${why}` }], {
       file: shown,
       cause,

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
@@ -36,19 +36,29 @@ describe('the config file', () => {
     await assert.rejects(loadConfig('gone.ts', folder), { name: 'ConfigInvalid', file: 'gone.ts' })
   })
 
+  test('names the file that it imports and that is missing as seen from here, also by way of a symbolic link', async (context) => {
+    const folder = await folderWith(context, { 'lacks.mjs': "import './plans/none.mjs'" })
+    const link = join(await folderWith(context, {}), 'link')
+    await symlink(folder, link)
+    for (const cwd of [folder, link]) {
+      await assert.rejects(loadConfig('lacks.mjs', cwd), {
+        name: 'ConfigInvalid',
+        message: /lacks\.mjs: expected a file that can be imported; plans\/none\.mjs is not there$/m,
+      })
+    }
+  })
+
   test('that throws, or cannot be read, is named with the first line of its error', async (context) => {
     const folder = await folderWith(context, {
       'throws.mjs': "throw new RangeError('no such plan\\nat all')",
       'broken.mjs': 'export default {',
       'empty.mjs': 'export default 7',
-      'lacks.mjs': "import './plans/none.mjs'",
       'promised.mjs': 'export default (async () => ({ pollers: {} }))()',
     })
     for (const [file, reason] of [
       ['throws.mjs', /throws\.mjs.*RangeError: no such plan$/m],
       ['broken.mjs', /broken\.mjs.*SyntaxError/],
       ['empty.mjs', /an object as default export/],
-      ['lacks.mjs', /lacks\.mjs: expected a file that can be imported; plans\/none\.mjs is not there$/m],
       ['promised.mjs', /promised\.mjs: expected an object, not a promise of one: put await before it/],
     ] as const) {
       const error = await loadConfig(file, folder).catch((thrown: unknown) => thrown)
