@@ -7,12 +7,15 @@ import type { Scope } from '../support/scope.ts'
 import { until } from '../support/until.ts'
 import { tidemark, type Outcome } from './tidemark.ts'
 
-/** One message of each kind, in order of their numbers 1 to 8. Nothing fresh is open at or below the low-water mark. */
+/**
+ * One message of each kind, in order of their numbers 1 to 8. Nothing fresh is open at or below the low-water mark. The
+ * owner of the one in work has no record, and it counts as stuck 30 s after its claim, which is not yet.
+ */
 const MESSAGES = `
   INSERT INTO service_ops.integration_inbox
          (source, message_id, status, attempts, claim, locked_by, locked_at, next_attempt_at, processed_at, last_error, trace_id, payload, created_at)
   VALUES ('orders', 'new',        'NEW',        0, 0, NULL, NULL,  NULL,  NULL,  NULL, 't-new', '{}', now()),
-         ('orders', 'processing', 'PROCESSING', 1, 1, 'me', now(), NULL,  NULL,  NULL, 't-2', '{}', now()),
+         ('orders', 'processing', 'PROCESSING', 1, 1, 'me', now() + interval '1 hour', NULL, NULL, NULL, 't-2', '{}', now()),
          ('orders', 'done',       'DONE',       1, 1, NULL, NULL,  NULL,  now(), NULL, 't-3', '{}', now()),
          ('orders', 'failed',     'FAILED',     1, 1, NULL, NULL,  now() + interval '1 hour', NULL, 'RangeError: too far', 't-4', '{}', now()),
          ('visits', 'dead',       'DEAD',      10, 10, NULL, NULL, 'infinity', NULL, 'DatabaseError: [23505] there already', 't-5',

@@ -36,7 +36,9 @@ describe('the command line', () => {
       assert.equal(code, 0)
       assert.match(stdout, /^Usage: tidemark/)
     }
-    assert.match((await tidemark(['status', '--help'])).stdout, /--json[\s\S]*|--config/)
+    const { stdout } = await tidemark(['status', '--help'])
+    assert.match(stdout, /--json/)
+    assert.match(stdout, /--config/)
   })
 
   test('without a verb shows the help on stderr and exits 64', async () => {

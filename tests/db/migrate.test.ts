@@ -134,7 +134,7 @@ describe('a lock on a table', () => {
       await holder.query('BEGIN; LOCK TABLE service_ops.background_task')
       const watcher = await database.client()
       const waiting = `SELECT FROM pg_locks WHERE relation = 'service_ops.background_task'::regclass AND NOT granted`
-      const done = run(database, { repair, lockTimeoutMs: 200 })
+      const done = run(database, { repair, lockTimeoutMs: 1_000 })
       await until('the file to wait', async () => (await watcher.query(waiting)).rowCount === 1)
       await until('the file to give up', async () => (await watcher.query(waiting)).rowCount === 0)
       await holder.query('ROLLBACK')

@@ -96,15 +96,15 @@ describe('a transaction', () => {
       },
       { signal: abort.signal },
     )
-    const sleeping = `SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'`
+    const sleeping = `FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'SELECT pg_sleep%' AND state = 'active'`
     await until(
       'the statement to run',
-      async () => (await watcher.query(sleeping.replace('pg_cancel_backend(pid)', ''))).rowCount === 1,
+      async () => (await watcher.query(`SELECT ${sleeping}`)).rowCount === 1,
     )
     abort.abort(reason)
     await assert.rejects(run, reason)
     assert.deepEqual(await notes(pool), [])
-    await watcher.query(sleeping)
+    await watcher.query(`SELECT pg_cancel_backend(pid) ${sleeping}`)
   })
 
   test('is not begun when the abort came first', async (t) => {
