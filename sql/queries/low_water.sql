@@ -1,7 +1,17 @@
+-- Here and below, boot: one life of one server's memory. Another server has another start time; a crash of one backend
+-- makes all of them recover from the disk under the same postmaster, and throws the statistics away.
+
 -- name: low_water
--- $1 sources. Where to begin.
-SELECT coalesce(min(coalesce(w.low, 0)), 0) AS low
-  FROM unnest($1::text[]) s(source) LEFT JOIN service_ops.inbox_low_water w USING (source);
+-- $1 sources. Where to begin, and the boot of which this is true. A mark above every message is of a past that this inbox
+-- does not have: its end was deleted, or it was restored without the marks. Its numbers may be given again, so the mark is
+-- taken back now, while it still shows.
+WITH h AS MATERIALIZED (SELECT coalesce(max(m.inbox_id), 0) AS head FROM service_ops.integration_inbox m),
+taken_back AS (
+  UPDATE service_ops.inbox_low_water w SET low = 0, updated_at = clock_timestamp() FROM h
+   WHERE w.source = ANY ($1::text[]) AND w.low > h.head)
+SELECT coalesce(min(CASE WHEN w.low <= h.head THEN w.low ELSE 0 END), 0) AS low,
+       concat_ws(' ', pg_postmaster_start_time(), pg_stat_get_bgwriter_stat_reset_time()) AS boot
+  FROM unnest($1::text[]) s(source) CROSS JOIN h LEFT JOIN service_ops.inbox_low_water w USING (source);
 
 -- name: look_back
 -- $1 sources, $2 settled mark. See process/lowWater.ts: the first open and the first claimable message above the mark, the
@@ -27,6 +37,7 @@ SELECT (SELECT m.inbox_id FROM service_ops.integration_inbox m
                SELECT m.next_attempt_at FROM service_ops.integration_inbox m
                 WHERE m.source = s.source AND m.next_attempt_at < 'infinity' AND m.status IN ('NEW', 'FAILED')
                 ORDER BY m.next_attempt_at LIMIT 1) d) AS next_due_ms,
+       concat_ws(' ', pg_postmaster_start_time(), pg_stat_get_bgwriter_stat_reset_time()) AS boot,
        -- Those of them that are due: a failure clears a suspect, an interruption may let it wait.
        (SELECT true FROM service_ops.integration_inbox m
          WHERE m.source = ANY ($1::text[]) AND m.next_attempt_at <= statement_timestamp()
@@ -34,9 +45,10 @@ SELECT (SELECT m.inbox_id FROM service_ops.integration_inbox m
          ORDER BY m.source, m.next_attempt_at LIMIT 1) IS NOT NULL AS suspects;
 
 -- name: raise_low_water
--- $1 sources, $2 settled mark.
+-- $1 sources, $2 settled mark, $3 the boot that it was proven on: it says nothing of what another has.
 INSERT INTO service_ops.inbox_low_water AS w (source, low)
-SELECT s.source, $2::bigint FROM unnest($1::text[]) s(source) ORDER BY s.source
+SELECT s.source, $2::bigint FROM unnest($1::text[]) s(source)
+ WHERE $3 = concat_ws(' ', pg_postmaster_start_time(), pg_stat_get_bgwriter_stat_reset_time()) ORDER BY s.source
 ON CONFLICT (source) DO UPDATE SET low = EXCLUDED.low, updated_at = clock_timestamp() WHERE w.low < EXCLUDED.low;
 
 -- name: begin_low_water

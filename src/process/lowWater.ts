@@ -3,7 +3,8 @@
  *
  * Fresh messages are found by their number, from a mark on. Three marks, each for all sources of one processor:
  *
- * - *settled*: at or below it nothing fresh is open, for ever. Proven, kept in `inbox_low_water`, only grows.
+ * - *settled*: at or below it nothing fresh is open, for as long as the server forgets nothing. Proven, kept in
+ *   `inbox_low_water`, only grows.
  * - *low*: where the next claim begins. A hint: it may have passed a message that was not visible then, or whose claim
  *   by somebody else came to nothing.
  * - *head*: the newest number seen.
@@ -19,6 +20,14 @@
  * it finds a fresh message below low, low goes back to it: that is how a message that was passed over is found again.
  *
  * A prepared transaction that holds the insert lock has no name that lasts, so while there is one nothing is closed.
+ *
+ * What was committed can be lost: a replica that lagged takes over, or the server crashes while commits do not wait for its
+ * disk. Then numbers are given again and what was finished is open again, below marks that outlive it here. So these hold
+ * for one *boot* only: one life of one server's memory. A look that finds another boot, or a head below what it knows,
+ * forgets them all and throws, and the kept mark is read again. That one can be believed: it was written after everything
+ * that proves it, so a server that has the mark has the rest too. Hence it is written only on the boot that it was proven
+ * on. What can still part it from its inbox is a person who restores, empties or cuts one of the two tables; low_water sees
+ * to that.
  */
 import type { Queryable } from '../db/pool.ts'
 import { lookBack, raiseLowWater, readLowWater } from '../tables/lowWater.ts'
@@ -31,6 +40,16 @@ const LOOK_SHARE = 20
 /** The mark is written this often at most: it only saves walking after a restart. */
 const KEEP_EVERY_MS = 10_000
 
+/** Marks, and outcomes that were written, may be gone from the database: whoever relied on them must look again. */
+class DatabaseWentBack extends Error {
+  override readonly name = 'DatabaseWentBack'
+  constructor() {
+    super(
+      'the database was restarted or replaced, or its newest messages are gone: what is open is looked up anew',
+    )
+  }
+}
+
 export class LowWater {
   readonly #db: Queryable
   readonly #sources: readonly string[]
@@ -39,6 +58,8 @@ export class LowWater {
   #candidate: { head: bigint; writers: ReadonlySet<string> } | undefined
   /** Everything up to here is committed or never will be. */
   #closed = 0n
+  /** What all of these are true of. Known when settled is. */
+  #boot = ''
   #nextLookAt = 0
   #kept = 0n
   #keptAt = 0
@@ -50,10 +71,12 @@ export class LowWater {
     this.#sources = sources
   }
 
-  /** Where the next claim begins. Reads the kept mark the first time. */
+  /** Where the next claim begins. Reads the kept mark the first time, and when what was known is no longer true. */
   async low(): Promise<string> {
     if (this.#settled === undefined) {
-      this.#settled = BigInt(await readLowWater(this.#db, this.#sources))
+      const { low, boot } = await readLowWater(this.#db, this.#sources)
+      this.#boot = boot
+      this.#settled = BigInt(low)
       this.#low = this.#settled
       this.#kept = this.#settled
     }
@@ -75,7 +98,10 @@ export class LowWater {
     return now >= this.#nextLookAt
   }
 
-  /** Looks back. Resolves to the milliseconds until something that waits falls due, or undefined. */
+  /**
+   * Looks back. Resolves to the milliseconds until something that waits falls due, or undefined.
+   * @throws DatabaseWentBack when what was known until now is no longer true.
+   */
   async look(): Promise<number | undefined> {
     await this.low()
     const settled = this.#settled ?? 0n
@@ -85,15 +111,26 @@ export class LowWater {
     this.#nextLookAt = endedAt + Math.max(LOOK_EVERY_MS, (endedAt - startedAt) * LOOK_SHARE)
 
     this.suspects = seen.suspects
+    const head = BigInt(seen.head)
+    if (seen.boot !== this.#boot || head < settled || head < this.#closed) {
+      this.#forget()
+      throw new DatabaseWentBack()
+    }
     const firstNew = seen.first_new === null ? undefined : BigInt(seen.first_new)
     if (firstNew !== undefined && firstNew <= this.#low) this.#low = firstNew - 1n
     const firstOpen = seen.first_open === null ? undefined : BigInt(seen.first_open)
     const proven = firstOpen === undefined || firstOpen > this.#closed ? this.#closed : firstOpen - 1n
     if (proven > settled) this.#settled = proven
     if (proven > this.#low) this.#low = proven
-    this.#close(BigInt(seen.head), seen.writers)
+    this.#close(head, seen.writers)
     await this.#keep(endedAt)
     return seen.next_due_ms === null ? undefined : Math.max(0, Number(seen.next_due_ms))
+  }
+
+  #forget(): void {
+    this.#settled = undefined
+    this.#candidate = undefined
+    this.#closed = 0n
   }
 
   /** What this look closes counts from the next look on: its own snapshot may be older than what it saw. */
@@ -109,7 +146,7 @@ export class LowWater {
   async #keep(now: number): Promise<void> {
     const settled = this.#settled ?? 0n
     if (settled <= this.#kept || now - this.#keptAt < KEEP_EVERY_MS) return
-    await raiseLowWater(this.#db, this.#sources, settled.toString())
+    await raiseLowWater(this.#db, this.#sources, settled.toString(), this.#boot)
     this.#kept = settled
     this.#keptAt = now
   }

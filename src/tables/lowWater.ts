@@ -8,6 +8,8 @@ export interface LookBack {
   readonly first_open: string | null
   readonly first_new: string | null
   readonly head: string
+  /** See {@link KeptMark.boot}. */
+  readonly boot: string
   /** Transactions that may have drawn a number and not committed it yet. */
   readonly writers: readonly string[]
   readonly next_due_ms: string | null
@@ -15,9 +17,17 @@ export interface LookBack {
   readonly suspects: boolean
 }
 
-/** The proven mark of these sources, the lowest of them. */
-export async function readLowWater(db: Queryable, sources: readonly string[]): Promise<string> {
-  return (await db.query<{ low: string }>(sql.low_water, [sources])).rows[0]?.low ?? '0'
+export interface KeptMark {
+  readonly low: string
+  /** Names one life of one server's memory, from its start or its recovery to its crash: what was committed stays. */
+  readonly boot: string
+}
+
+/** The proven mark of these sources, the lowest of them. Takes marks back that lie above every message. */
+export async function readLowWater(db: Queryable, sources: readonly string[]): Promise<KeptMark> {
+  const [row] = (await db.query<KeptMark & Record<string, unknown>>(sql.low_water, [sources])).rows
+  if (row === undefined) throw new Error('low_water returned no row')
+  return row
 }
 
 export async function lookBack(
@@ -31,12 +41,14 @@ export async function lookBack(
   return row
 }
 
+/** Keeps a mark, if the server still has the boot that it was proven on. */
 export async function raiseLowWater(
   db: Queryable,
   sources: readonly string[],
   settled: string,
+  boot: string,
 ): Promise<void> {
-  await db.query(sql.raise_low_water, [sources, settled])
+  await db.query(sql.raise_low_water, [sources, settled, boot])
 }
 
 /** Begins the mark of a source that nobody has polled before at the newest message; call before anybody can poll it. */

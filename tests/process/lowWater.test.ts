@@ -12,7 +12,7 @@ import {
   writeFailed,
 } from '../../src/tables/inbox.ts'
 import type { ClaimedRow } from '../../src/tables/inbox.ts'
-import { raiseLowWater } from '../../src/tables/lowWater.ts'
+import { raiseLowWater, readLowWater } from '../../src/tables/lowWater.ts'
 import { Random } from '../properties/random.ts'
 import { createDatabase } from '../support/database.ts'
 import type { Scope } from '../support/scope.ts'
@@ -112,9 +112,13 @@ class Schedule {
         await reclaim(this.#observer, claimer.name, 100, this.#random.chance(0.5))
         return
       case 'restart':
-        await raiseLowWater(this.#observer, [SOURCE], claimer.low.settled)
+        await raiseLowWater(this.#observer, [SOURCE], claimer.low.settled, await this.#boot())
         claimer.low = new LowWater(claimer.looks, [SOURCE])
     }
+  }
+
+  async #boot(): Promise<string> {
+    return (await readLowWater(this.#observer, [SOURCE])).boot
   }
 
   async #write(writer: Writer): Promise<void> {
