@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { Quarantine } from '../../src/process/quarantine.ts'
+import type { Turn } from '../../src/process/quarantine.ts'
 import { until } from '../support/until.ts'
 import { inbox, INSTANCE, processorOn, programPool } from './fixture.ts'
 
@@ -45,17 +46,43 @@ describe('the quarantine', () => {
     assert.equal(quarantine.turn('a', true), 'one suspect')
   })
 
-  test('does not wait for a long handler for ever, and waits longer the next time', () => {
+  test('waits longer from time to time, and then begins a suspect beside what has outlasted it: 30 s are the longest silence', () => {
     const { clock, quarantine } = clocked()
     quarantine.hold()
     const waits: number[] = []
-    for (let time = 0; time < 4; time += 1) {
-      while (quarantine.turn('a', true) === 'anything') clock.ms += 100
-      const shutAt = clock.ms
-      while (quarantine.turn('b', false) === 'nothing') clock.ms += 100
-      waits.push(clock.ms - shutAt)
+    const untilNot = (turn: Turn, ask: () => Turn): number => {
+      const since = clock.ms
+      while (ask() === turn) clock.ms += 100
+      return clock.ms - since
     }
-    assert.deepEqual(waits, [2_100, 4_100, 8_100, 16_100])
+    const ask = (): Turn => quarantine.turn('a', true)
+    while (waits.length < 10 && ask() !== 'one suspect') {
+      untilNot('anything', ask)
+      waits.push(untilNot('nothing', ask))
+    }
+    assert.deepEqual(waits, [2_100, 4_100, 8_100, 16_100, 24_100])
+    const release = quarantine.hold()
+    const alone = untilNot('nothing', () => quarantine.turn('b', false))
+    assert.ok(24_100 + alone <= 30_200, `alone for ${alone} ms`)
+    release()
+    untilNot('anything', ask)
+    assert.equal(ask(), 'one suspect', 'what has outlasted the longest wait holds no other up')
+  })
+
+  test('wakes the one whose turn it is when somebody else sees that it has waited long enough', () => {
+    const { clock, quarantine } = clocked()
+    const woken: string[] = []
+    quarantine.join('a', () => woken.push('a'))
+    quarantine.hold()
+    let silentMs = 0
+    while (silentMs <= 24_000) {
+      silentMs = quarantine.turn('a', true) === 'nothing' ? silentMs + 100 : 0
+      clock.ms += 100
+    }
+    woken.length = 0
+    assert.equal(quarantine.turn('b', false), 'nothing')
+    assert.deepEqual(woken, ['a'])
+    assert.equal(quarantine.turn('a', true), 'one suspect')
   })
 
   test('opens when the processor whose turn it is stops claiming', () => {
