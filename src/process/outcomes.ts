@@ -6,11 +6,12 @@
  *
  * - *The database is away, or the statement lost a race*: the batch is kept and tried again until it is settled. The
  *   fence `(locked_by, claim)` makes a late write harmless: it finds no row when the message has gone to somebody else.
- * - *Somebody holds a message's row locked*: the batch waits for it up to the lock limit, once. Then that outcome is set
- *   aside and looked at every second, so that the others go on without it.
+ * - *Somebody holds a message's row locked*: the batch waits for it up to the lock limit or the statement's, whichever is
+ *   less, once. Then that outcome is set aside and looked at every second, so that the others go on without it.
  */
 import type { Queryable } from '../db/pool.ts'
 import { errorClass } from '../db/sqlstate.ts'
+import type { ErrorClass } from '../db/sqlstate.ts'
 import { backoffMs } from '../kit/backoff.ts'
 import { startLoop } from '../kit/loop.ts'
 import { giveBack, lockedByOthers, writeDone, writeFailed } from '../tables/inbox.ts'
@@ -44,6 +45,9 @@ const RETRY = { baseMs: 100, maxMs: 2_000 }
 
 /** How often outcomes are looked at whose rows somebody else has locked. */
 const LOCKED_LOOK_MS = 1_000
+
+/** How a wait for a lock ends. A statement may also have been slow: then no row is found locked. */
+const WAITED: ReadonlySet<ErrorClass> = new Set(['lock_timeout', 'timeout'])
 
 /** The loop sleeps until an outcome wakes it. */
 const ASLEEP_MS = 60_000
@@ -96,7 +100,7 @@ export function createOutcomes(db: Queryable, instanceId: string, log: Log): Out
     const batch = queue.entries.slice(0, BATCH)
     if (batch.length === 0) return
     const stateOf = await write(batch.map((entry) => entry.item)).catch(async (error: unknown) => {
-      if (errorClass(error) === 'lock_timeout') await queue.setAside(db, batch)
+      if (WAITED.has(errorClass(error))) await queue.setAside(db, batch)
       throw error
     })
     queue.entries.splice(0, batch.length)
