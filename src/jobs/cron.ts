@@ -1,4 +1,5 @@
 import type { ResolvedJob } from '../config/resolved.ts'
+import { startLimit } from '../kit/limit.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import { handlerLog, type Log } from '../telemetry/log.ts'
 import { newTraceId, traceHeaders } from '../telemetry/trace.ts'
@@ -29,8 +30,11 @@ export interface Jobs {
 
 /** A job whose process died is noticed after this and up to 60 s more, in seconds. pg-boss allows 10 at least. */
 const HEARTBEAT_S = 60
-/** pg-boss's own limit lies above ours, which is exact to the millisecond and ends the handler with a clear error. */
-const EXPIRE_MARGIN_S = 5
+/**
+ * pg-boss's own limit lies above ours, which is exact to the millisecond and ends the handler with a clear error. It counts
+ * pauses of the process, which ours does not: it is out of their way for as long as they leave us the job.
+ */
+const EXPIRE_MARGIN_S = HEARTBEAT_S
 /** First wait before a retry, in seconds; doubled each time up to the longest. */
 const RETRY_DELAY_S = 5
 const RETRY_DELAY_MAX_S = 300
@@ -76,7 +80,7 @@ export function createJobs(options: {
     const about = { job: job.name, job_id: held.id, attempt: held.retryCount + 1, trace_id: traceId }
     const elapsed = (): number => Math.round(performance.now() - start)
     const limit = new AbortController()
-    const timer = setTimeout(() => limit.abort(new JobTimedOut(job.name, job.timeoutMs)), job.timeoutMs)
+    const endLimit = startLimit(job.timeoutMs, () => limit.abort(new JobTimedOut(job.name, job.timeoutMs)))
     const signal = AbortSignal.any([given, limit.signal])
     runs.add(entry)
     log.event('job_started', `${job.name} started`, about)
@@ -98,7 +102,7 @@ export function createJobs(options: {
       }
       throw error
     } finally {
-      clearTimeout(timer)
+      endLimit()
       runs.delete(entry)
     }
   }

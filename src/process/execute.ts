@@ -7,6 +7,7 @@
  *
  * The handler's time is up, or the instance must stop: its signal aborts, its backend is ended, its connection
  * destroyed. A handler that does not listen goes on alone; nothing that it does with `tx` reaches the database any more.
+ * A pause of the process is not the handler's time (kit/limit.ts).
  */
 import type { ResolvedProcessor } from '../config/resolved.ts'
 import type { HandlerContext, Message, TransactionalContext } from '../config/types.ts'
@@ -16,6 +17,7 @@ import { CONNECTION_STATES, READ_TIMEOUT_TEXT, sqlState } from '../db/sqlstate.t
 import { withTransaction } from '../db/transaction.ts'
 import type { Backend } from '../db/transaction.ts'
 import { HandlerTimeout, TransactionOver } from '../errors.ts'
+import { startLimit } from '../kit/limit.ts'
 import { writeDone } from '../tables/inbox.ts'
 import { handlerLog } from '../telemetry/log.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -43,7 +45,10 @@ export interface ExecuteOptions {
   readonly log: Log
 }
 
-/** Our own limit must come first: a session that the server ended would look like a lost connection, which costs no attempt. */
+/**
+ * Our own limit must come first: a session that the server ended would look like a lost connection, which costs no attempt.
+ * After a pause that is right.
+ */
 const IDLE_MARGIN_MS = 2_000
 
 /**
@@ -64,7 +69,7 @@ async function withinLimits<T>(
 ): Promise<T> {
   stop.throwIfAborted()
   const limits = new AbortController()
-  const timer = setTimeout(() => limits.abort(new HandlerTimeout(timeoutMs)), timeoutMs)
+  const endLimit = startLimit(timeoutMs, () => limits.abort(new HandlerTimeout(timeoutMs)))
   const onStop = (): void => limits.abort(stop.reason)
   stop.addEventListener('abort', onStop, { once: true })
   const over = Promise.withResolvers<never>()
@@ -73,7 +78,7 @@ async function withinLimits<T>(
   try {
     return await Promise.race([work(limits.signal), over.promise])
   } finally {
-    clearTimeout(timer)
+    endLimit()
     stop.removeEventListener('abort', onStop)
   }
 }

@@ -105,6 +105,34 @@ test('a run past its timeout is aborted and fails', async (t) => {
   await until('the failure', async () => (await jobsOf(bosses.pool, QUEUE))[0]?.state === 'failed')
 })
 
+test('a pause of the process does not use up the timeout of a run', async (t) => {
+  const bosses = await createBosses(t)
+  const boss = await bosses.boss()
+  const asked = Promise.withResolvers<undefined>()
+  const handle = async (): Promise<void> => {
+    const answer = bosses.pool.query('SELECT pg_sleep(0.5)')
+    asked.resolve(undefined)
+    await answer
+  }
+  const jobs = createJobs({
+    boss,
+    jobs: [digest(handle, { timeoutMs: 1_500, retryLimit: 0 })],
+    log: bosses.log,
+  })
+  await jobs.start()
+  t.after(() => jobs.stop(0))
+  await boss.pg.send(QUEUE)
+  await asked.promise
+  await bosses.pool.query('SELECT') // by now the other is on its way, too
+  // To timers and sockets a blocked event loop is what SIGSTOP is.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3_000)
+  const state = await until('its end', async () => {
+    const found = (await jobsOf(bosses.pool, QUEUE))[0]?.state
+    return found !== 'active' && found
+  })
+  assert.equal(state, 'completed')
+})
+
 test('a drain waits for a run, and gives it back when it takes too long', async (t) => {
   const bosses = await createBosses(t)
   const boss = await bosses.boss()

@@ -72,6 +72,28 @@ describe('a handler that fails', () => {
   })
 })
 
+describe('a pause of the process', () => {
+  test('uses up nobody’s limit, though its end comes before the answers that arrived meanwhile', async (t) => {
+    const { url, sql, send, become } = await inbox(t)
+    const handle = async (_: Message, { tx }: TransactionalContext) => {
+      await tx.query('SELECT pg_sleep(1)')
+    }
+    const processor = processorOn(
+      t,
+      programPool(t, url),
+      { kind: 'transactional', handle },
+      { timeoutMs: 2_500, maxAttempts: 1 },
+    )
+    await send('a')
+    processor.start()
+    const sleeping = `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'`
+    await until('it to run', async () => (await sql.query(sleeping)).rowCount === 1)
+    // To timers and sockets a blocked event loop is what SIGSTOP is.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 4_000)
+    await become({ a: 'DONE 1' })
+  })
+})
+
 describe('a transaction of a handler', () => {
   test('whose COMMIT is refused, or rolls back silently, counts as a failure and writes nothing', async (t) => {
     const { url, sql, send, become, effects, lastErrors } = await inbox(t)
