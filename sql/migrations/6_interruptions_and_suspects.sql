@@ -5,6 +5,7 @@ ALTER TABLE service_ops.integration_inbox ADD COLUMN IF NOT EXISTS interruptions
 ALTER TABLE service_ops.integration_inbox ADD COLUMN IF NOT EXISTS suspect boolean NOT NULL DEFAULT false;
 COMMENT ON COLUMN service_ops.integration_inbox.interruptions_in_a_row IS 'Interruptions since its handler last ended by itself, those by a drain left out. After 20 of them one attempt counts.';
 COMMENT ON COLUMN service_ops.integration_inbox.suspect IS 'It was in work in a process that died or stood still, and may be the reason: it is claimed alone, with nothing beside it in that instance.';
+COMMENT ON COLUMN service_ops.inbox_low_water.low IS 'Greatest inbox_id that is proven to have nothing open at or below it. Grows, but for a mark above every message, which is taken back.';
 
 DO $$ BEGIN
   ASSERT (SELECT count(*) = 2 FROM pg_catalog.pg_attribute

@@ -16,6 +16,8 @@ export const NAME_EXPECTED = 'a name of a-z, 0-9 and _, beginning with a letter,
 
 /** Spans beyond this cannot be a timer of Node, which would fire at once. */
 const MAX_TIMER_MS = 2_147_483_647
+/** pg-boss lets a job run for 24 hours at most, and its own limit must lie above ours. */
+const MAX_JOB_MS = 82_800_000
 
 /** An object that has these options and no others; a misspelt one is named, with those that there are. */
 function options<S extends z.core.$ZodShape>(shape: S) {
@@ -126,7 +128,7 @@ const job = options({
   cron,
   tz: zone.default('UTC'),
   retryLimit: whole(0, 1000).default(2),
-  timeout: duration(1, MAX_TIMER_MS).default(300_000),
+  timeout: duration(1, MAX_JOB_MS).default(300_000),
   handle: callable<JobConfig['handle']>(),
 })
 

@@ -129,7 +129,7 @@ export interface JobConfig {
   tz?: string
   /** Retries after a failure. Default: 2. */
   retryLimit?: number
-  /** Time that one run may take. Default: 5 min. */
+  /** Time that one run may take, 23 hours at most. Default: 5 min. */
   timeout?: Duration
   handle: (job: Job, context: HandlerContext) => Promise<void> | void
 }

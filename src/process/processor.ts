@@ -286,7 +286,8 @@ export function createProcessor(options: ProcessorOptions): Processor {
 
   async function elsewhere(): Promise<boolean> {
     try {
-      await lowWater.low()
+      // A stand-by may have read its mark long ago, from a database that is no longer the one there is.
+      if (lowWater.due(performance.now())) await lowWater.look()
       // From the proven mark: the next claim's is a hint, and may have passed what another instance has.
       return await inWorkElsewhere(pool, sources, instanceId, lowWater.settled)
     } catch {

@@ -181,6 +181,11 @@ describe('a config that is wrong', () => {
       { pollers: { orders: { source, every: '30d' } } },
       ['pollers.orders.every'],
     ],
+    [
+      'a job that may run for longer than the queue allows',
+      { jobs: { j: { cron: '0 3 * * *', handle, timeout: '24h' } } },
+      ['jobs.j.timeout'],
+    ],
     ['a clean-up that is none', { onShutdown: ['x'] }, ['onShutdown']],
   ]
   for (const [what, config, fault] of cases) {
