@@ -23,10 +23,18 @@ SELECT t.task_name,
 
 -- name: take_over
 -- $1 task, $2 holder, $3 instance, $4 lease, $5 $6 holder and term judged dead (NULL: nobody), $7 lowest pass.
--- Drawing the term locks its row and so serialises electors. A re-made watermark goes on from the last edge in the
--- ledger, never below what is forgotten. A processor has none.
+-- Drawing the term locks its row and so serialises electors. A row that was lost goes on above the newest term that
+-- anything else remembers: from 1 its writes would be those of leaders long gone, and the ledger would run backward. CASE:
+-- max over the ledger walks all runs of the poller, which an election with its row at hand must not wait for. Two electors
+-- that both find none are told apart by the conflict. A re-made watermark goes on from the last edge in the ledger, never
+-- below what is forgotten. A processor has none.
 WITH n AS (
-  INSERT INTO service_ops.leader_term AS t (task_name, term) VALUES ($1, 1)
+  INSERT INTO service_ops.leader_term AS t (task_name, term)
+  VALUES ($1, CASE WHEN EXISTS (SELECT FROM service_ops.leader_term k WHERE k.task_name = $1) THEN 1
+                   ELSE 1 + greatest((SELECT b.term FROM service_ops.background_task_leader b WHERE b.task_name = $1),
+                                     (SELECT w.term FROM service_ops.integration_poll_watermark w WHERE w.poller = $1),
+                                     (SELECT max(x.term) FROM service_ops.leader_change x WHERE x.task_name = $1),
+                                     (SELECT max(r.term) FROM service_ops.poll_run r WHERE r.poller = $1), 0) END)
   ON CONFLICT (task_name) DO UPDATE SET term = t.term + 1
   RETURNING t.term, t.released_term, t.released_from, t.released_at),
 l AS (

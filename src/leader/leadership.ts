@@ -15,7 +15,8 @@
  *   with nothing to write asks to give its lease up, and so learns that it is somebody else's.
  * - *A lease's row is locked by somebody*: the others are renewed all the same, and this one at the next heartbeat.
  * - *A table of ours is dropped*: every lease is given up, and none taken before the table is back; what then begins has
- *   a higher term, which refuses whatever was on its way.
+ *   a higher term, which refuses whatever was on its way. It is higher, too, when the terms themselves were lost: they
+ *   stand in every record of what was done under them.
  * - *The database is away*: nobody can renew or take over. The leader trusts its lease until attempt start + lease − 2 s
  *   and then stops by itself; that is only politeness, the fence is the safety.
  * - *The server restarted*: every sentinel is free while every process lives, so for a few seconds no sentinel counts.

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
-import { test } from 'node:test'
+import { describe, test } from 'node:test'
 import type { TestContext } from 'node:test'
 import type { Queryable } from '../../src/db/pool.ts'
 import { startLeadership } from '../../src/leader/leadership.ts'
@@ -125,4 +125,33 @@ test('a take-over that comes back when a drain has begun is given up again, and 
   await until('the lease to be given up', async () => (await rows()).length === 0, SOON_MS)
   await leaders.stop()
   assert.deepEqual(leases, [])
+})
+
+describe('when leader_term was lost, terms go on above the newest that is remembered', () => {
+  const TASK = 'reader'
+  const forgets: Readonly<Record<string, string>> = {
+    'by the leader itself': 'UPDATE service_ops.background_task_leader SET term = 41',
+    'by the watermark': 'UPDATE service_ops.integration_poll_watermark SET term = 41',
+    'by a change of leadership': 'UPDATE service_ops.leader_change SET term = 41',
+    'by the ledger of passes': `INSERT INTO service_ops.poll_run (poller, due_at, started_at, outcome, term, instance_id)
+                                VALUES ('${TASK}', now(), now(), 'ran', 41, 'gone')`,
+  }
+  for (const [where, remembered] of Object.entries(forgets)) {
+    test(where, async (t) => {
+      const { sql } = await candidate(t, [TASK], () => undefined)
+      await sql.query(`UPDATE service_ops.background_task SET kind = 'poller'`)
+      const gone = { holder: randomUUID(), instanceId: 'gone' }
+      const first = await takeOver(sql, TASK, gone, LEASE_MS, undefined)
+      assert.equal(first?.term, '1')
+      await sql.query(`${remembered}; TRUNCATE service_ops.leader_term;
+                       UPDATE service_ops.background_task_leader SET expires_at = 'epoch'`)
+      const others = ['one', 'two'].map((instanceId) => ({ holder: randomUUID(), instanceId }))
+      const won = await Promise.all(others.map((one) => takeOver(sql, TASK, one, LEASE_MS, undefined)))
+      const terms = won.flatMap((leadership) => leadership?.term ?? [])
+      // The elector that lost has drawn a term, too, and may have drawn the first.
+      assert.ok(terms.length === 1 && ['42', '43'].includes(terms[0] ?? ''), terms.join())
+      const { rows } = await sql.query('SELECT term FROM service_ops.leader_term')
+      assert.deepEqual(rows, [{ term: '43' }])
+    })
+  }
 })
