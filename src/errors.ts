@@ -1,3 +1,4 @@
+export { EncodingUnfit } from './errors/encoding.ts'
 export { PermissionMissing } from './errors/permission.ts'
 export type { MissingGrant } from './errors/permission.ts'
 export { PoolerUnfit } from './errors/pooler.ts'

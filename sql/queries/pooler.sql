@@ -3,6 +3,9 @@
 -- name: backend
 SELECT pg_backend_pid() AS pid
 
+-- name: encoding
+SELECT quote_ident(current_database()) AS database, current_setting('server_encoding') AS encoding
+
 -- name: limits
 -- What a session has from its role and its server, and the limits of ours that it has not.
 SELECT quote_ident(current_user) AS role, current_setting('default_transaction_isolation') AS isolation,

@@ -1,5 +1,5 @@
 /**
- * What stands between us and PostgreSQL.
+ * What stands between us and PostgreSQL, and whether the database behind it can keep what we are given.
  *
  * A pooler hands each client a number of its own in place of the backend's, so the two differ behind any of them. One in
  * *transaction* mode lends its connections from transaction to transaction: what one client's statement ran on serves
@@ -9,12 +9,12 @@
  * - *transaction*: also nothing may stay on a session. A lock that shows that we live would outlive us in the pooler's
  *   connection, LISTEN would be heard by somebody else, and a setting would meet a stranger's transaction.
  */
-import { PoolerUnfit } from '../errors.ts'
+import { EncodingUnfit, PoolerUnfit } from '../errors.ts'
 import { closeClient, openClient } from './connection.ts'
 import type { Client } from 'pg'
 import { loadStatements } from './statements.ts'
 
-const sql = loadStatements('pooler', ['backend', 'limits'])
+const sql = loadStatements('pooler', ['backend', 'encoding', 'limits'])
 
 export type Pooling = 'none' | 'session' | 'transaction'
 
@@ -27,10 +27,14 @@ export interface PoolingOptions {
 /** A busy pool may lend the second client another connection; again and again it does not. */
 const TRIES = 5
 
-/** Looks at one address, over two connections of its own. Throws {@link PoolerUnfit} in statement mode. */
+/**
+ * Looks at one address, over two connections of its own. Throws {@link PoolerUnfit} in statement mode and
+ * {@link EncodingUnfit} for a database that is not UTF8.
+ */
 export async function findPooling(url: string, options: PoolingOptions): Promise<Pooling> {
   const one = await open(url, options)
   try {
+    await requireUtf8(one)
     if (ownPid(one) === (await backend(one))) return 'none'
     const other = await open(url, options)
     try {
@@ -77,6 +81,14 @@ async function lends(one: Client, other: Client): Promise<boolean> {
   const after = await backend(one)
   await other.query('ROLLBACK')
   return lent === before || after !== before
+}
+
+/** Before anything is made there: it would fail at the first letter that the encoding lacks, in whatever text has it. */
+async function requireUtf8(client: Client): Promise<void> {
+  const { rows } = await client.query<{ database: string; encoding: string }>(sql.encoding)
+  const [found] = rows
+  if (found !== undefined && found.encoding !== 'UTF8')
+    throw new EncodingUnfit(found.database, found.encoding)
 }
 
 async function open(

@@ -1,0 +1,13 @@
+/** The database keeps text in another encoding than UTF8: it cannot hold every payload, nor the texts of our own schema. */
+export class EncodingUnfit extends Error {
+  override readonly name = 'EncodingUnfit'
+  /** As PostgreSQL names it. */
+  readonly encoding: string
+  constructor(database: string, encoding: string) {
+    super(
+      `the database ${database} has the encoding ${encoding}, and no other than UTF8 can hold every message. ` +
+        'An encoding is chosen when a database is made: createdb --encoding UTF8 --template template0 NAME, and name that one in DATABASE_URL',
+    )
+    this.encoding = encoding
+  }
+}
