@@ -84,7 +84,8 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
       condition.schemaFits = false
       work?.leaders.stepBack()
     },
-    onBack() {
+    async onBack() {
+      await work?.enterLost()
       condition.schemaFits = true
       wakeAll()
     },

@@ -8,6 +8,8 @@
  * - *A pass fails* (database away, source locked, permission lost): said once per failure with its class, tried again
  *   with backoff while the lease lasts, and at once when the database is back, however long the backoff has grown.
  *   Nothing is lost: the edge only moves with the rows.
+ * - *The election opened no pass*: the poller's row in `background_task` is lost, and every pass would be refused. That is
+ *   an error, which ends the lease; runner/work.ts enters the row again for the next one.
  * - *The lease ends* (hand-over, lost): the page at hand is finished, nothing else is begun.
  */
 import type { Queryable } from '../db/pool.ts'
@@ -212,7 +214,9 @@ export function createPoller(options: PollerOptions): Poller {
     name,
     state,
     async lead(lease) {
-      const position: Position = { pass: lease.pass ?? '1', lastBeganAt: undefined }
+      if (lease.pass === null)
+        throw new Error(`no pass was opened, since background_task has no poller ${name}`)
+      const position: Position = { pass: lease.pass, lastBeganAt: undefined }
       if (lease.createdEdge !== null) {
         const msg = `${name}: there was no watermark row; it begins at ${lease.createdEdge}`
         log.event('watermark_created', msg, {

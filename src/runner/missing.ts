@@ -3,11 +3,22 @@
  *
  * A loop whose statement fails cannot know whether it is the only one, and would say so at every beat. So the pools tell
  * every failure to this one place. Where it speaks of a relation of ours, the catalog is asked what is missing, and
- * again every second until nothing is. The catalog owns the truth; the text of an error is only the reason to look.
+ * again every second until nothing is. Some tables no statement needs for days (a term is drawn at an election alone), so
+ * the catalog is asked by the clock as well. It owns the truth; the text of an error is only a reason to look sooner.
+ *
+ * - *A table that work needs is gone*: nothing here leads until it is back. What the repair makes is empty, so `onBack`
+ *   first puts back what this process knows of it; when that fails it is tried again at the next look.
+ * - *It was dropped and made again between two looks*: no statement failed, but what stood in it is gone. The name is
+ *   another relation's now, and that is a loss and a return in one.
+ * - *A table that only verify(), migrations and starts read*: it is said, and what runs goes on.
+ * - *A newer release has taken away what it does without*: its schema still serves this one, or this one would not run.
+ *   Only a statement that fails makes that a loss.
+ * - *The database is away, or does not let us look*: the pulse and denied.ts tell.
  */
-import { missingObjects } from '../db/migrate.ts'
+import { CODE_SCHEMA_VERSION, missingObjects, schemaStatus } from '../db/migrate.ts'
 import { SCHEMA_OBJECTS } from '../db/migrate/files.ts'
 import type { Queryable } from '../db/pool.ts'
+import { relationIdentities } from '../db/relations.ts'
 import { MISSING_STATES, sqlState } from '../db/sqlstate.ts'
 import { startLoop } from '../kit/loop.ts'
 import { cleanError } from '../telemetry/errorText.ts'
@@ -15,14 +26,16 @@ import type { Log } from '../telemetry/log.ts'
 
 export interface MissingOptions {
   readonly log: Log
-  /** The first table is gone: nothing that leads may go on. */
+  /** The first table that work needs is gone: nothing that leads may go on. */
   readonly onGone: () => void
-  /** Every table is there again. */
-  readonly onBack: () => void
+  /** Every such table is there again, and those that are new are empty. Called again when it rejects. */
+  readonly onBack: () => Promise<void>
+  /** Between two looks that nothing has asked for, in milliseconds. Default: 30 s. */
+  readonly everyMs?: number
 }
 
 export interface Missing {
-  /** Looks at once. True: every table of ours is there. */
+  /** Looks at once, and from then on by the clock. True: every table of ours is there. */
   look(db: Queryable): Promise<boolean>
   /** A statement failed; when it speaks of a relation of ours, it is looked for soon. */
   failed(db: Queryable, error: unknown): void
@@ -34,14 +47,29 @@ const COMMAND = 'tidemark migrate --repair'
 /** Between two looks while something is missing: the command has done its work, and ours goes on by itself. */
 const LOOK_MS = 1_000
 
-/** The loop sleeps until a failure wakes it. */
+/** Two catalog queries; until then a loss that no statement meets hurts nobody. */
+const EVERY_MS = 30_000
+
+/** Before the first look there is nothing to look for: the schema may not have been made yet. */
 const ASLEEP_MS = 3_600_000
 
 const TABLES: ReadonlySet<string> = new Set(SCHEMA_OBJECTS.tables)
 
-export function createMissing({ log, onGone, onBack }: MissingOptions): Missing {
+/** Read by verify(), migrations and starts alone. To stop what runs for want of one would be the greater loss. */
+const BOOKKEEPING: ReadonlySet<string> = new Set([
+  'service_ops.invariant',
+  'service_ops.migrations',
+  'service_ops.schema_window',
+])
+
+const isNeeded = (name: string): boolean => TABLES.has(name) && !BOOKKEEPING.has(name)
+
+export function createMissing({ log, onGone, onBack, everyMs = EVERY_MS }: MissingOptions): Missing {
   const said = new Set<string>()
-  let suspected: Queryable | undefined
+  /** Which relation had each name at the newest look. */
+  const seen = new Map<string, string>()
+  let watched: Queryable | undefined
+  let suspected = false
   let gone = false
 
   /** One line a table; what else is missing, mostly views that the DROP took along, stands in the first. */
@@ -53,23 +81,39 @@ export function createMissing({ log, onGone, onBack }: MissingOptions): Missing 
     const [first, ...rest] = tables.length > 0 ? tables : others.splice(0, 1)
     if (first === undefined) return
     const also = others.length === 0 ? '' : ` (and with it ${others.join(', ')})`
-    const line = (table: string, more: string): string =>
-      `CRITICAL: ${table} is missing${more}: run \`${COMMAND}\`; work goes on by itself then`
+    const line = (name: string, more: string): string =>
+      `CRITICAL: ${name} is missing${more}: run \`${COMMAND}\`; work goes on ` +
+      (isNeeded(name) ? 'by itself then' : 'meanwhile')
     log.event('table_missing', line(first, also), { table: first, command: COMMAND, also: others })
     for (const table of rest) log.event('table_missing', line(table, ''), { table, command: COMMAND })
   }
 
-  async function look(db: Queryable): Promise<boolean> {
+  /** Those that are other relations than at the look before. One that was said to be missing is back in its own way. */
+  function madeAgain(now: ReadonlyMap<string, string>): string[] {
+    const others = [...now].filter(([name, id]) => !said.has(name) && (seen.get(name) ?? id) !== id)
+    for (const [name, id] of now) seen.set(name, id)
+    return others.map(([name]) => name)
+  }
+
+  async function lookAt(db: Queryable, byClock: boolean): Promise<boolean> {
     const names = await missingObjects(db)
+    if (byClock && said.size === 0 && names.length > 0 && (await isNewer(db))) return false
+    const others = madeAgain(await relationIdentities(db, SCHEMA_OBJECTS.tables))
     say(names)
-    const whole = !names.some((name) => TABLES.has(name))
-    if (!whole && !gone) onGone()
-    if (whole && gone) onBack()
-    gone = !whole
+    for (const table of others)
+      log.event('table_back', `${table} was dropped and has been made again`, { table })
+    if (!gone && [...names, ...others].some(isNeeded)) {
+      gone = true
+      onGone()
+    }
+    if (gone && !names.some(isNeeded)) {
+      await onBack()
+      gone = false
+    }
     // What was made again may be dropped again, and is then said again.
     for (const name of [...said]) if (!names.includes(name)) back(name)
-    if (said.size === 0) suspected = undefined
-    return whole
+    if (said.size === 0) suspected = false
+    return !names.some((name) => TABLES.has(name))
   }
 
   function back(name: string): void {
@@ -79,14 +123,14 @@ export function createMissing({ log, onGone, onBack }: MissingOptions): Missing 
 
   const loop = startLoop({
     async body() {
-      if (suspected === undefined) return ASLEEP_MS
-      await look(suspected)
-      return said.size > 0 ? LOOK_MS : ASLEEP_MS
+      if (watched === undefined) return ASLEEP_MS
+      await lookAt(watched, !suspected)
+      return said.size > 0 ? LOOK_MS : everyMs
     },
     onError: (error, failures) => {
       const { class: errorClass, text } = cleanError(error)
-      if (failures === 1)
-        log.event('loop_failed', `could not look for missing tables: ${text}`, {
+      if (failures === 1 && (suspected || gone))
+        log.event('loop_failed', `could not look for missing tables, or go on after them: ${text}`, {
           loop: 'missing',
           class: errorClass,
           text,
@@ -96,13 +140,23 @@ export function createMissing({ log, onGone, onBack }: MissingOptions): Missing 
   })
 
   return {
-    look,
+    look(db) {
+      watched ??= db
+      loop.wakeIn(everyMs)
+      return lookAt(db, false)
+    },
     failed(db, error) {
-      if (suspected !== undefined || !MISSING_STATES.has(sqlState(error) ?? '')) return
+      if (suspected || !MISSING_STATES.has(sqlState(error) ?? '')) return
       if (!(error instanceof Error) || !error.message.includes('service_ops')) return
-      suspected = db
+      suspected = true
+      watched ??= db
       loop.wake()
     },
     stop: () => loop.stop(),
   }
+}
+
+async function isNewer(db: Queryable): Promise<boolean> {
+  const { version } = await schemaStatus(db)
+  return version !== null && version > CODE_SCHEMA_VERSION
 }

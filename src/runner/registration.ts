@@ -3,6 +3,9 @@
  *
  * A poller whose source cannot be read safely, or whose table or cursor columns changed under the same name, does not
  * start; it says why, and the rest of the process goes on without it (refused.ts tries it again).
+ *
+ * *Rows of `background_task` are lost while it runs*: those of what runs here are entered again, without a look at the
+ * sources, since what was checked runs. Pollers keep their numbers, which their watermarks have as well.
  */
 import { createHash } from 'node:crypto'
 import type { ResolvedConfig, ResolvedJob, ResolvedPoller, ResolvedProcessor } from '../config/resolved.ts'
@@ -65,6 +68,24 @@ export async function registerAll(
     await enter(pool, async () => processorRecord(processor, release))
   for (const job of config.jobs) await enter(pool, async () => jobRecord(job, release))
   return { pollers, refused, processors: config.processors, jobs: config.jobs }
+}
+
+/** Enters again those of these tasks that are not known any more. A known one is left as whoever entered it last has it. */
+export async function enterLost(
+  pool: Pool,
+  { pollers, processors, jobs }: Omit<Registered, 'refused'>,
+  release: string,
+): Promise<void> {
+  const records = [
+    ...pollers.map(({ poller, source }) => pollerRecord(poller, source, release)),
+    ...processors.map((processor) => processorRecord(processor, release)),
+    ...jobs.map((job) => jobRecord(job, release)),
+  ]
+  await withTransaction(pool, async (client) => {
+    await lockRegistry(client)
+    for (const record of records)
+      if (!(await findTask(client, record.name)).registered) await registerTask(client, record)
+  })
 }
 
 /** Checks a poller's source and enters the poller; throws what keeps it from starting. */
@@ -138,16 +159,18 @@ async function enter(pool: Pool, record: (db: Queryable) => Promise<TaskRecord>)
   })
 }
 
-/** Before a poller is entered: is it the one that its watermark was made for, and is a new one told where to begin? */
+/** Before a poller is entered: is it the one that its position was made for, and is a new one told where to begin? */
 async function lookAtPoller(db: Queryable, poller: ResolvedPoller, source: PreparedSource): Promise<void> {
   const known = await findTask(db, poller.name)
-  if (known?.has_watermark === true && known.source_table !== null) {
+  if (known.has_begun) {
+    // Which source it had is lost with its row; where it stands in it is not.
+    if (known.source_table === null) return
     const before = `${known.source_table} (${known.source_columns?.created_at ?? ''}, ${known.source_columns?.id ?? ''})`
     const now = `${source.table} (${source.columns.created_at}, ${source.columns.id})`
     if (before !== now) throw new SourceChanged(poller.name, before, now)
     return
   }
-  if (known === undefined) await beginLowWater(db, poller.name)
+  if (!known.registered) await beginLowWater(db, poller.name)
   if (poller.startFrom !== null) return
   const counted = countOlder(db, source.table, source.columns, poller.retentionMs)
   const older = await counted.catch((error: unknown) => {

@@ -35,6 +35,7 @@ import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
 import { fitConcurrency } from './concurrency.ts'
 import type { Pools } from './foundation.ts'
+import { enterLost } from './registration.ts'
 import type { Registered, RegisteredPoller } from './registration.ts'
 
 /** Rows whose time lies this far behind their commit are still found; DESIGN's slack for clocks and rounding. */
@@ -80,6 +81,8 @@ export interface Work {
   readonly listener: Listener | undefined
   /** Takes in a poller whose source could not be read before. */
   addPoller(registered: RegisteredPoller): void
+  /** Enters those of its tasks again that `background_task` has lost. */
+  enterLost(): Promise<void>
   readonly pressure: Pressure
 }
 
@@ -126,7 +129,10 @@ export async function startWork(options: WorkOptions): Promise<Work> {
   const announce = announcer(pools.work, wakeFor)
 
   const ticks = new Map<string, Tick & { close?(): Promise<void> }>()
-  const makePoller = ({ poller, source, latenessMs }: RegisteredPoller): Work['pollers'][number] => {
+  const running: RegisteredPoller[] = []
+  const makePoller = (one: RegisteredPoller): Work['pollers'][number] => {
+    running.push(one)
+    const { poller, source, latenessMs } = one
     const { name, everyMs } = poller
     const tick =
       everyMs >= JOB_TICK_FROM_MS
@@ -153,8 +159,19 @@ export async function startWork(options: WorkOptions): Promise<Work> {
   }
   const pollers = registered.pollers.map(makePoller)
 
+  // Not by the work pool: nothing is led here until it is done, however busy the handlers are.
+  const enterAgain = (): Promise<void> =>
+    enterLost(pools.reserved, { ...registered, pollers: running }, settings.release)
+  /** A lease without a pass ends with an error; the election after it is to find the poller's row. */
+  const ledPoller = ({ poller }: Work['pollers'][number]): LedTask => ({
+    name: poller.name,
+    async lead(lease) {
+      if (lease.pass === null) await enterAgain()
+      await poller.lead(lease)
+    },
+  })
   const led: LedTask[] = [
-    ...pollers.map(({ poller }) => ({ name: poller.name, lead: poller.lead })),
+    ...pollers.map(ledPoller),
     ...processors.filter(({ exclusive }) => exclusive).map(({ name, lead }) => ({ name, lead })),
   ]
   const leaders = startLeadership({
@@ -210,8 +227,9 @@ export async function startWork(options: WorkOptions): Promise<Work> {
     addPoller(one) {
       const made = makePoller(one)
       pollers.push(made)
-      leaders.add({ name: made.poller.name, lead: made.poller.lead })
+      leaders.add(ledPoller(made))
     },
+    enterLost: enterAgain,
   }
 }
 

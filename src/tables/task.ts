@@ -25,12 +25,12 @@ export interface TaskRecord {
 }
 
 export interface KnownTask {
-  readonly id: number
-  readonly kind: string
+  /** False: it is new, or its row was lost. */
+  readonly registered: boolean
   readonly source_table: string | null
   readonly source_columns: SourceColumns | null
-  readonly paused: boolean
-  readonly has_watermark: boolean
+  /** Pollers: rows were taken in by it. */
+  readonly has_begun: boolean
 }
 
 /** Takes the registry's lock until the end of the transaction that `db` is in. */
@@ -38,8 +38,10 @@ export async function lockRegistry(db: Queryable): Promise<void> {
   await db.query(sql.lock_registry)
 }
 
-export async function findTask(db: Queryable, name: string): Promise<KnownTask | undefined> {
-  return (await db.query<KnownTask & Record<string, unknown>>(sql.find, [name])).rows[0]
+export async function findTask(db: Queryable, name: string): Promise<KnownTask> {
+  const [row] = (await db.query<KnownTask & Record<string, unknown>>(sql.find, [name])).rows
+  if (row === undefined) throw new Error('find returned no row')
+  return row
 }
 
 /** Registers a task or renews its record; a known one keeps its number, its pause and its start. */
