@@ -4,8 +4,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import type { TestContext } from 'node:test'
-import { Pool } from 'pg'
+import { Client, Pool } from 'pg'
 import { useEmbedded } from '../../src/db/embedded.ts'
+import { sqlState } from '../../src/db/sqlstate.ts'
 import { LowWater } from '../../src/process/lowWater.ts'
 import { claimMessages, writeDone } from '../../src/tables/inbox.ts'
 import { raiseLowWater, readLowWater } from '../../src/tables/lowWater.ts'
@@ -109,7 +110,7 @@ async function forgetfulServer(t: TestContext): Promise<ForgetfulServer> {
       try {
         await work()
         // The server cannot recover before this one has ended too.
-        await crash(pool, () => process.kill(writer, 'SIGCONT'))
+        await crash(server.url, pool, () => process.kill(writer, 'SIGCONT'))
       } catch (error) {
         process.kill(writer, 'SIGCONT')
         throw error
@@ -118,19 +119,31 @@ async function forgetfulServer(t: TestContext): Promise<ForgetfulServer> {
   }
 }
 
+const CANNOT_CONNECT_NOW = '57P03'
+
+/** Why a new connection is refused; undefined when it is not. */
+async function refusal(url: string): Promise<string | undefined> {
+  const client = new Client({ connectionString: url })
+  client.on('error', () => undefined)
+  try {
+    await client.connect()
+    return undefined
+  } catch (error) {
+    return sqlState(error) ?? 'no answer'
+  } finally {
+    await client.end().catch(() => undefined)
+  }
+}
+
 /** Ends a backend by force: the server throws all others out and recovers from its disk. It does not start anew. */
-async function crash(pool: Pool, onOut: () => void): Promise<void> {
+async function crash(url: string, pool: Pool, onOut: () => void): Promise<void> {
   const started = 'SELECT pg_postmaster_start_time()::text AS value'
   const before = await one<string>(pool, started)
   process.kill(await one<number>(pool, 'SELECT pg_backend_pid() AS value'), 'SIGKILL')
-  const alive = (): Promise<boolean> =>
-    pool.query('SELECT').then(
-      () => true,
-      () => false,
-    )
-  await until('the server to throw everybody out', async () => !(await alive()))
+  // A broken connection only tells of the backend's end; a refused one that all others have been told to end as well.
+  await until('the server to throw everybody out', async () => (await refusal(url)) === CANNOT_CONNECT_NOW)
   onOut()
-  await until('the server to recover', alive)
+  await until('the server to recover', async () => (await refusal(url)) === undefined)
   assert.equal(await one<string>(pool, started), before, 'by its start time it is the same server')
 }
 
