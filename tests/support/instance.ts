@@ -35,7 +35,7 @@ export interface Instance {
   readonly id: string
   /** Where it listens; known once it has said so. */
   readonly address: string
-  /** Sends the signal; returns when, by Date.now(). */
+  /** Sends the signal; returns the moment before it, by Date.now(). */
   kill(signal: NodeJS.Signals): number
   readonly exited: Promise<Exit>
 }
@@ -115,8 +115,10 @@ export async function startInstance(scope: Scope, options: InstanceOptions): Pro
       return first('address')
     },
     kill(signal) {
+      // Taken before: whom the signal wakes or ends may act before this process is on again.
+      const at = Date.now()
       child.kill(signal)
-      return Date.now()
+      return at
     },
     exited,
   }
