@@ -72,12 +72,13 @@ describe('a table that Tidemark did not make', () => {
   test('with uuid or text ids, NULL times, and payloads that are no JSON, loses nothing and says what it refused', async (t) => {
     const database = await createDatabase(t)
     const pool = database.pool()
+    // Times of two kinds: were all whole milliseconds by chance, they would be taken for those of a client's clock.
     await pool.query(`
       CREATE TABLE visits (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), seen timestamptz DEFAULT clock_timestamp(), note text);
       INSERT INTO visits (seen, note) SELECT now() - interval '10 min' + (i % 3) * interval '1 us', 'n' || i FROM generate_series(1, 300) i;
       INSERT INTO visits (seen, note) SELECT NULL, 'undated' FROM generate_series(1, 5);
       CREATE TABLE "Letters" ("Key" text PRIMARY KEY, at timestamptz DEFAULT clock_timestamp(), body text);
-      INSERT INTO "Letters" SELECT repeat('ü', i % 5) || '-' || i, now() - interval '5 min', '{"n":' || i || '}' FROM generate_series(1, 300) i;
+      INSERT INTO "Letters" SELECT repeat('ü', i % 5) || '-' || i, now() - interval '5 min' + (i % 2) * interval '1 us', '{"n":' || i || '}' FROM generate_series(1, 300) i;
       UPDATE "Letters" SET body = 'not json' WHERE "Key" LIKE '%-77' OR "Key" LIKE '%-78';
       UPDATE "Letters" SET body = '{"n":"\\u0000"}' WHERE "Key" LIKE '%-150';
       CREATE TABLE effect (source text, message_id text)`)
