@@ -147,6 +147,7 @@ test('payloads of up to 50 MB are taken in and processed beside small ones', asy
   const database = await createDatabase(t)
   const pool = database.pool()
   await pool.query(`
+    CREATE TABLE seen (id text, length int);
     CREATE TABLE big (id int PRIMARY KEY, at timestamptz NOT NULL DEFAULT clock_timestamp(), body jsonb);
     INSERT INTO big SELECT i, clock_timestamp(), jsonb_build_object('n', i, 'text', repeat('tide mark ', mb * 100000))
       FROM (VALUES (1, 50), (2, 0), (3, 8), (4, 8), (5, 20), (6, 0)) v(i, mb)`)
@@ -158,12 +159,15 @@ test('payloads of up to 50 MB are taken in and processed beside small ones', asy
         await tx.query('INSERT INTO seen VALUES ($1, $2)', [messageId, payload.text.length])
       } } } }`,
   })
-  await pool.query('CREATE TABLE IF NOT EXISTS seen (id text, length int)')
   await instance.said('ready')
-  const { rows } = await until('all to be seen', async () => {
-    const seen = await pool.query<{ id: string; length: number }>('SELECT id, length FROM seen ORDER BY id')
-    return seen.rowCount === 6 && seen
-  })
+  const { rows } = await until(
+    'all to be seen',
+    async () => {
+      const seen = await pool.query<{ id: string; length: number }>('SELECT id, length FROM seen ORDER BY id')
+      return seen.rowCount === 6 && seen
+    },
+    180_000,
+  )
   assert.deepEqual(
     rows.map(({ length }) => length / 1e6),
     [50, 0, 8, 8, 20, 0],
