@@ -49,12 +49,16 @@ test('the operators’ queries', { skip: psqlMissing }, async (t) => {
   /** As the reader, but nothing on the demo's source. */
   const stranger = await createReader(t, database, 'stranger')
   await admin.query(`REVOKE SELECT ON service_ops.send_serviceops FROM ${database.name}_stranger`)
-  await until('messages to be done and the edge to move', async () => {
-    const { rows } = await admin.query<{ enough: boolean }>(`
+  await until(
+    'messages to be done and the edge to move',
+    async () => {
+      const { rows } = await admin.query<{ enough: boolean }>(`
       SELECT isfinite(edge) AND (SELECT count(*) > 10 FROM service_ops.integration_inbox WHERE status = 'DONE') AS enough
         FROM service_ops.integration_poll_watermark WHERE id = 1`)
-    return rows[0]?.enough
-  })
+      return rows[0]?.enough
+    },
+    120_000,
+  )
 
   async function one(sql: string): Promise<Row> {
     const rows = await psql(reader, sql)
@@ -137,9 +141,11 @@ test('the operators’ queries', { skip: psqlMissing }, async (t) => {
   await t.test('the status views say who leads, how far it has come and what waits', async () => {
     const poller = await one('SELECT * FROM service_ops.poller_status')
     assert.deepEqual(
-      [poller['poller'], poller['leader'], poller['orphaned'], poller['last_outcome'], poller['last_error']],
-      ['message_poller', instance.id, 'f', 'ran', ''],
+      [poller['poller'], poller['leader'], poller['orphaned'], poller['last_error']],
+      ['message_poller', instance.id, 'f', ''],
     )
+    // A pass that a busy machine began late has done the same.
+    assert.match(poller['last_outcome'] ?? '', /^(ran|late)$/)
     assert.ok(Number(poller['lag_seconds']) < 30 && Number(poller['edge_lag_seconds']) < 60)
     const processor = await one('SELECT * FROM service_ops.processor_status')
     assert.deepEqual(
