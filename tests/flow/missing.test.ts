@@ -77,7 +77,7 @@ test('tables dropped under load are named once each, and work goes on by itself 
     await works(`the repair of ${table}`)
     t.diagnostic(`${table}: a fresh row processed ${Date.now() - repaired} ms after the repair`)
     assert.ok((await newestTerm()) > term, 'a higher term')
-    assert.equal((await fetch(`${one.address}/ready`)).status, 200)
+    await until('it to be ready', async () => (await fetch(`${one.address}/ready`)).status === 200)
     assert.equal(one.of('table_missing', { table }).length, 1, 'said once')
   }
 
@@ -117,6 +117,7 @@ test('tables dropped under load are named once each, and work goes on by itself 
       (await number(
         'SELECT count(*) AS n FROM arrival a WHERE NOT EXISTS (SELECT FROM effect e WHERE e.message_id = a.id::text)',
       )) === 0,
+    120_000,
   )
   assert.equal(await number('SELECT count(*) - count(DISTINCT message_id) AS n FROM effect'), 0, 'none twice')
 
