@@ -17,6 +17,9 @@ const CONFIG = `export default {
   jobs: { nightly: { cron: '0 3 * * *', handle() {} } },
 }`
 
+/** So long that no busy machine makes it look as if the lease had run out. */
+const LEASE_S = 40
+
 /** In this database: other tests run on the same server. */
 const SESSION_LOCKS = `pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`
 
@@ -51,8 +54,8 @@ test(
   { skip },
   async (t) => {
     const { pooled, direct, count, work } = await world(t, 'transaction')
-    const start = () =>
-      startInstance(t, { databaseUrl: pooled, config: CONFIG, env: { DIRECT_DATABASE_URL: direct } })
+    const env = { DIRECT_DATABASE_URL: direct, LEADER_LEASE_SECONDS: String(LEASE_S) }
+    const start = () => startInstance(t, { databaseUrl: pooled, config: CONFIG, env })
     const first = await start()
     const { mode, consequence } = await first.said('pooler_detected')
     assert.equal(mode, 'transaction')
@@ -64,7 +67,8 @@ test(
     await until('the sentinels to be seen', async () => (await count(SESSION_LOCKS)) >= 2)
     first.kill('SIGKILL')
     const { gap_ms: gap } = await second.said('leader_took_over', { task: 'reader', from: first.id })
-    assert.ok(Number(gap) < 9_000, `sooner than by the lease: ${String(gap)} ms`)
+    t.diagnostic(`kill -9: the other led ${String(gap)} ms after the last renewal`)
+    assert.ok(Number(gap) < LEASE_S * 1000, `sooner than by the lease: ${String(gap)} ms`)
     await work(50)
     assert.deepEqual([...second.of('poll_failed'), ...second.of('message_failed')], [])
     assert.equal((await tidemark(['verify'], { env: { DATABASE_URL: pooled } })).code, 0)
@@ -89,15 +93,15 @@ test(
     await work(50)
     const second = await startInstance(t, { databaseUrl: pooled, config: CONFIG })
     await second.said('ready')
-    assert.equal(await count(SESSION_LOCKS), 0)
+    // The queue's own are short.
+    await until('no lock of a session', async () => (await count(SESSION_LOCKS)) === 0)
     first.kill('SIGKILL')
     await second.said('leader_took_over', { task: 'reader', from: first.id })
     await work(50)
     // Nothing of ours stays on a session that the pooler lends to others.
-    assert.equal(
-      await count(`pg_stat_activity WHERE datname = current_database() AND query ~* '^\\s*(SET|LISTEN) '`),
-      0,
-    )
+    // PgBouncer's own settings are there until the next statement.
+    const left = `pg_stat_activity WHERE datname = current_database() AND query ~* '^\\s*(SET|LISTEN) '`
+    await until('no session to have been changed', async () => (await count(left)) === 0)
     assert.deepEqual(second.of('listen_lost'), [])
   },
 )
