@@ -7,11 +7,17 @@ import { startInstance } from '../support/instance.ts'
 import type { Instance } from '../support/instance.ts'
 import { until } from '../support/until.ts'
 
-/** What a handler does is what its message says; `good` takes long enough to be in work when a process dies. */
+/**
+ * What a handler does is what its message says; `good` takes long enough to be in work when a process dies. None does it
+ * before BESIDE of them have begun.
+ */
 const CONFIG = `
 import { setTimeout as work } from 'node:timers/promises'
+let begun = 0
 async function act({ payload }) {
   if (process.env.CURED) return
+  begun += 1
+  while (begun < Number(process.env.BESIDE ?? 0)) await work(10)
   if (payload === 'throws') throw new RangeError('no such tooth')
   if (payload === 'hangs') await new Promise(() => {})
   if (payload === 'exits') { await work(200); process.exit(3) }
@@ -20,7 +26,7 @@ async function act({ payload }) {
   if (payload === 'good') await work(700)
 }
 const poller = (name) => ({ source: { table: name, id: 'id', createdAt: 'at', payload: 'what' }, every: '1s' })
-const common = { maxAttempts: 2, timeout: '2s', backoff: { base: '50ms', max: '100ms' }, concurrency: 8 }
+const common = { maxAttempts: 2, timeout: process.env.HANDLER_LIMIT ?? '6s', backoff: { base: '50ms', max: '100ms' }, concurrency: 8 }
 export default {
   pollers: { inside: poller('inside'), outside: poller('outside') },
   processors: {
@@ -82,7 +88,7 @@ describe('a handler that throws, and one that hangs past its limit,', () => {
     await write('inside', { a1: 'good', a2: 'throws', a3: 'hangs', a4: 'good' })
     await write('outside', { b1: 'good', b2: 'throws', b3: 'hangs', b4: 'good' })
     const instance = await start()
-    await until('all to end', async () => ended(await messages(), 8), 60_000)
+    await until('all to end', async () => ended(await messages(), 8), 120_000)
     const done = 'DONE 1'
     const dead = 'DEAD 2'
     assert.deepEqual(await messages(), {
@@ -98,7 +104,12 @@ describe('a handler that throws, and one that hangs past its limit,', () => {
     assert.deepEqual(await effects(), ['a1', 'a4'])
     assert.match(await lastError('a2'), /^RangeError: no such tooth/)
     assert.match(await lastError('b3'), /^HandlerTimeout: /)
-    assert.equal(instance.of('message_dead').length, 4)
+    // Said after it is written.
+    const allDead = await until('the dead to be said', () => {
+      const said = instance.of('message_dead').map((line) => line['message_id'])
+      return said.length >= 4 && said
+    })
+    assert.deepEqual(allDead.sort(), ['a2', 'a3', 'b2', 'b3'])
   })
 })
 
@@ -110,14 +121,16 @@ describe('messages that end the process, one by exit and one by an uncaught erro
     // As a supervisor would: start it again whenever it ends.
     let deaths = 0
     let over = false
-    let instance = await start()
+    // The limit is no matter here: what hangs takes its process along.
+    const env = { HANDLER_LIMIT: '30s' }
+    let instance = await start({ ...env, BESIDE: '7' })
     while (!over) {
-      const finished = until('all to end', async () => ended(await messages().catch(() => ({})), 7), 90_000)
+      const finished = until('all to end', async () => ended(await messages().catch(() => ({})), 7), 180_000)
       over = await Promise.race([finished, instance.exited.then(() => false)])
       finished.catch(() => undefined)
       if (!over) {
         deaths += 1
-        instance = await start()
+        instance = await start(env)
       }
       assert.ok(deaths <= 4, 'no message is tried again for ever')
     }
@@ -148,25 +161,28 @@ describe('messages that end the process, one by exit and one by an uncaught erro
     )
     await start({ CURED: '1' })
     const cured = async () => JSON.stringify([(await messages())['a3'], (await messages())['b2']])
-    await until('both to be done', async () => (await cured()) === '["DONE 1","DONE 1"]')
+    await until('both to be done', async () => (await cured()) === '["DONE 1","DONE 1"]', 120_000)
   })
 })
 
 describe('a message that never gives the event loop back', () => {
   test('ends DEAD: the others take what it holds up, its process is ended with a line, and it costs those beside it one attempt at most', async (t) => {
     const { start, write, messages, lastError } = await world(t)
+    const begin = () => start({ LEADER_LEASE_SECONDS: '4' })
+    const both = await Promise.all([begin(), begin()])
+    // Both are there before the first of them stands still: who starts later is no other to take anything.
+    for (const one of both) await one.said('ready')
     await write('outside', { b1: 'good', b2: 'spins', b3: 'good' })
     const finished = until('all to end', async () => ended(await messages().catch(() => ({})), 3), 180_000)
     const isOver = finished.then(() => true)
     const deaths: Instance[] = []
     // Started again whenever it ends, as by a supervisor.
-    const supervise = async (): Promise<void> => {
-      const instance = await start({ LEADER_LEASE_SECONDS: '4' })
+    const supervise = async (instance: Instance): Promise<void> => {
       if (await Promise.race([instance.exited.then(() => false), isOver])) return
       deaths.push(instance)
-      await supervise()
+      await supervise(await begin())
     }
-    await Promise.all([supervise(), supervise(), finished])
+    await Promise.all([...both.map(supervise), finished])
     const fates = await messages()
     t.diagnostic(`${deaths.length} processes ended; ${JSON.stringify(fates)}`)
     assert.equal(fates['b2'], 'DEAD 2')
@@ -175,7 +191,7 @@ describe('a message that never gives the event loop back', () => {
     assert.ok(deaths.length > 0, 'it stood in somebody’s way, or this test has shown nothing')
     for (const death of deaths) {
       const [line] = death.of('event_loop_blocked')
-      assert.match(line?.msg ?? '', /^CRITICAL: the event loop has stood still for 9 s/)
+      assert.match(line?.msg ?? '', /^CRITICAL: the event loop has stood still for 11 s/)
     }
   })
 })
