@@ -28,6 +28,7 @@ import { lookAtLeaders, releaseLease, takeOver } from '../tables/leader.ts'
 import type { LeaderLook } from '../tables/leader.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { LedTask, Role } from './lease.ts'
+import { sayFailing } from './sayFailing.ts'
 import { Suspicion } from './suspicion.ts'
 import { keepTenures } from './tenure.ts'
 import type { TenureOptions } from './tenure.ts'
@@ -61,6 +62,7 @@ export function startLeadership(options: LeadershipOptions): Leaders {
   const { roles } = tenures
   const tasks = [...options.tasks]
   const suspicion = new Suspicion(LOOK_MS)
+  const lookFailed = sayFailing(log, 'leaders', 'it could not be seen who leads')
 
   function standBy(task: string, leader: string | null): void {
     const before = roles.get(task)
@@ -117,8 +119,9 @@ export function startLeadership(options: LeadershipOptions): Leaders {
       }
       return LOOK_MS
     },
-    onError() {
+    onError(error, failures) {
       suspicion.distrust(performance.now())
+      lookFailed(error, failures)
       return LOOK_MS
     },
   })

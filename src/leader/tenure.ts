@@ -16,6 +16,7 @@ import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
 import { announceLeader } from './announce.ts'
 import type { Lease, LedTask, Role } from './lease.ts'
+import { sayFailing } from './sayFailing.ts'
 
 export interface TenureOptions {
   readonly db: Queryable
@@ -58,6 +59,9 @@ interface Held {
 /** A lease is trusted for this much less than its length: time for the signal to reach what runs under it. */
 const TRUST_MARGIN_MS = 2_000
 
+/** After a renewal that failed: several tries before the lease is no longer trusted. */
+const RENEW_AGAIN_MS = 500
+
 /** A task whose work broke is left to others for this long. */
 const COOL_OFF_MS = 2_000
 
@@ -69,6 +73,7 @@ export function keepTenures(options: TenureOptions): Tenures {
   /** Tasks whose former work here has not come to its end: not led again before it has. */
   const leaving = new Set<string>()
   const releasing = new Set<Promise<void>>()
+  const renewalFailed = sayFailing(log, 'renewal', 'the leases could not be renewed')
   let staleWrites = 0
 
   /** Ends the work under a lease. The lease itself is over already, or about to be released. */
@@ -195,7 +200,10 @@ export function keepTenures(options: TenureOptions): Tenures {
       }
       return options.heartbeatMs
     },
-    onError: () => Math.min(500, options.heartbeatMs),
+    onError(error, failures) {
+      renewalFailed(error, failures)
+      return Math.min(RENEW_AGAIN_MS, options.heartbeatMs)
+    },
   })
 
   return {

@@ -2,12 +2,11 @@ import { hostname } from 'node:os'
 import type { Identity } from '../config/identity.ts'
 import type { Settings } from '../config/settings.ts'
 import type { SessionAddress } from '../db/connection.ts'
-import { isConnectionError } from '../db/sqlstate.ts'
 import { startPresence } from '../leader/presence.ts'
+import { sayFailing } from '../leader/sayFailing.ts'
 import { keepSentinel } from '../leader/sentinel.ts'
 import { reclaimFrom } from '../process/reclaim.ts'
 import type { InstanceRecord } from '../tables/instance.ts'
-import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Pools } from './foundation.ts'
 
@@ -22,9 +21,6 @@ export interface MembershipOptions {
   readonly state: () => InstanceRecord['state']
   readonly log: Log
 }
-
-/** Of failures in a row, the first is said, and then one in so many. */
-const SAY_EVERY = 20
 
 const FAILED = {
   beat: 'the heartbeat could not be written, and the others may take this instance for frozen',
@@ -74,12 +70,7 @@ export function join(options: MembershipOptions): Membership {
     heartbeatMs: settings.heartbeatMs,
     leaseMs: settings.leaseMs,
     onGone: (instanceId, how) => reclaimFrom(pools.work, instanceId, how, log),
-    onError(what, error, failures) {
-      // The next look is soon, and the pulse tells when the database is away.
-      if (isConnectionError(error) || (failures !== 1 && failures % SAY_EVERY !== 0)) return
-      const { class: className, text } = cleanError(error)
-      log.event('loop_failed', `${FAILED[what]}: ${text}`, { loop: what, class: className, text })
-    },
+    onError: (what, error, failures) => sayFailing(log, what, FAILED[what])(error, failures),
   })
   return {
     announce: () => presence.announce(),
