@@ -98,6 +98,10 @@ export async function startWorker(
       try {
         const signal = AbortSignal.any([fetched.signal, held.abort.signal])
         await Promise.race([handler(job, signal), held.released.promise])
+      } catch (error) {
+        // Our own abort may have ended it: pg-boss must not hear of it, and fail the job, before it is given back.
+        if (held.abort.signal.aborted) await held.released.promise
+        throw error
       } finally {
         holding.delete(held)
       }
