@@ -40,7 +40,7 @@ import { cleanError } from './telemetry/errorText.ts'
 export type { Part, RunnerOptions } from './runner/options.ts'
 
 export interface Runner {
-  /** Resolves when the instance is ready; rejects when it cannot start. */
+  /** Resolves when the instance is ready, or was stopped while its parts started; rejects when it cannot start. */
   start(): Promise<void>
   /** Drains and stops. `reason` is said in the log. */
   stop(reason?: string): Promise<void>
@@ -71,6 +71,7 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
   let refused: Refused | undefined
   let starting: Promise<void> | undefined
   let stopping: Promise<void> | undefined
+  let closing: Promise<void> | undefined
 
   const wakeAll = (): void => {
     work?.leaders.wake()
@@ -180,22 +181,27 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
         if (!ending.signal.aborted) work?.addPoller(poller)
       },
     })
+    // Told to stop while the parts started: they are drained, and were never ready.
+    if (ending.signal.aborted) return
     condition.state = 'ready'
     work.leaders.wake()
     await membership.announce()
+    sayReady()
+  }
+
+  function sayReady(): void {
+    if (ending.signal.aborted) return
     const address = http?.address ?? ''
     const sinceStartMs = Math.round(performance.now() - startedAt)
-    log.event('ready', `ready at ${address} after ${sinceStartMs} ms`, {
-      address,
-      since_start_ms: sinceStartMs,
-    })
+    const msg = `ready at ${address} after ${sinceStartMs} ms`
+    log.event('ready', msg, { address, since_start_ms: sinceStartMs })
   }
 
   /** Whoever says so is not watched any more: with something still in work, others must see us gone to take it back. */
   async function sayStopped(): Promise<void> {
     if (work?.processors.some((processor) => processor.state.inWork > 0) === true) return
     condition.state = 'stopped'
-    if (!condition.databaseAway) await membership?.announce()
+    if (pools !== undefined && !condition.databaseAway) await membership?.announce()
   }
 
   async function quietly(act: () => Promise<unknown> | undefined): Promise<void> {
@@ -206,8 +212,13 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
     }
   }
 
+  /** Asked for by a start that failed and by a stop; done once. */
+  function close(limitMs: number): Promise<void> {
+    return (closing ??= closeAll(limitMs))
+  }
+
   /** Everything behind the work, in the order opposite to its start. */
-  async function close(limitMs: number): Promise<void> {
+  async function closeAll(limitMs: number): Promise<void> {
     const ended = work
     if (ended !== undefined) await quietly(() => stopWork(ended))
     await quietly(() =>
@@ -216,7 +227,9 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
     await quietly(sayStopped)
     await quietly(() => membership?.leave())
     await quietly(() => http?.close(limitMs))
-    await quietly(() => Promise.all([pools?.work.end(), pools?.reserved.end(), pools?.pulse.end()]))
+    const opened = pools
+    pools = undefined
+    await quietly(() => Promise.all([opened?.work.end(), opened?.reserved.end(), opened?.pulse.end()]))
     await quietly(() => addresses?.embedded?.leave())
     if (options.log === undefined) await log.close()
   }
@@ -271,7 +284,7 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
     async abort() {
       condition.state = 'draining'
       ending.abort(new Error('aborted'))
-      if (work !== undefined) await giveBackAtOnce(work)
+      if (work !== undefined && pools !== undefined) await giveBackAtOnce(work)
       await sayStopped()
       await addresses?.embedded?.leave()
     },

@@ -89,9 +89,9 @@ export async function shutdownBySignals(runner: Stoppable, log: Log, ready: () =
   process.on('uncaughtException', onCrash)
   process.on('exit', onExit)
   try {
-    await Promise.race([runner.start(), ended.promise])
-    // A signal that came while it started has already begun the drain: there is nothing to greet for.
-    if (first === undefined) ready()
+    const started = await Promise.race([runner.start().then(() => true), ended.promise.then(() => false)])
+    // After a crash, or a signal that has already begun the drain, there is nothing to greet for.
+    if (started && first === undefined) ready()
     return await ended.promise
   } catch (error) {
     if (first !== undefined) return await ended.promise

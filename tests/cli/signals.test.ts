@@ -102,6 +102,13 @@ describe('a starting process', () => {
     assert.match(process.stderr(), /CRITICAL: start failed: RangeError: no luck/)
   })
 
+  test('that throws where nobody catches exits 1, and greets nobody', async (context) => {
+    const process = run(context, 'crashes while it starts')
+    assert.equal(await process.code, 1)
+    assert.match(process.stderr(), /"event":"crashed"/)
+    assert.deepEqual(process.steps(), ['starting'])
+  })
+
   test('drains what it has at a signal, and greets nobody', async (context) => {
     const process = run(context, 'hangs')
     await process.said('starting')

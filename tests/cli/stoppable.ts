@@ -16,9 +16,9 @@ const runner: Stoppable = {
   async start() {
     say('starting')
     if (how === 'fails') throw new RangeError('no luck')
-    if (how === 'hangs') await drained.promise
-    if (how === 'crashes') setImmediate(() => void JSON.parse('{'))
+    if (how.startsWith('crashes')) setImmediate(() => void JSON.parse('{'))
     if (how.startsWith('exits ')) setImmediate(() => process.exit(Number(how.slice(6))))
+    if (how === 'hangs' || how === 'crashes while it starts') await drained.promise
   },
   async stop(reason) {
     say(`stop ${String(reason)}`)

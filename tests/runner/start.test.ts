@@ -7,6 +7,8 @@ import { readSettings } from '../../src/config/settings.ts'
 import type { TidemarkConfig } from '../../src/config/types.ts'
 import { createRunner } from '../../src/runner.ts'
 import { createLog } from '../../src/telemetry/log.ts'
+import type { Log } from '../../src/telemetry/log.ts'
+import { recordingLog } from '../process/fixture.ts'
 import { createDatabase } from '../support/database.ts'
 import type { TestDatabase } from '../support/database.ts'
 import { until } from '../support/until.ts'
@@ -27,13 +29,19 @@ async function world(t: TestContext) {
   return { database, pool }
 }
 
-function runnerOn(t: TestContext, database: TestDatabase, prepare?: () => Promise<void>) {
-  const runner = createRunner(CONFIG, {
+interface Choices {
+  readonly prepare?: () => Promise<void>
+  readonly log?: Log
+  readonly config?: TidemarkConfig
+}
+
+function runnerOn(t: TestContext, database: TestDatabase, choices: Choices = {}) {
+  const runner = createRunner(choices.config ?? CONFIG, {
     settings: readSettings({ DATABASE_URL: database.url, PORT: '0', HOST: '127.0.0.1' }),
     identity: { instanceId: INSTANCE, holder: randomUUID() },
-    log: createLog({ service: 'test', instanceId: INSTANCE, level: 'critical' }),
+    log: choices.log ?? createLog({ service: 'test', instanceId: INSTANCE, level: 'critical' }),
     async prepare() {
-      await prepare?.()
+      await choices.prepare?.()
       return () => Promise.resolve()
     },
   })
@@ -52,10 +60,12 @@ describe('a start that fails', () => {
     test(`${when} closes what it opened: no connection, no port, no living record`, async (t) => {
       const { database, pool } = await world(t)
       let address: string | undefined
-      const runner = runnerOn(t, database, async () => {
+      const { log, recorded } = recordingLog()
+      const prepare = async () => {
         address = runner.address
         await pool.query(sql)
-      })
+      }
+      const runner = runnerOn(t, database, { prepare, log })
       await assert.rejects(runner.start(), /background_task|not today/)
       assert.ok(address !== undefined)
       await assert.rejects(fetch(`${address}/live`), 'it listens no longer')
@@ -66,8 +76,52 @@ describe('a start that fails', () => {
         [INSTANCE],
       )
       assert.deepEqual(rows, [{ state: 'stopped' }])
+      await Promise.all([runner.abort(), runner.stop()])
+      assert.deepEqual(recorded.of('cleanup_failed'), [], 'what is closed is not closed again')
     })
   }
+})
+
+describe('a stop while it starts', () => {
+  test('is a drain from the first moment on: never called ready, not by HTTP, not in its record', async (t) => {
+    const { database, pool } = await world(t)
+    const seen: unknown[] = []
+    const { log: quiet, recorded } = recordingLog()
+    const log: Log = {
+      ...quiet,
+      event(event, msg, fields) {
+        quiet.event(event, msg, fields)
+        if (event === 'task_started') void runner.stop('SIGTERM')
+      },
+    }
+    const record = async () =>
+      (await pool.query<{ state: string }>('SELECT state FROM service_ops.runner_instance')).rows
+    const onShutdown = async () => {
+      seen.push(await (await fetch(`${runner.address ?? ''}/ready`)).json(), await record())
+    }
+    const runner = runnerOn(t, database, { config: { ...CONFIG, onShutdown }, log })
+    await runner.start()
+    await runner.stop()
+    assert.deepEqual(seen, [{ status: 'draining' }, [{ state: 'draining' }]])
+    assert.deepEqual([...recorded.of('ready'), ...recorded.of('cleanup_failed')], [])
+    assert.equal(recorded.of('drain_completed').length, 1)
+    assert.deepEqual(await record(), [{ state: 'stopped' }])
+  })
+
+  test('before there is anything to drain closes what is open, once', async (t) => {
+    const { database, pool } = await world(t)
+    const { log, recorded } = recordingLog()
+    const prepare = () => {
+      void runner.stop('SIGTERM')
+      return Promise.resolve()
+    }
+    const runner = runnerOn(t, database, { prepare, log })
+    await assert.rejects(runner.start(), /stopped by SIGTERM before it was ready/)
+    await runner.stop()
+    assert.deepEqual(recorded.of('cleanup_failed'), [])
+    const { rows } = await pool.query('SELECT state FROM service_ops.runner_instance')
+    assert.deepEqual(rows, [{ state: 'stopped' }])
+  })
 })
 
 describe('the mark of a source, where the look for its fresh messages begins,', () => {
