@@ -142,6 +142,16 @@ COMMENT ON COLUMN service_ops.poll_run.term IS 'Term of the leader.';
 COMMENT ON COLUMN service_ops.poll_run.instance_id IS 'The leader.';
 COMMENT ON COLUMN service_ops.poll_run.error IS 'Why it failed: class and first line.';
 
+-- An inbox that is made again, in a database that was used before, goes on with numbers above all that were ever given,
+-- before anybody can write to it. From 1 they would lie below the low-water marks, where nobody looks, and outcomes still
+-- on their way would fit other messages. A running process can be ahead of the mark that it keeps, by far less than 10^9.
+DO $$ BEGIN
+  IF NOT (SELECT s.is_called FROM service_ops.integration_inbox_inbox_id_seq s)
+     AND (EXISTS (SELECT FROM service_ops.background_task) OR EXISTS (SELECT FROM service_ops.inbox_low_water)) THEN
+    PERFORM setval('service_ops.integration_inbox_inbox_id_seq', 1000000000 + coalesce((SELECT max(w.low) FROM service_ops.inbox_low_water w), 0));
+  END IF;
+END $$;
+
 DO $$ BEGIN
   ASSERT to_regclass('service_ops.integration_poll_watermark') IS NOT NULL, 'service_ops.integration_poll_watermark is missing';
   ASSERT to_regclass('service_ops.poll_candidate') IS NOT NULL, 'service_ops.poll_candidate is missing';

@@ -67,21 +67,20 @@ SELECT format('DROP INDEX CONCURRENTLY IF EXISTS %s', i.indexrelid::regclass) AS
   JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
  WHERE NOT i.indisvalid AND c.relnamespace = to_regnamespace('service_ops') AND c.relname = ANY ($1::text[])
 
--- name: new_numbers
--- In the transaction that makes a dropped inbox again, before anybody can write to it: its numbers go on above all that
--- were ever given. From 1 they would lie below the low-water marks, where nobody looks, and outcomes still on their way
--- would fit other messages. A running process can be ahead of the mark that it keeps, by far less than 10^9.
-SELECT setval('service_ops.integration_inbox_inbox_id_seq', 1000000000 + coalesce((SELECT max(w.low) FROM service_ops.inbox_low_water w), 0))
-  FROM service_ops.integration_inbox_inbox_id_seq s WHERE NOT s.is_called
-
 -- name: window
 SELECT schema_version, oldest_code FROM service_ops.schema_window ORDER BY schema_version DESC, at DESC LIMIT 1
 
 -- name: missing
--- $1 relations, $2 functions, both with their schema; functions by name alone.
+-- $1 relations, $2 functions, $3 columns, all with their schema; functions by name alone, columns of tables that are there.
 SELECT n.name FROM unnest($1::text[]) n(name) WHERE to_regclass(n.name) IS NULL
 UNION ALL
 SELECT n.name || '()' FROM unnest($2::text[]) n(name)
  WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_proc p
                     WHERE p.pronamespace = to_regnamespace(split_part(n.name, '.', 1)) AND p.proname = split_part(n.name, '.', 2))
+UNION ALL
+SELECT n.name
+  FROM (SELECT c.name, to_regclass(split_part(c.name, '.', 1) || '.' || split_part(c.name, '.', 2)) AS relation FROM unnest($3::text[]) c(name)) n
+ WHERE n.relation IS NOT NULL
+   AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a
+                    WHERE a.attrelid = n.relation AND a.attname = split_part(n.name, '.', 3) AND NOT a.attisdropped)
  ORDER BY 1

@@ -29,8 +29,8 @@ export const RETRY_STATES: ReadonlySet<string> = new Set(['40001', '40P01', '55P
 /** admin_shutdown, crash_shutdown, cannot_connect_now, database_dropped; class 08 is matched by prefix. */
 export const CONNECTION_STATES: ReadonlySet<string> = new Set(['57P01', '57P02', '57P03', '57P04'])
 
-/** undefined_table and invalid_schema_name: an object of ours was dropped, or was never made. */
-export const MISSING_STATES: ReadonlySet<string> = new Set(['42P01', '3F000'])
+/** undefined_table, undefined_column and invalid_schema_name: an object of ours was dropped, or was never made. */
+export const MISSING_STATES: ReadonlySet<string> = new Set(['42P01', '42703', '3F000'])
 
 /** query_canceled, transaction_timeout, idle_in_transaction_session_timeout. */
 export const TIMEOUT_STATES: ReadonlySet<string> = new Set(['57014', '25P04', '25P03'])

@@ -2,8 +2,8 @@
  * Missing tables: says once that a table of ours is gone, which, and what brings it back, and once that it is there.
  *
  * A loop whose statement fails cannot know whether it is the only one, and would say so at every beat. So the pools tell
- * every failure to this one place. Where it speaks of a relation of ours, the catalog is asked what is missing, and
- * again every second until nothing is. Some tables no statement needs for days (a term is drawn at an election alone), so
+ * every failure to this one place. Where it speaks of what is ours, the catalog is asked what is missing, and again
+ * every second until nothing is. Some tables no statement needs for days (a term is drawn at an election alone), so
  * the catalog is asked by the clock as well. It owns the truth; the text of an error is only a reason to look sooner.
  *
  * - *A table that work needs is gone*: nothing here leads until it is back. What the repair makes is empty, so `onBack`
@@ -37,7 +37,7 @@ export interface MissingOptions {
 export interface Missing {
   /** Looks at once, and from then on by the clock. True: every table of ours is there. */
   look(db: Queryable): Promise<boolean>
-  /** A statement failed; when it speaks of a relation of ours, it is looked for soon. */
+  /** A statement failed; when it speaks of a relation or column of ours, that is looked for soon. */
   failed(db: Queryable, error: unknown): void
   stop(): Promise<void>
 }
@@ -53,7 +53,14 @@ const EVERY_MS = 30_000
 /** Before the first look there is nothing to look for: the schema may not have been made yet. */
 const ASLEEP_MS = 3_600_000
 
-const TABLES: ReadonlySet<string> = new Set(SCHEMA_OBJECTS.tables)
+/** And the columns that a table was given later, which are missed as a table is. */
+const TABLES: ReadonlySet<string> = new Set([...SCHEMA_OBJECTS.tables, ...SCHEMA_OBJECTS.columns])
+
+/** How an error names them: of a relation it gives the schema as well, of a column not even the table. */
+const OURS: readonly string[] = [
+  'service_ops',
+  ...SCHEMA_OBJECTS.columns.map((column) => column.split('.').at(-1) ?? column),
+]
 
 /** Read by verify(), migrations and starts alone. To stop what runs for want of one would be the greater loss. */
 const BOOKKEEPING: ReadonlySet<string> = new Set([
@@ -147,7 +154,7 @@ export function createMissing({ log, onGone, onBack, everyMs = EVERY_MS }: Missi
     },
     failed(db, error) {
       if (suspected || !MISSING_STATES.has(sqlState(error) ?? '')) return
-      if (!(error instanceof Error) || !error.message.includes('service_ops')) return
+      if (!(error instanceof Error) || !OURS.some((name) => error.message.includes(name))) return
       suspected = true
       watched ??= db
       loop.wake()

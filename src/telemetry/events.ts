@@ -32,7 +32,7 @@ export interface Events {
 
   schema_checked: { version: number; window: string; tables?: number }
   schema_incompatible: { version: number | null; window: string; tables?: readonly string[] }
-  /** `also`: what is missing besides, such as views that a DROP … CASCADE took along. */
+  /** `table`: or a column with its table. `also`: what is missing besides, such as views that a DROP … CASCADE took along. */
   table_missing: { table: string; command: string; also?: readonly string[] }
   table_back: { table: string }
   permission_missing: { role: string; objects: readonly string[]; grants: readonly string[] }

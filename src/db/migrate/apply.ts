@@ -19,9 +19,6 @@ import { sql } from './statements.ts'
 const TRIES = 5
 const TRY_AGAIN_MS = 1_000
 
-/** In the file that makes the inbox. */
-const MAKES_INBOX = 'CREATE TABLE IF NOT EXISTS service_ops.integration_inbox '
-
 interface MigrationFile {
   readonly id: number
   readonly name: string
@@ -145,7 +142,6 @@ async function runOne(client: Client, file: MigrationFile): Promise<void> {
   await client.query('BEGIN')
   try {
     await client.query(file.sql)
-    if (file.sql.includes(MAKES_INBOX)) await client.query(sql.new_numbers)
     await client.query('COMMIT')
   } catch (error) {
     // This client is ours alone and is closed at the end; a connection that broke says so in `error`.

@@ -36,22 +36,28 @@ const migrations = readMigrations()
 /** Version of the schema that this release was written for: the number of its newest migration. */
 export const CODE_SCHEMA_VERSION = Math.max(0, ...migrations.map(({ id }) => id))
 
-/** Relations and functions that must be there once every file has run, with their schema. */
+/** What must be there once every file has run, with its schema. */
 export interface SchemaObjects {
   /** Those of the relations that hold data: without one of them, work cannot go on. */
   readonly tables: readonly string[]
   readonly relations: readonly string[]
+  /** Those that a later file gave to a table, each with it: what makes the table again does not bring them. */
+  readonly columns: readonly string[]
   readonly functions: readonly string[]
 }
 
 const MADE_OR_DROPPED =
   /^\s*(CREATE|DROP)\s+(?:OR\s+REPLACE\s+)?(TABLE|VIEW|FUNCTION)\s+(?:IF\s+(?:NOT\s+)?EXISTS\s+)?(service_ops\.\w+)/gim
 
+const ALTERED = /^\s*ALTER\s+TABLE\s+(?:IF\s+EXISTS\s+)?(?:ONLY\s+)?(service_ops\.\w+)([^;]*)/gim
+const COLUMN = /\b(ADD|DROP)\s+COLUMN\s+(?:IF\s+(?:NOT\s+)?EXISTS\s+)?(\w+)/gi
+
 /** Read from the files themselves, so that no second list can be forgotten: what is made, less what is dropped later. */
 export function objectsOf(texts: readonly string[]): SchemaObjects {
   const relations = new Set<string>(['service_ops.migrations'])
   const views = new Set<string>()
   const functions = new Set<string>()
+  const columns = new Map<string, string>()
   for (const text of texts) {
     for (const [, verb = '', kind = '', name = ''] of text.matchAll(MADE_OR_DROPPED)) {
       if (kind.toUpperCase() === 'VIEW') views.add(name)
@@ -59,11 +65,18 @@ export function objectsOf(texts: readonly string[]): SchemaObjects {
       if (verb.toUpperCase() === 'CREATE') set.add(name)
       else set.delete(name)
     }
+    for (const [, table = '', actions = ''] of text.matchAll(ALTERED)) {
+      for (const [, verb = '', column = ''] of actions.matchAll(COLUMN)) {
+        if (verb.toUpperCase() === 'ADD') columns.set(`${table}.${column}`, table)
+        else columns.delete(`${table}.${column}`)
+      }
+    }
   }
   const sorted = [...relations].sort()
   return {
     tables: sorted.filter((name) => !views.has(name)),
     relations: sorted,
+    columns: [...columns].flatMap(([column, table]) => (relations.has(table) ? [column] : [])).sort(),
     functions: [...functions].sort(),
   }
 }

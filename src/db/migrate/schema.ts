@@ -54,13 +54,14 @@ function judge(version: number, oldestCode: number, codeVersion: number): [fits:
 }
 
 /**
- * Tables, views and functions of this release's schema that are not there, with their schema, in order. `tidemark
- * migrate --repair` makes them again.
+ * Tables, views, functions and later columns of this release's schema that are not there, with their schema, in order.
+ * `tidemark migrate --repair` makes them again. Of a table that is missing itself, no column is named.
  */
 export async function missingObjects(client: Queryable): Promise<string[]> {
   const { rows } = await client.query<{ name: string }>(sql.missing, [
     SCHEMA_OBJECTS.relations,
     SCHEMA_OBJECTS.functions,
+    SCHEMA_OBJECTS.columns,
   ])
   return rows.map(({ name }) => name)
 }

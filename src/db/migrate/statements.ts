@@ -15,7 +15,6 @@ export const sql = loadStatements('migration', [
   'applied',
   'record',
   'invalid_indexes',
-  'new_numbers',
   'window',
   'missing',
 ])
