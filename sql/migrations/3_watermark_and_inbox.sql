@@ -74,11 +74,21 @@ CREATE TABLE IF NOT EXISTS service_ops.integration_inbox (
   CONSTRAINT integration_inbox_status CHECK (status IN ('NEW', 'PROCESSING', 'DONE', 'FAILED', 'DEAD', 'DISCARDED'))
 ) WITH (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.1,
         autovacuum_analyze_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 1);
-CREATE INDEX IF NOT EXISTS integration_inbox_waiting ON service_ops.integration_inbox (source, next_attempt_at)
-  WHERE next_attempt_at IS NOT NULL;
-CREATE INDEX IF NOT EXISTS integration_inbox_trace ON service_ops.integration_inbox (trace_id);
-CREATE INDEX IF NOT EXISTS integration_inbox_created ON service_ops.integration_inbox USING brin (created_at)
-  WITH (pages_per_range = 32, autosummarize = on);
+-- CREATE INDEX IF NOT EXISTS asks for its lock before it looks, and would wait for every handler at work, and everybody else
+-- behind it: what is there is not asked for.
+DO $$ BEGIN
+  IF to_regclass('service_ops.integration_inbox_waiting') IS NULL THEN
+    CREATE INDEX integration_inbox_waiting ON service_ops.integration_inbox (source, next_attempt_at)
+     WHERE next_attempt_at IS NOT NULL;
+  END IF;
+  IF to_regclass('service_ops.integration_inbox_trace') IS NULL THEN
+    CREATE INDEX integration_inbox_trace ON service_ops.integration_inbox (trace_id);
+  END IF;
+  IF to_regclass('service_ops.integration_inbox_created') IS NULL THEN
+    CREATE INDEX integration_inbox_created ON service_ops.integration_inbox USING brin (created_at)
+      WITH (pages_per_range = 32, autosummarize = on);
+  END IF;
+END $$;
 COMMENT ON TABLE service_ops.integration_inbox IS 'Messages to process, each taken in once and processed once.';
 COMMENT ON COLUMN service_ops.integration_inbox.inbox_id IS 'Number of the message here, in order of arrival.';
 COMMENT ON COLUMN service_ops.integration_inbox.created_at IS 'When it was taken in.';
@@ -126,7 +136,11 @@ CREATE TABLE IF NOT EXISTS service_ops.poll_run (
   instance_id   text NOT NULL,
   error         text
 );
-CREATE INDEX IF NOT EXISTS poll_run_by_poller ON service_ops.poll_run (poller, started_at DESC);
+DO $$ BEGIN
+  IF to_regclass('service_ops.poll_run_by_poller') IS NULL THEN
+    CREATE INDEX poll_run_by_poller ON service_ops.poll_run (poller, started_at DESC);
+  END IF;
+END $$;
 COMMENT ON TABLE service_ops.poll_run IS 'The ledger of passes.';
 COMMENT ON COLUMN service_ops.poll_run.run_id IS 'Running number.';
 COMMENT ON COLUMN service_ops.poll_run.poller IS 'Name of the poller.';

@@ -1,8 +1,17 @@
 -- Two columns for messages that somebody should look at more closely. Neither is in an index, and the normal path of a
 -- message leaves both at their defaults, so its updates stay heap-only. Constant defaults: no row is rewritten.
 
-ALTER TABLE service_ops.integration_inbox ADD COLUMN IF NOT EXISTS interruptions_in_a_row integer NOT NULL DEFAULT 0;
-ALTER TABLE service_ops.integration_inbox ADD COLUMN IF NOT EXISTS suspect boolean NOT NULL DEFAULT false;
+-- ADD COLUMN IF NOT EXISTS asks for its lock before it looks, and would wait for every handler at work, and everybody else
+-- behind it: what is there is not asked for.
+DO $$ BEGIN
+  IF (SELECT count(*) < 2 FROM pg_catalog.pg_attribute
+       WHERE attrelid = 'service_ops.integration_inbox'::regclass AND NOT attisdropped
+         AND attname IN ('interruptions_in_a_row', 'suspect')) THEN
+    ALTER TABLE service_ops.integration_inbox
+      ADD COLUMN IF NOT EXISTS interruptions_in_a_row integer NOT NULL DEFAULT 0,
+      ADD COLUMN IF NOT EXISTS suspect boolean NOT NULL DEFAULT false;
+  END IF;
+END $$;
 COMMENT ON COLUMN service_ops.integration_inbox.interruptions_in_a_row IS 'Interruptions since its handler last ended by itself, those by a drain left out. After 20 of them one attempt counts.';
 COMMENT ON COLUMN service_ops.integration_inbox.suspect IS 'It was in work in a process that died or stood still, and may be the reason: it is claimed alone, with nothing beside it in that instance.';
 COMMENT ON COLUMN service_ops.inbox_low_water.low IS 'Greatest inbox_id that is proven to have nothing open at or below it. Grows, but for a mark above every message, which is taken back.';

@@ -6,7 +6,7 @@ export const EXIT = {
   incomplete: 2,
   /** EX_USAGE: an unknown verb or flag. */
   usage: 64,
-  /** EX_TEMPFAIL: the migration lock was not got in time; try again. */
+  /** EX_TEMPFAIL: a lock that a migration needs was not got in time; try again. */
   tryAgain: 75,
   /** EX_CONFIG: a setting or config that cannot be used. */
   config: 78,

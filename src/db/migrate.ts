@@ -6,9 +6,11 @@ import { closeClient, openClient } from './connection.ts'
 import type { SessionAddress } from './connection.ts'
 import { applyFiles } from './migrate/apply.ts'
 import { syncInvariants } from './migrate/invariants.ts'
+import { createLookout } from './migrate/lookout.ts'
+import type { Lookout } from './migrate/lookout.ts'
 import { giveLockBack, LIBRARY_LOCK, ownLock, takeLock } from './migrate/lock.ts'
 import { missingObjects } from './migrate/schema.ts'
-import { errorClass } from './sqlstate.ts'
+import { errorClass, isConnectionError, isRetryable } from './sqlstate.ts'
 
 export { CODE_SCHEMA_VERSION } from './migrate/files.ts'
 export { missingObjects, schemaStatus } from './migrate/schema.ts'
@@ -30,13 +32,13 @@ export type { SchemaStatus } from './migrate/schema.ts'
  */
 export interface MigrateOptions extends SessionAddress {
   readonly log: Pick<Log, 'event'>
-  /** How long to try for the locks, in milliseconds. */
+  /** How long to try for the locks, and to wait for a transaction in the way of a file to end, in milliseconds. */
   readonly lockWaitMs: number
   /** Limit of each statement; files that build an index CONCURRENTLY have none. */
   readonly statementTimeoutMs: number
   /**
-   * How long a statement of a file may wait for a lock on a table, while everybody who comes after it waits too; the
-   * file is then tried again, five times in all. Default: 5 s.
+   * How long a statement of a file may wait at first for a lock on a table, while everybody who comes after it waits
+   * too; what follows is told in migrate/lockWait.ts. Default: 5 s.
    */
   readonly lockTimeoutMs?: number
   /** Runs on the same connection, under the same lock, after ours: pg-boss's own migration. */
@@ -47,7 +49,7 @@ export interface MigrateOptions extends SessionAddress {
   readonly applicationName?: string
   /** Default: 5 s. */
   readonly connectTimeoutMs?: number
-  /** Gives up the wait for a lock; a file that runs is not cut short. */
+  /** Gives up the wait for a lock, that of a file after its present try; a file that runs is not cut short. */
   readonly signal?: AbortSignal
 }
 
@@ -60,40 +62,55 @@ export interface MigrateResult {
   readonly missing: readonly string[]
 }
 
+const APPLICATION = 'tidemark:migrate'
+
+/** A look at who is in the way takes milliseconds. */
+const LOOK_LIMITS = { statementTimeoutMs: 5_000, lockTimeoutMs: 0, idleInTransactionMs: 0 }
+
 /**
  * Brings the schema to this release's version. Throws {@link MigrationLockBusy} when a lock was not free in time,
- * {@link MigrationFailed} when a file failed (said as `migration_failed`), RepairRefused, or the connection's error.
+ * {@link MigrationFailed} when a file failed, RepairRefused, or the connection's error. What time may mend ({@link
+ * isBusy}, and a connection that broke) is for the caller to say; the rest is said here, as `migration_failed`.
  */
 export async function migrate(options: MigrateOptions): Promise<MigrateResult> {
-  const {
-    url,
-    startupOptions = true,
-    applicationName = 'tidemark:migrate',
-    connectTimeoutMs = 5_000,
-  } = options
+  const { url, startupOptions = true, applicationName = APPLICATION, connectTimeoutMs = 5_000 } = options
+  const address = { url, startupOptions, connectTimeoutMs }
   const client = await openClient({
-    url,
-    startupOptions,
+    ...address,
     applicationName,
-    connectTimeoutMs,
     // Set on the session later, file by file: a limit of the client's own would cut an index build short.
     limits: { statementTimeoutMs: 0, lockTimeoutMs: 0, idleInTransactionMs: 60_000 },
   })
+  const lookout = createLookout({ ...address, applicationName: 'tidemark:lookout', limits: LOOK_LIMITS })
   try {
-    return await underLocks(client, options, () => work(client, options))
+    return await underLocks(client, options, () => work(client, lookout, options))
   } catch (error) {
-    if (!(error instanceof MigrationLockBusy) && options.signal?.aborted !== true)
+    if (!isBusy(error) && !isConnectionError(error) && options.signal?.aborted !== true)
       sayFailed(options.log, error)
     throw error
   } finally {
-    await closeClient(client)
+    await Promise.all([closeClient(client), lookout.close()])
   }
 }
 
-async function work(client: Client, options: MigrateOptions): Promise<Done> {
+/** Whether a lock that somebody else holds was in the way to the end: what came before it stays; try again later. */
+export function isBusy(error: unknown): error is Error {
+  // What has an SQLSTATE is an Error.
+  return error instanceof MigrationLockBusy || isRetryable(error)
+}
+
+async function work(client: Client, lookout: Lookout, options: MigrateOptions): Promise<Done> {
   const { log, statementTimeoutMs, lockTimeoutMs = 5_000, repair = false, after } = options
   const start = performance.now()
-  const applied = await applyFiles(client, { limits: { statementTimeoutMs, lockTimeoutMs }, repair })
+  const wait = {
+    limits: { statementTimeoutMs, lockTimeoutMs },
+    lookout,
+    applicationName: options.applicationName ?? APPLICATION,
+    holdOffMs: options.lockWaitMs,
+    log,
+    signal: options.signal,
+  }
+  const applied = await applyFiles(client, { wait, repair })
   const missing = await missingObjects(client)
   // Its table may be among the missing; that is for --repair to mend and for the caller to say, not to fail on.
   if (!missing.includes('service_ops.invariant')) await syncInvariants(client)

@@ -7,14 +7,15 @@
 import type { Settings } from '../config/settings.ts'
 import type { Identity } from '../config/identity.ts'
 import type { SessionAddress } from '../db/connection.ts'
-import { migrate, schemaStatus } from '../db/migrate.ts'
+import { isBusy, migrate, schemaStatus } from '../db/migrate.ts'
 import type { SchemaStatus } from '../db/migrate.ts'
 import { createPool } from '../db/pool.ts'
 import type { Pool } from '../db/pool.ts'
-import { MigrationLockBusy, SchemaIncompatible } from '../errors.ts'
+import { SchemaIncompatible } from '../errors.ts'
 import { BOSS_SCHEMA, BOSS_SCHEMA_VERSION, bossSchemaVersion, migrateBoss } from '../jobs/schema.ts'
 import { pause } from '../kit/pause.ts'
 import { explainDenied, requireGrants } from '../tables/permission.ts'
+import { cleanText } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Way } from './way.ts'
 
@@ -107,8 +108,8 @@ async function migrateOrLeaveIt({ settings, session, log, signal }: SchemaGate):
     })
     return true
   } catch (error) {
-    if (!(error instanceof MigrationLockBusy)) throw error
-    log.event('migrations_skipped', 'the migration lock was not free in time', { reason: 'lock busy' })
+    if (!isBusy(error)) throw error
+    log.event('migrations_skipped', `left for now: ${cleanText(error.message)}`, { reason: 'lock busy' })
     return false
   }
 }

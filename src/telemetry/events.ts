@@ -43,12 +43,15 @@ export interface Events {
   migrations_skipped: { names?: readonly string[]; reason?: string }
   migration_failed: ErrorFields & { names?: readonly string[] }
   migration_lock_acquired: { waited_ms: number; statement_timeout_s: number }
+  /** One that keeps migrations apart, or, with `file`, that of a table. `age_s`: of the connection; of the transaction. */
   migration_lock_busy: {
     pid: number | null
     application: string | null
     age_s: number | null
-    how_to_end: string
+    how_to_end: string | null
     waited_ms?: number
+    file?: string | null
+    table?: string | null
   }
   migration_lock_released: { held_ms: number }
 

@@ -150,6 +150,17 @@ describe('tidemark migrate and verify', () => {
     assert.match(stderr, /pg_terminate_backend/)
   })
 
+  test('a table that somebody has exits 75 and names who, and the table', async (context) => {
+    const { url, ...database } = await createDatabase(context, { migrated: false })
+    const env = { DATABASE_URL: url, MIGRATION_LOCK_WAIT_SECONDS: '0', LOG_LEVEL: 'critical' }
+    await tidemark(['migrate'], { env })
+    const holder = await database.client()
+    await holder.query(`DROP INDEX service_ops.poll_run_by_poller; BEGIN; DELETE FROM service_ops.poll_run`)
+    const { code, stderr } = await tidemark(['migrate', '--repair'], { env })
+    assert.equal(code, 75)
+    assert.match(stderr, /service_ops\.poll_run is locked by pid \d+ .*pg_terminate_backend/)
+  })
+
   test('a dropped object is named with the command that makes it again, which does', async (context) => {
     const { url, ...database } = await createDatabase(context, { migrated: false })
     const env = { DATABASE_URL: url }

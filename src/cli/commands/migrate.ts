@@ -1,14 +1,15 @@
 import type { Command } from 'commander'
 import type { Settings } from '../../config/settings.ts'
 import type { SessionAddress } from '../../db/connection.ts'
-import { CODE_SCHEMA_VERSION, migrate, missingObjects, schemaStatus } from '../../db/migrate.ts'
+import { CODE_SCHEMA_VERSION, isBusy, migrate, missingObjects, schemaStatus } from '../../db/migrate.ts'
 import { findPooling } from '../../db/pooler.ts'
-import { MigrationLockBusy, PoolerUnfit } from '../../errors.ts'
+import { PoolerUnfit } from '../../errors.ts'
 import { BOSS_SCHEMA, BOSS_SCHEMA_VERSION, bossSchemaVersion, migrateBoss } from '../../jobs/schema.ts'
 import { explainDenied } from '../../tables/permission.ts'
 import { findDatabase, withDatabase } from '../database.ts'
 import { EXIT } from '../exitCodes.ts'
 import { verbLog } from '../log.ts'
+import { messageOf } from '../message.ts'
 import { complain, print, printJson } from '../terminal.ts'
 import { databaseSetup, readingVerb, type Ending, type ReadingFlags } from '../verb.ts'
 
@@ -48,11 +49,11 @@ async function apply(settings: Settings, flags: Flags): Promise<number> {
     else print(result.applied.length === 0 ? 'nothing to apply' : `applied: ${result.applied.join(', ')}`)
     return sayMissing(result.missing) === EXIT.done ? await sayUnfit(settings) : EXIT.failed
   } catch (error) {
-    if (!(error instanceof MigrationLockBusy))
+    if (!isBusy(error))
       throw await withDatabase(settings, (client) =>
         explainDenied(client, error, ['service_ops', BOSS_SCHEMA]),
       ).catch(() => error)
-    complain(error.message)
+    complain(messageOf(error))
     return EXIT.tryAgain
   } finally {
     await log.close()

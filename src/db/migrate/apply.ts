@@ -1,23 +1,19 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Client } from 'pg'
 import { loadMigrationFiles, migrate as runLibrary } from 'postgres-migrations'
 import { MigrationFailed, RepairRefused } from '../../errors.ts'
 import { cleanError } from '../../telemetry/errorText.ts'
 import { catalogFirst } from '../session.ts'
-import { isRetryable } from '../sqlstate.ts'
 import {
   CODE_SCHEMA_VERSION,
   CONCURRENT_INDEXES,
   MIGRATIONS_FOLDER,
   runsOutsideTransaction,
 } from './files.ts'
+import { throughLocks } from './lockWait.ts'
+import type { LockWait } from './lockWait.ts'
 import { dropInvalidIndexes, runText, setLimits } from './session.ts'
 import type { FileLimits } from './session.ts'
 import { sql } from './statements.ts'
-
-/** A file that met a lock or a deadlock is tried this often, a second apart. */
-const TRIES = 5
-const TRY_AGAIN_MS = 1_000
 
 interface MigrationFile {
   readonly id: number
@@ -34,16 +30,18 @@ interface MigrationFile {
  */
 export async function applyFiles(
   client: Client,
-  options: { readonly limits: FileLimits; readonly repair: boolean },
+  options: { readonly wait: LockWait; readonly repair: boolean },
 ): Promise<string[]> {
+  const { wait } = options
   const files = await readFiles()
   await makeOurTable(client)
   await client.query(sql.enter_schema)
-  await setLimits(client, options.limits)
+  await setLimits(client, wait.limits)
   await dropInvalidIndexes(client, CONCURRENT_INDEXES)
   const before = new Set(await appliedIds(client))
-  const repaired = options.repair ? await runAgain(client, files, options.limits) : []
-  await runNew(client, files, options.limits)
+  const repaired = options.repair ? await runAgain(client, files, wait) : []
+  await runNew(client, files, wait)
+  await setLimits(client, wait.limits)
   await client.query(sql.leave_schema)
   await catalogFirst(client)
   return options.repair
@@ -74,19 +72,17 @@ async function appliedIds(client: Client): Promise<number[]> {
   return rows.map(({ id }) => id)
 }
 
-/** Lets the library apply what is not applied yet; a file that met a lock in its way is tried again. */
-async function runNew(client: Client, files: readonly MigrationFile[], limits: FileLimits): Promise<void> {
-  for (let attempt = 1; ; attempt += 1) {
+/** Lets the library apply what is not applied yet. */
+async function runNew(client: Client, files: readonly MigrationFile[], wait: LockWait): Promise<void> {
+  await throughLocks(client, wait, async (limits) => {
     const seen: Seen = { file: null, error: null }
     try {
       await runLibrary({ client: watched(client, files, limits, seen) }, MIGRATIONS_FOLDER)
-      return
     } catch (error) {
       // The library keeps only the text of what failed; the error itself was seen on its way through.
-      if (attempt >= TRIES || !isRetryable(seen.error)) throw failed(seen.file, seen.error ?? error)
+      throw failed(seen.file, seen.error ?? error)
     }
-    await sleep(TRY_AGAIN_MS)
-  }
+  })
 }
 
 interface Seen {
@@ -112,23 +108,17 @@ function watched(client: Client, files: readonly MigrationFile[], limits: FileLi
 }
 
 /** Runs every file again, in order; each is written to be re-runnable, and to leave data alone. */
-async function runAgain(
-  client: Client,
-  files: readonly MigrationFile[],
-  limits: FileLimits,
-): Promise<string[]> {
+async function runAgain(client: Client, files: readonly MigrationFile[], wait: LockWait): Promise<string[]> {
   await refuseForeign(client, files)
   for (const file of files) {
     if (file.id === 0) continue
-    for (let attempt = 1; ; attempt += 1) {
+    await throughLocks(client, wait, async (limits) => {
       try {
         await runText(client, file.sql, limits, () => runOne(client, file))
-        break
       } catch (error) {
-        if (attempt >= TRIES || !isRetryable(error)) throw failed(file.fileName, error)
+        throw failed(file.fileName, error)
       }
-      await sleep(TRY_AGAIN_MS)
-    }
+    })
   }
   for (const { id, name, hash } of files) await client.query(sql.record, [id, name, hash])
   return files.filter(({ id }) => id > 0).map(({ fileName }) => fileName)
