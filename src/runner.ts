@@ -5,7 +5,7 @@
  *        └──────────stop───────────────┘
  *
  * HTTP listens first, so that `/live` and a truthful `/ready` are there from the start. `stop` may come at any moment
- * and any number of times; all callers wait for the same end. Losing the database never ends the process.
+ * and any number of times; all callers wait for the same end. Losing the database ends neither the process nor its start.
  */
 import type { TidemarkConfig } from './config/types.ts'
 import { createApp } from './http/app.ts'
@@ -26,6 +26,7 @@ import type { Membership } from './runner/membership.ts'
 import { createMissing } from './runner/missing.ts'
 import { setUp } from './runner/options.ts'
 import type { RunnerOptions } from './runner/options.ts'
+import { createPersist } from './runner/persist.ts'
 import { createPort } from './runner/port.ts'
 import { startPulse } from './runner/pulse.ts'
 import { retryRefused } from './runner/refused.ts'
@@ -121,71 +122,69 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
   }
 
   async function begin(): Promise<void> {
+    const { signal } = ending
     await listenFirst()
-    ending.signal.throwIfAborted()
+    signal.throwIfAborted()
     addresses = await openAddresses(settings, log)
-    ending.signal.throwIfAborted()
-    const way = await findWay(settings, addresses, log, ending.signal)
-    const opened = openPools(
-      settings,
-      way,
-      identity,
-      transactionalHandlers(config.processors),
-      (own, error) => {
-        missing.failed(own.reserved, error)
-        denied.failed(own.reserved, error)
-      },
-    )
+    signal.throwIfAborted()
+    const way = await findWay(settings, addresses, log, signal)
+    const { session } = way
+    const transactional = transactionalHandlers(config.processors)
+    const opened = openPools(settings, way, identity, transactional, (own, error) => {
+      missing.failed(own.reserved, error)
+      denied.failed(own.reserved, error)
+    })
     pools = opened
+    const applicationName = `tidemark:${identity.instanceId}`
+    pulse = startPulse({ probe, pools: opened, condition, applicationName, log })
+    const persist = createPersist({ log, signal, lookout: opened.pulse, applicationName })
     await schemaReady({
       settings,
-      session: way.session,
+      session,
       pool: opened.reserved,
       log,
-      signal: ending.signal,
-      onIncompatible: () => {
-        condition.schemaFits = false
-      },
+      signal,
+      persist,
+      onIncompatible: () => void (condition.schemaFits = false),
       whole: () => missing.look(opened.reserved),
     })
     condition.schemaFits = true
-    const applicationName = `tidemark:${identity.instanceId}`
-    pulse = startPulse({ probe, pools: opened, condition, applicationName, log })
-    ending.signal.throwIfAborted()
+    signal.throwIfAborted()
     unprepare = await options.prepare?.(opened.work)
     const tasks = [...config.pollers, ...config.processors, ...config.jobs].map(({ name }) => name)
     const state = () => condition.state
-    membership = join({ settings, identity, session: way.session, pools: opened, tasks, state, log })
-    await membership.announce()
-    await reclaimFromLost(opened.work, log)
-    const registered = await registerAll(opened.work, config, settings.release, log)
-    ending.signal.throwIfAborted()
-    work = await startWork({
+    const joined = (membership = join({ settings, identity, session, pools: opened, tasks, state, log }))
+    await persist('to announce itself', () => joined.announce())
+    await persist('to take back what the lost had', () => reclaimFromLost(opened.work, log))
+    const registered = await registerAll(opened.work, config, settings.release, log, persist)
+    signal.throwIfAborted()
+    const parts = {
       settings,
       config,
       identity,
       pools: opened,
-      session: way.session,
+      session,
       registered,
       log,
-      mayLead: () => work !== undefined && condition.schemaFits && !ending.signal.aborted,
-      onDemand: (poller) => refused?.demand(poller),
+      mayLead: () => work !== undefined && condition.schemaFits && !signal.aborted,
+      onDemand: (poller: string) => refused?.demand(poller),
       onQueueError: () => denied.suspect(opened.reserved),
-    })
+    }
+    work = await persist('to start the queue', () => startWork(parts))
     refused = retryRefused({
       pool: opened.work,
       refused: registered.refused,
       release: settings.release,
       log,
       onStarted: (poller) => {
-        if (!ending.signal.aborted) work?.addPoller(poller)
+        if (!signal.aborted) work?.addPoller(poller)
       },
     })
     // Told to stop while the parts started: they are drained, and were never ready.
-    if (ending.signal.aborted) return
+    if (signal.aborted) return
     condition.state = 'ready'
     work.leaders.wake()
-    await membership.announce()
+    await joined.announce().catch(() => undefined) // the next heartbeat says so, too
     sayReady()
   }
 

@@ -70,16 +70,31 @@ export interface BlockerWatch {
   stop(): void
 }
 
-/** Looks again and again while something may wait: once it has given up, there is nothing to be seen any more. */
-export function watchBlocker(look: () => Promise<Blocker | undefined>, everyMs: number): BlockerWatch {
+/**
+ * Looks again and again while something may wait: once it has given up, there is nothing to be seen any more. `onSeen` is
+ * told of each look that finds somebody, and for how long it has been the same one.
+ */
+export function watchBlocker(
+  look: () => Promise<Blocker | undefined>,
+  everyMs: number,
+  onSeen?: (blocker: Blocker, forMs: number) => void,
+): BlockerWatch {
   const stopping = new AbortController()
+  /** Asked through a function: the compiler does not see that it changes during an await. */
+  const stopped = (): boolean => stopping.signal.aborted
   let seen: Blocker | undefined
+  let since = 0
   async function watch(): Promise<void> {
     for (;;) {
       await pause(everyMs, stopping.signal)
-      if (stopping.signal.aborted) return
+      if (stopped()) return
       // A look that fails tells nothing; what is waited for has errors of its own.
-      seen = (await look().catch(() => undefined)) ?? seen
+      const found = await look().catch(() => undefined)
+      if (stopped()) return
+      if (found === undefined) continue
+      if (found.pid !== seen?.pid) since = performance.now()
+      seen = found
+      onSeen?.(found, performance.now() - since)
     }
   }
   void watch()

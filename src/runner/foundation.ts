@@ -17,6 +17,7 @@ import { pause } from '../kit/pause.ts'
 import { explainDenied, requireGrants } from '../tables/permission.ts'
 import { cleanText } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
+import type { Persist } from './persist.ts'
 import type { Way } from './way.ts'
 
 /** How often a schema that does not fit is looked at again. */
@@ -32,6 +33,7 @@ export interface SchemaGate {
   readonly pool: Pool
   readonly log: Log
   readonly signal: AbortSignal
+  readonly persist: Persist
   onIncompatible(reason: string): void
   /** Whether every table is there; says what is not. */
   whole(): Promise<boolean>
@@ -41,7 +43,7 @@ export interface SchemaGate {
 export async function schemaReady(gate: SchemaGate): Promise<void> {
   try {
     await untilSchemaFits(gate)
-    await requireGrants(gate.pool, SCHEMAS)
+    await gate.persist('to look at its rights', () => requireGrants(gate.pool, SCHEMAS))
   } catch (error) {
     throw await explainDenied(gate.pool, error, SCHEMAS)
   }
@@ -51,7 +53,7 @@ export async function schemaReady(gate: SchemaGate): Promise<void> {
 export const SCHEMAS = ['service_ops', BOSS_SCHEMA]
 
 async function untilSchemaFits(gate: SchemaGate): Promise<void> {
-  const { settings, pool, log, signal } = gate
+  const { settings, pool, log, signal, persist } = gate
   if (!settings.runMigrations) {
     log.event('migrations_disabled', 'RUN_MIGRATIONS is not 1: the schema is checked, not changed', {})
   }
@@ -60,12 +62,16 @@ async function untilSchemaFits(gate: SchemaGate): Promise<void> {
   // one that lost a table, is only looked at again, or its lock would be taken and given back every second for ever.
   let toMigrate = settings.runMigrations
   for (let isOld = true; ;) {
-    if (toMigrate && isOld) toMigrate = !(await migrateOrLeaveIt(gate))
-    const { fits, reason, version, oldestCode } = await bothSchemas(pool)
+    if (toMigrate && isOld) toMigrate = !(await persist('to migrate', () => migrateOrLeaveIt(gate)))
+    const look = async () => {
+      const found = await bothSchemas(pool)
+      return { ...found, whole: found.fits && (await gate.whole()) }
+    }
+    const { fits, whole, reason, version, oldestCode } = await persist('to look at the schema', look)
     const window = `${oldestCode ?? '?'}..${version ?? '?'}`
     // What is missing from a schema that fits is for --repair alone, and only looked for again.
     isOld = !fits
-    if (fits && (await gate.whole())) {
+    if (whole) {
       log.event('schema_checked', reason, { version: version ?? 0, window })
       return
     }

@@ -22,6 +22,7 @@ import { findTask, lockRegistry, registerTask } from '../tables/task.ts'
 import type { TaskRecord } from '../tables/task.ts'
 import { cleanError, cleanText } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
+import type { Persist } from './persist.ts'
 
 export interface RegisteredPoller {
   readonly poller: ResolvedPoller
@@ -49,24 +50,26 @@ export async function registerAll(
   config: ResolvedConfig,
   release: string,
   log: Log,
+  persist: Persist = (_, step) => step(),
 ): Promise<Registered> {
   const pollers: RegisteredPoller[] = []
   const refused: RefusedPoller[] = []
   for (const poller of config.pollers) {
-    try {
-      const { registered, checked } = await enterPoller(pool, poller, release)
-      pollers.push(registered)
-      sayFindings(log, poller, checked)
-    } catch (error) {
-      const reason = whyNotStarted(error)
-      if (reason === undefined) throw error
-      refused.push({ poller, reason, error })
-      sayRefused(log, poller.name, reason, error)
+    const entered = await persist(`to register ${poller.name}`, () => enterOrRefuse(pool, poller, release))
+    if ('reason' in entered) {
+      refused.push(entered)
+      sayRefused(log, poller.name, entered.reason, entered.error)
+    } else {
+      pollers.push(entered.registered)
+      sayFindings(log, poller, entered.checked)
     }
   }
-  for (const processor of config.processors)
-    await enter(pool, async () => processorRecord(processor, release))
-  for (const job of config.jobs) await enter(pool, async () => jobRecord(job, release))
+  const others = [
+    ...config.processors.map((processor) => processorRecord(processor, release)),
+    ...config.jobs.map((job) => jobRecord(job, release)),
+  ]
+  for (const record of others)
+    await persist(`to register ${record.name}`, () => enter(pool, () => Promise.resolve(record)))
   return { pollers, refused, processors: config.processors, jobs: config.jobs }
 }
 
@@ -88,12 +91,32 @@ export async function enterLost(
   })
 }
 
+interface EnteredPoller {
+  readonly registered: RegisteredPoller
+  readonly checked: CheckedSource
+}
+
+/** What is about its source alone, a lock on it too, refuses a poller; the start goes on without it. */
+async function enterOrRefuse(
+  pool: Pool,
+  poller: ResolvedPoller,
+  release: string,
+): Promise<EnteredPoller | RefusedPoller> {
+  try {
+    return await enterPoller(pool, poller, release)
+  } catch (error) {
+    const reason = whyNotStarted(error)
+    if (reason === undefined) throw error
+    return { poller, reason, error }
+  }
+}
+
 /** Checks a poller's source and enters the poller; throws what keeps it from starting. */
 export async function enterPoller(
   pool: Pool,
   poller: ResolvedPoller,
   release: string,
-): Promise<{ registered: RegisteredPoller; checked: CheckedSource }> {
+): Promise<EnteredPoller> {
   const checked = await checkSource(pool, poller.source)
   const { source, latenessMs } = checked
   await enter(pool, async (db) => {

@@ -86,6 +86,7 @@ export interface Work {
   readonly pressure: Pressure
 }
 
+/** Leaves nothing behind when it fails, and may be called again then. */
 export async function startWork(options: WorkOptions): Promise<Work> {
   const { settings, identity, pools, session, registered, log } = options
   const boss = createBoss({
@@ -95,10 +96,10 @@ export async function startWork(options: WorkOptions): Promise<Work> {
     instanceId: identity.instanceId,
     onError: options.onQueueError,
   })
-  await boss.start()
   const jobs = createJobs({ boss, jobs: registered.jobs, log })
   const upkeep = createUpkeep({ boss, log, duties: duties(pools, log) })
   try {
+    await boss.start()
     await jobs.start()
     await upkeep.start()
   } catch (error) {

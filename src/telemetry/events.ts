@@ -29,6 +29,15 @@ export interface Events {
   embedded_ready: { port: number; joined: boolean; waited_ms?: number }
   embedded_stopped: { reason?: string }
   pooler_detected: { mode: string; consequence: string }
+  /** A step of the start met what time mends; where it is a lock, whose. `age_s`: of the transaction. */
+  start_waits: ErrorFields & {
+    step: string
+    table?: string | null
+    pid?: number
+    application?: string | null
+    age_s?: number | null
+    how_to_end?: string
+  }
 
   schema_checked: { version: number; window: string; tables?: number }
   schema_incompatible: { version: number | null; window: string; tables?: readonly string[] }
@@ -162,6 +171,7 @@ export const EVENTS = {
   embedded_ready: 'info',
   embedded_stopped: 'info',
   pooler_detected: 'warn',
+  start_waits: 'error',
 
   schema_checked: 'info',
   schema_incompatible: 'critical',

@@ -3,12 +3,14 @@ import { describe, test } from 'node:test'
 import type { Client } from 'pg'
 import { isBusy, migrate, missingObjects } from '../../src/db/migrate.ts'
 import type { MigrateOptions, MigrateResult } from '../../src/db/migrate.ts'
+import { isConnectionError } from '../../src/db/sqlstate.ts'
 import { MigrationFailed } from '../../src/errors.ts'
 import { createDatabase } from '../support/database.ts'
 import type { TestDatabase } from '../support/database.ts'
 import type { Scope } from '../support/scope.ts'
 import { until } from '../support/until.ts'
 import { recordedLog } from './recordedLog.ts'
+import { relay } from './relay.ts'
 
 async function run(database: TestDatabase, options: Partial<MigrateOptions> = {}): Promise<MigrateResult> {
   return migrate({
@@ -50,6 +52,21 @@ async function somebodyWaits(client: Client): Promise<boolean> {
   const text = `SELECT FROM pg_locks WHERE relation = '${INBOX}'::regclass AND NOT granted`
   return (await client.query(text)).rowCount === 1
 }
+
+test('a wait for the migration lock ends when the database falls silent, as the loss of its connection', async (t) => {
+  const database = await createDatabase(t)
+  const holder = await database.client()
+  await holder.query(`SELECT pg_advisory_lock(hashtextextended('tidemark:migrate', 0))`)
+  const way = await relay(t, database.url)
+  await way.open()
+  const log = recordedLog()
+  const waiting = run({ ...database, url: way.url }, { log, lockWaitMs: 60_000 })
+  waiting.catch(() => undefined)
+  await until('it to wait', () => log.of('migration_lock_busy').length === 1)
+  way.freeze()
+  await assert.rejects(waiting, isConnectionError)
+  assert.deepEqual(log.of('migration_failed'), [])
+})
 
 describe('files run again on a whole schema', () => {
   test('wait for nobody who works, and nobody waits for them', async (t) => {

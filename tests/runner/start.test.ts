@@ -30,6 +30,7 @@ async function world(t: TestContext) {
 }
 
 interface Choices {
+  readonly env?: Readonly<Record<string, string>>
   readonly prepare?: () => Promise<void>
   readonly log?: Log
   readonly config?: TidemarkConfig
@@ -37,7 +38,7 @@ interface Choices {
 
 function runnerOn(t: TestContext, database: TestDatabase, choices: Choices = {}) {
   const runner = createRunner(choices.config ?? CONFIG, {
-    settings: readSettings({ DATABASE_URL: database.url, PORT: '0', HOST: '127.0.0.1' }),
+    settings: readSettings({ DATABASE_URL: database.url, PORT: '0', HOST: '127.0.0.1', ...choices.env }),
     identity: { instanceId: INSTANCE, holder: randomUUID() },
     log: choices.log ?? createLog({ service: 'test', instanceId: INSTANCE, level: 'critical' }),
     async prepare() {
@@ -80,6 +81,47 @@ describe('a start that fails', () => {
       assert.deepEqual(recorded.of('cleanup_failed'), [], 'what is closed is not closed again')
     })
   }
+})
+
+describe('a start whose queue meets a lock', () => {
+  const busy = (table: string) => `
+    CREATE FUNCTION busy() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'busy' USING ERRCODE = 'lock_not_available'; END $$;
+    CREATE TRIGGER busy BEFORE INSERT ON ${table} FOR EACH ROW EXECUTE FUNCTION busy()`
+  for (const [when, table] of [
+    ['when it is half up', 'pgboss.queue'],
+    ['when it is up, and its jobs are registered', 'pgboss.schedule'],
+  ] as const) {
+    test(`${when}, makes a new one, and leaves nothing of the first`, async (t) => {
+      const { database, pool } = await world(t)
+      const { log, recorded } = recordingLog()
+      const prepare = async () => {
+        await pool.query(busy(table))
+      }
+      const runner = runnerOn(t, database, { prepare, log })
+      const started = runner.start()
+      const line = await until('it to wait', () => recorded.of('start_waits')[0])
+      assert.deepEqual([line.step, line.class], ['to start the queue', 'lock_timeout'])
+      await pool.query(`DROP TRIGGER busy ON ${table}`)
+      await started
+      const listens = `SELECT FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN "pgboss%'`
+      assert.equal((await pool.query(listens)).rowCount, 1)
+      assert.equal(recorded.of('start_waits').length, 1, 'said once')
+    })
+  }
+})
+
+test('a heartbeat that cannot be written when the parts run already does not end the start', async (t) => {
+  const { database, pool } = await world(t)
+  const { log, recorded } = recordingLog()
+  const prepare = async () => {
+    await pool.query(`
+      CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not today'; END $$;
+      CREATE TRIGGER refuse BEFORE UPDATE ON service_ops.runner_instance FOR EACH ROW WHEN (new.state = 'ready') EXECUTE FUNCTION refuse()`)
+  }
+  const runner = runnerOn(t, database, { prepare, log })
+  await runner.start()
+  assert.equal(recorded.of('ready').length, 1)
+  assert.equal((await fetch(`${runner.address ?? ''}/ready`)).status, 200)
 })
 
 describe('a stop while it starts', () => {

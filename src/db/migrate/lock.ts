@@ -1,12 +1,16 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { MigrationLockBusy } from '../../errors.ts'
 import type { LockHolder } from '../../errors.ts'
+import { within } from '../../kit/within.ts'
 import type { Log } from '../../telemetry/log.ts'
 import type { Queryable } from '../pool.ts'
 import { sql } from './statements.ts'
 
 /** Two tries a second apart would add half a second to every second instance's start; a try costs 0.1 ms. */
 const POLL_MS = 100
+
+/** A try that is not answered for this long never will be; its connection has no limit of its own. */
+const ANSWER_MS = 5_000
 
 /** While somebody else holds the lock, say who this often. */
 const SAY_EVERY_MS = 30_000
@@ -42,7 +46,9 @@ export async function takeLock(
   let saidAt: number | undefined
   for (;;) {
     options.signal?.throwIfAborted()
-    const { rows } = await client.query<{ got: boolean }>(sql.try_lock, [lock.key])
+    const trying = client.query<{ got: boolean }>(sql.try_lock, [lock.key])
+    if (!(await within(ANSWER_MS, trying))) throw new Error('Connection terminated: the database is silent')
+    const { rows } = await trying
     const waitedMs = Math.round(performance.now() - start)
     if (rows[0]?.got === true) return waitedMs
     const holder = await lockHolder(client, lock.key)
