@@ -74,21 +74,11 @@ CREATE TABLE IF NOT EXISTS service_ops.integration_inbox (
   CONSTRAINT integration_inbox_status CHECK (status IN ('NEW', 'PROCESSING', 'DONE', 'FAILED', 'DEAD', 'DISCARDED'))
 ) WITH (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.1,
         autovacuum_analyze_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 1);
--- CREATE INDEX IF NOT EXISTS asks for its lock before it looks, and would wait for every handler at work, and everybody else
--- behind it: what is there is not asked for.
-DO $$ BEGIN
-  IF to_regclass('service_ops.integration_inbox_waiting') IS NULL THEN
-    CREATE INDEX integration_inbox_waiting ON service_ops.integration_inbox (source, next_attempt_at)
-     WHERE next_attempt_at IS NOT NULL;
-  END IF;
-  IF to_regclass('service_ops.integration_inbox_trace') IS NULL THEN
-    CREATE INDEX integration_inbox_trace ON service_ops.integration_inbox (trace_id);
-  END IF;
-  IF to_regclass('service_ops.integration_inbox_created') IS NULL THEN
-    CREATE INDEX integration_inbox_created ON service_ops.integration_inbox USING brin (created_at)
-      WITH (pages_per_range = 32, autosummarize = on);
-  END IF;
-END $$;
+CREATE INDEX IF NOT EXISTS integration_inbox_waiting ON service_ops.integration_inbox (source, next_attempt_at)
+  WHERE next_attempt_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS integration_inbox_trace ON service_ops.integration_inbox (trace_id);
+CREATE INDEX IF NOT EXISTS integration_inbox_created ON service_ops.integration_inbox USING brin (created_at)
+  WITH (pages_per_range = 32, autosummarize = on);
 COMMENT ON TABLE service_ops.integration_inbox IS 'Messages to process, each taken in once and processed once.';
 COMMENT ON COLUMN service_ops.integration_inbox.inbox_id IS 'Number of the message here, in order of arrival.';
 COMMENT ON COLUMN service_ops.integration_inbox.created_at IS 'When it was taken in.';
@@ -136,11 +126,7 @@ CREATE TABLE IF NOT EXISTS service_ops.poll_run (
   instance_id   text NOT NULL,
   error         text
 );
-DO $$ BEGIN
-  IF to_regclass('service_ops.poll_run_by_poller') IS NULL THEN
-    CREATE INDEX poll_run_by_poller ON service_ops.poll_run (poller, started_at DESC);
-  END IF;
-END $$;
+CREATE INDEX IF NOT EXISTS poll_run_by_poller ON service_ops.poll_run (poller, started_at DESC);
 COMMENT ON TABLE service_ops.poll_run IS 'The ledger of passes.';
 COMMENT ON COLUMN service_ops.poll_run.run_id IS 'Running number.';
 COMMENT ON COLUMN service_ops.poll_run.poller IS 'Name of the poller.';
@@ -155,16 +141,6 @@ COMMENT ON COLUMN service_ops.poll_run.edge IS 'The edge after it.';
 COMMENT ON COLUMN service_ops.poll_run.term IS 'Term of the leader.';
 COMMENT ON COLUMN service_ops.poll_run.instance_id IS 'The leader.';
 COMMENT ON COLUMN service_ops.poll_run.error IS 'Why it failed: class and first line.';
-
--- An inbox that is made again, in a database that was used before, goes on with numbers above all that were ever given,
--- before anybody can write to it. From 1 they would lie below the low-water marks, where nobody looks, and outcomes still
--- on their way would fit other messages. A running process can be ahead of the mark that it keeps, by far less than 10^9.
-DO $$ BEGIN
-  IF NOT (SELECT s.is_called FROM service_ops.integration_inbox_inbox_id_seq s)
-     AND (EXISTS (SELECT FROM service_ops.background_task) OR EXISTS (SELECT FROM service_ops.inbox_low_water)) THEN
-    PERFORM setval('service_ops.integration_inbox_inbox_id_seq', 1000000000 + coalesce((SELECT max(w.low) FROM service_ops.inbox_low_water w), 0));
-  END IF;
-END $$;
 
 DO $$ BEGIN
   ASSERT to_regclass('service_ops.integration_poll_watermark') IS NOT NULL, 'service_ops.integration_poll_watermark is missing';

@@ -67,20 +67,31 @@ SELECT format('DROP INDEX CONCURRENTLY IF EXISTS %s', i.indexrelid::regclass) AS
   JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
  WHERE NOT i.indisvalid AND c.relnamespace = to_regnamespace('service_ops') AND c.relname = ANY ($1::text[])
 
+-- name: indexes
+-- $1 names. Those of them that are indexes of ours and valid.
+SELECT c.relname AS name
+  FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+ WHERE i.indisvalid AND c.relnamespace = to_regnamespace('service_ops') AND c.relname = ANY ($1::text[])
+
 -- name: window
 SELECT schema_version, oldest_code FROM service_ops.schema_window ORDER BY schema_version DESC, at DESC LIMIT 1
 
 -- name: missing
 -- $1 relations, $2 functions, $3 columns, all with their schema; functions by name alone, columns of tables that are there.
-SELECT n.name FROM unnest($1::text[]) n(name) WHERE to_regclass(n.name) IS NULL
+-- From the catalogs, which one snapshot sees whole: to_regclass sees each name at a moment of its own, in the middle of a
+-- DROP … CASCADE too.
+WITH ours AS MATERIALIZED (
+  SELECT s.nspname || '.' || c.relname AS name, c.oid
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace
+   WHERE s.nspname = 'service_ops')
+SELECT n.name FROM unnest($1::text[]) n(name) WHERE NOT EXISTS (SELECT FROM ours WHERE ours.name = n.name)
 UNION ALL
 SELECT n.name || '()' FROM unnest($2::text[]) n(name)
- WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_proc p
-                    WHERE p.pronamespace = to_regnamespace(split_part(n.name, '.', 1)) AND p.proname = split_part(n.name, '.', 2))
+ WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace s ON s.oid = p.pronamespace
+                    WHERE s.nspname || '.' || p.proname = n.name)
 UNION ALL
 SELECT n.name
-  FROM (SELECT c.name, to_regclass(split_part(c.name, '.', 1) || '.' || split_part(c.name, '.', 2)) AS relation FROM unnest($3::text[]) c(name)) n
- WHERE n.relation IS NOT NULL
-   AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a
-                    WHERE a.attrelid = n.relation AND a.attname = split_part(n.name, '.', 3) AND NOT a.attisdropped)
+  FROM unnest($3::text[]) n(name) JOIN ours ON ours.name = split_part(n.name, '.', 1) || '.' || split_part(n.name, '.', 2)
+ WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a
+                    WHERE a.attrelid = ours.oid AND a.attname = split_part(n.name, '.', 3) AND NOT a.attisdropped)
  ORDER BY 1

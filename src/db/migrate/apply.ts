@@ -131,13 +131,27 @@ async function runOne(client: Client, file: MigrationFile): Promise<void> {
   }
   await client.query('BEGIN')
   try {
-    await client.query(file.sql)
+    await client.query(await withoutIndexesThatAreThere(client, file.sql))
     await client.query('COMMIT')
   } catch (error) {
     // This client is ours alone and is closed at the end; a connection that broke says so in `error`.
     await client.query('ROLLBACK').catch(() => undefined)
     throw error
   }
+}
+
+const INDEX = /^CREATE INDEX IF NOT EXISTS (\w+)\s+ON\s+service_ops\.\w+[^;]*;/gm
+
+/**
+ * CREATE INDEX IF NOT EXISTS asks for its lock before it looks, and would wait for every handler at work, with everybody
+ * else behind it: an index that is there is not asked for.
+ */
+async function withoutIndexesThatAreThere(client: Client, text: string): Promise<string> {
+  const names = [...text.matchAll(INDEX)].map(([, name = '']) => name)
+  if (names.length === 0) return text
+  const { rows } = await client.query<{ name: string }>(sql.indexes, [names])
+  const present = new Set(rows.map(({ name }) => name))
+  return text.replaceAll(INDEX, (statement, name: string) => (present.has(name) ? '' : statement))
 }
 
 /** Before anything runs: files of a newer release, and files that are not those that were applied. */

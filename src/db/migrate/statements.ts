@@ -15,6 +15,7 @@ export const sql = loadStatements('migration', [
   'applied',
   'record',
   'invalid_indexes',
+  'indexes',
   'window',
   'missing',
 ])
