@@ -2,6 +2,7 @@ import { PgBoss, type Clock, type SendOptions } from 'pg-boss'
 import { SchemaIncompatible } from '../errors.ts'
 import type { SessionAddress } from '../db/connection.ts'
 import type { Pool } from '../db/pool.ts'
+import { errorClass } from '../db/sqlstate.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
 import { within } from '../kit/within.ts'
@@ -69,6 +70,8 @@ export interface Boss {
 const LATELY_MS = 60_000
 /** The same error again is logged once in this time: workers without a database fail twice a second. */
 const REPEAT_MS = 30_000
+/** pg-boss ends its errors with the queue and the worker; every worker meets the same one. */
+const WHERE_IT_WAS = / \(Queue: .*$/
 /** Bound of pg-boss's own stop, in ms, after everything that runs was given back. */
 const STOP_LIMIT_MS = 3_000
 
@@ -93,26 +96,45 @@ export function createBoss(options: BossOptions): Boss {
   const workers = new Set<BossWorker>()
   const ticks = new Map<string, { came: 'job' | 'backstop'; backstopAt: number | undefined }>()
   let state: 'new' | 'running' | 'not fetching' | 'stopped' = 'new'
-  let lastWarning: { text: string; at: number } | undefined
-  let lastError: { class: string; text: string; at: number; loggedAt: number } | undefined
+  let lastError: { class: string; at: number } | undefined
+  const saidAt = new Map<string, number>()
+  let missingSaid = false
+
+  /** The same again within the time, whichever worker met it. */
+  function isRepeated(text: string): boolean {
+    const now = performance.now()
+    for (const [said, at] of saidAt) if (now - at >= REPEAT_MS) saidAt.delete(said)
+    const what = text.replace(WHERE_IT_WAS, '')
+    if (saidAt.has(what)) return true
+    saidAt.set(what, now)
+    return false
+  }
 
   // Without a listener an error event would end the process.
   pg.on('error', (error: unknown) => {
     options.onError?.()
-    const { class: name, text } = cleanError(asError(error))
-    const now = performance.now()
-    const repeated = lastError?.text === text && now - lastError.loggedAt < REPEAT_MS
-    lastError = { class: name, text, at: now, loggedAt: repeated ? (lastError?.loggedAt ?? now) : now }
-    if (!repeated)
+    const whole = asError(error)
+    const { class: name, text } = cleanError(whole)
+    lastError = { class: name, at: performance.now() }
+    const meaning = errorClass(whole)
+    // That the database is away is told by the pulse, for all at once.
+    if (meaning === 'connection') return
+    if (meaning === 'missing_table') sayMissing()
+    else if (!isRepeated(text))
       log.event('loop_failed', `pg-boss reported an error: ${text}`, { loop: 'pg-boss', class: name, text })
   })
 
+  function sayMissing(): void {
+    if (missingSaid) return
+    missingSaid = true
+    const command = 'tidemark migrate'
+    const msg = `CRITICAL: a table of the schema ${BOSS_SCHEMA} is missing: run \`${command}\`, then restart every instance, which makes its queues again`
+    log.event('table_missing', msg, { table: BOSS_SCHEMA, command })
+  }
+
   pg.on('warning', ({ message }) => {
     const { text } = cleanError(message)
-    const now = performance.now()
-    if (lastWarning?.text === text && now - lastWarning.at < REPEAT_MS) return
-    lastWarning = { text, at: now }
-    log.event('queue_warning', `pg-boss: ${text}`, { text })
+    if (!isRepeated(text)) log.event('queue_warning', `pg-boss: ${text}`, { text })
   })
 
   function troubles(): string[] {
@@ -208,6 +230,10 @@ export function createBoss(options: BossOptions): Boss {
 /** Workers report a plain object with the fields of the error they caught. */
 function asError(error: unknown): unknown {
   if (error instanceof Error || typeof error !== 'object' || error === null) return error
-  const message = 'message' in error && typeof error.message === 'string' ? error.message : 'unknown error'
-  return Object.assign(new Error(message), 'code' in error ? { code: error.code } : {})
+  const { code, severity, message } = error as Readonly<Record<string, unknown>>
+  return Object.assign(new Error(typeof message === 'string' ? message : 'unknown error'), {
+    ...(code === undefined ? {} : { code }),
+    // By which the code is known for a SQLSTATE.
+    ...(severity === undefined ? {} : { severity }),
+  })
 }

@@ -26,7 +26,6 @@
 import { startLoop } from '../kit/loop.ts'
 import { lookAtLeaders, releaseLease, takeOver } from '../tables/leader.ts'
 import type { LeaderLook } from '../tables/leader.ts'
-import { cleanError } from '../telemetry/errorText.ts'
 import type { LedTask, Role } from './lease.ts'
 import { sayFailing } from './sayFailing.ts'
 import { Suspicion } from './suspicion.ts'
@@ -63,30 +62,43 @@ export function startLeadership(options: LeadershipOptions): Leaders {
   const tasks = [...options.tasks]
   const suspicion = new Suspicion(LOOK_MS)
   const lookFailed = sayFailing(log, 'leaders', 'it could not be seen who leads')
+  /** Tasks that were led here since somebody else was last said to lead them. */
+  const led = new Set<string>()
+  /** How often in a row each task could not be taken over. */
+  const failedToTakeOver = new Map<string, number>()
 
-  function standBy(task: string, leader: string | null): void {
-    const before = roles.get(task)
+  function standBy(task: string, leader: string): void {
+    const isNews = roles.get(task)?.role === 'unknown' || (options.mayLead() && led.delete(task))
     roles.set(task, { role: 'standby', leader })
-    const steppedBack = before?.role === 'standby' && before.leader === null && options.mayLead()
-    if (before?.role === 'unknown' || (leader !== null && steppedBack)) {
-      const msg = `${task} not started as leader: stand-by, leader is ${leader ?? 'nobody yet'}`
-      log.event('task_standby', msg, { task, leader: leader ?? '' })
-    }
+    if (!isNews) return
+    const msg = `${task} not started as leader: stand-by, leader is ${leader}`
+    log.event('task_standby', msg, { task, leader })
+  }
+
+  /** Without a word: the next look mostly finds one. */
+  function nobodyLeads(task: string): void {
+    if (roles.get(task)?.role === 'standby') roles.set(task, { role: 'standby', leader: null })
   }
 
   async function decide(task: LedTask, look: LeaderLook): Promise<void> {
     const at = performance.now()
     const dead = evidence(look, at)
     const may = options.mayLead() && tenures.isFree(task.name, at)
+    // A lease that is over leads nobody, and one of our own that we do not act under is no other's.
+    const leader = look.is_free || look.holder === me.holder ? null : look.instance_id
+    if (leader === null) nobodyLeads(task.name)
     if (!may || !(look.is_free || dead !== undefined)) {
-      if (!look.is_free) standBy(task.name, look.instance_id)
+      if (leader !== null) standBy(task.name, leader)
       return
     }
     const won = await takeOver(db, task.name, me, leaseMs, dead)
+    failedToTakeOver.delete(task.name)
     if (won === undefined)
       looking.wake() // lost the election: look who won
-    else if (options.mayLead()) tenures.begin(task, won, at)
-    else await releaseLease(db, task.name, me, won.term) // a drain began meanwhile
+    else if (options.mayLead()) {
+      led.add(task.name)
+      tenures.begin(task, won, at)
+    } else await releaseLease(db, task.name, me, won.term) // a drain began meanwhile
   }
 
   /** A lease of our own that we do not act under (its answer was lost, or we stepped back) is ours to replace. */
@@ -97,9 +109,9 @@ export function startLeadership(options: LeadershipOptions): Leaders {
   }
 
   function failed(task: string, error: unknown): void {
-    const { class: errorClass, text } = cleanError(error)
-    const msg = `${task}: could not take over: ${text}`
-    log.event('loop_failed', msg, { loop: 'take over', task, class: errorClass, text })
+    const inARow = (failedToTakeOver.get(task) ?? 0) + 1
+    failedToTakeOver.set(task, inARow)
+    sayFailing(log, 'take over', `${task}: could not take over`, task)(error, inARow)
   }
 
   const looking = startLoop({

@@ -14,11 +14,17 @@ export function sayFailing(
   log: Pick<Log, 'event'>,
   loop: string,
   what: string,
+  task?: string,
 ): (error: unknown, failuresInARow: number) => void {
   return (error, failuresInARow) => {
     if (SAID_ELSEWHERE.has(errorClass(error)) || (failuresInARow !== 1 && failuresInARow % SAY_EVERY !== 0))
       return
     const { class: className, text } = cleanError(error)
-    log.event('loop_failed', `${what}: ${text}`, { loop, class: className, text })
+    log.event('loop_failed', `${what}: ${text}`, {
+      loop,
+      ...(task === undefined ? {} : { task }),
+      class: className,
+      text,
+    })
   }
 }

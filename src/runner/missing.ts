@@ -69,6 +69,13 @@ const BOOKKEEPING: ReadonlySet<string> = new Set([
   'service_ops.schema_window',
 ])
 
+const INBOX = 'service_ops.integration_inbox'
+
+/** Its record went with it, and nobody can tell any more what had been processed: whoever repairs it must hear of both. */
+const INBOX_EMPTIED =
+  `${INBOX} has been made again, and is empty: source rows behind a poller's edge are not taken in again, also where they ` +
+  'had not been processed (`tidemark verify` counts them); those since then are, also where they had been'
+
 const isNeeded = (name: string): boolean => TABLES.has(name) && !BOOKKEEPING.has(name)
 
 export function createMissing({ log, onGone, onBack, everyMs = EVERY_MS }: MissingOptions): Missing {
@@ -107,8 +114,10 @@ export function createMissing({ log, onGone, onBack, everyMs = EVERY_MS }: Missi
     if (byClock && said.size === 0 && names.length > 0 && (await isNewer(db))) return false
     const others = madeAgain(await relationIdentities(db, SCHEMA_OBJECTS.tables))
     say(names)
-    for (const table of others)
+    for (const table of others) {
       log.event('table_back', `${table} was dropped and has been made again`, { table })
+      sayEmptied(table)
+    }
     if (!gone && [...names, ...others].some(isNeeded)) {
       gone = true
       onGone()
@@ -125,7 +134,13 @@ export function createMissing({ log, onGone, onBack, everyMs = EVERY_MS }: Missi
 
   function back(name: string): void {
     said.delete(name)
-    if (TABLES.has(name)) log.event('table_back', `${name} is there again`, { table: name })
+    if (!TABLES.has(name)) return
+    log.event('table_back', `${name} is there again`, { table: name })
+    sayEmptied(name)
+  }
+
+  function sayEmptied(table: string): void {
+    if (table === INBOX) log.event('inbox_emptied', INBOX_EMPTIED, { table })
   }
 
   const loop = startLoop({

@@ -44,6 +44,8 @@ export interface Events {
   /** `table`: or a column with its table. `also`: what is missing besides, such as views that a DROP … CASCADE took along. */
   table_missing: { table: string; command: string; also?: readonly string[] }
   table_back: { table: string }
+  /** What was known of every message is gone. */
+  inbox_emptied: { table: string }
   permission_missing: { role: string; objects: readonly string[]; grants: readonly string[] }
   permission_back: object
 
@@ -177,6 +179,7 @@ export const EVENTS = {
   schema_incompatible: 'critical',
   table_missing: 'critical',
   table_back: 'info',
+  inbox_emptied: 'warn',
   permission_missing: 'critical',
   permission_back: 'info',
 

@@ -175,7 +175,11 @@ test('health tells of stopped workers and of errors, and no error ends the proce
   await until('an error', () => boss.health().status === 'degraded')
   assert.match(boss.health().detail, /^pg-boss reported an error \(\w+\); the log has its text$/)
   await bosses.pool.query('ALTER TABLE pgboss.job_away RENAME TO job_common')
-  assert.ok(bosses.lines.some(({ event, loop }) => event === 'loop_failed' && loop === 'pg-boss'))
+  const missing = bosses.lines.filter(({ event }) => event === 'table_missing')
+  assert.deepEqual(
+    missing.map(({ level, table, command }) => [level, table, command]),
+    [['critical', 'pgboss', 'tidemark migrate']],
+  )
 
   const other = await bosses.boss()
   await other.work('q', FAST, () => Promise.resolve())
@@ -183,6 +187,19 @@ test('health tells of stopped workers and of errors, and no error ends the proce
   assert.match(other.health().detail, /worker of q is stopped/)
   await other.stop()
   assert.match(other.health().detail, /not running/)
+})
+
+test('an error that every worker meets is one line, and the database’s absence is none', async (t) => {
+  const bosses = await createBosses(t)
+  const boss = await bosses.boss()
+  for (const worker of ['one', 'two', 'one', 'two'])
+    boss.pg.emit('error', new Error(`no room left (Queue: q, Worker: ${worker})`))
+  boss.pg.emit('error', new Error('Connection terminated unexpectedly'))
+  assert.deepEqual(
+    bosses.lines.filter(({ event }) => event === 'loop_failed').map(({ text }) => text),
+    ['no room left (Queue: q, Worker: one)'],
+  )
+  assert.equal(boss.health().status, 'degraded')
 })
 
 test('a connection that dies between statements or inside a transaction hurts nobody', async (t) => {

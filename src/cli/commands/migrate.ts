@@ -87,7 +87,8 @@ async function showStatus(settings: Settings, flags: Flags): Promise<number> {
   }
   // Before the first migration everything is missing, and that is no damage.
   const repairable = status.version === null ? [] : status.missing
-  return sayMissing(repairable) === EXIT.done && status.fits ? EXIT.done : EXIT.failed
+  const bossFits = (status.boss.version ?? 0) >= status.boss.codeVersion
+  return sayMissing(repairable) === EXIT.done && status.fits && bossFits ? EXIT.done : EXIT.failed
 }
 
 /** A schema that a newer release made may not serve this one, and no file of ours can mend that. */

@@ -80,9 +80,10 @@ export async function lockHolder(client: Queryable, key: string): Promise<LockHo
 
 function sayBusy(log: Pick<Log, 'event'>, lock: string, holder: LockHolder, waitedMs: number): void {
   const { pid, application, ageS, howToEnd } = holder
+  const since = ageS === null ? '' : ` for ${ageS} s`
   log.event(
     'migration_lock_busy',
-    `migration lock (${lock}) is held by pid ${pid} (${application ?? 'unknown application'})`,
+    `migration lock (${lock}) is held${since} by pid ${pid} (${application ?? 'unknown application'}); to end it: ${howToEnd}`,
     { pid, application, age_s: ageS, how_to_end: howToEnd, waited_ms: waitedMs },
   )
 }
