@@ -274,6 +274,17 @@ export class HandlerTimeout extends Error {
   }
 }
 
+/** A handler would have ended its message's transaction itself. */
+export class TransactionNotYours extends Error {
+  override readonly name = 'TransactionNotYours'
+  constructor() {
+    super(
+      'the transaction of a message is ended with it: no BEGIN, COMMIT or ROLLBACK through `tx`; ' +
+        'SAVEPOINT and ROLLBACK TO undo a part, and an error that is thrown undoes all',
+    )
+  }
+}
+
 /** A handler used `tx` after it had returned, or after its time was up. */
 export class TransactionOver extends Error {
   override readonly name = 'TransactionOver'

@@ -4,6 +4,7 @@ import { readSettings, type Settings } from '../config/settings.ts'
 import type { TidemarkConfig } from '../config/types.ts'
 import { resolveConfig } from '../config/validate.ts'
 import { ConfigInvalid, SetupInvalid, SettingsInvalid } from '../errors.ts'
+import { cleanError } from '../telemetry/errorText.ts'
 
 /** What a verb works with. */
 export interface Setup {
@@ -47,7 +48,18 @@ async function checkedConfig({ file, config, look }: SetupOptions): Promise<Tide
   if (file === undefined && look === 'named') return undefined
   const loaded = await loadConfig(file, process.cwd())
   if (loaded === undefined) return undefined
-  resolveConfig(loaded.config, { file: loaded.file })
+  try {
+    resolveConfig(loaded.config, { file: loaded.file })
+  } catch (cause) {
+    if (cause instanceof ConfigInvalid) throw cause
+    // A getter of the user's, or a proxy.
+    const { class: className, text } = cleanError(cause)
+    const fault = {
+      what: loaded.file,
+      expected: `an object that can be read; it threw ${className}: ${text}`,
+    }
+    throw new ConfigInvalid([fault], { file: loaded.file, cause })
+  }
   return loaded.config
 }
 

@@ -2,11 +2,15 @@ import { existsSync, realpathSync } from 'node:fs'
 import { relative, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { ConfigInvalid } from '../errors.ts'
+import { within } from '../kit/within.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { TidemarkConfig } from './types.ts'
 
 /** Looked for in this order when no file is named. */
 const FILE_NAMES = ['ts', 'mts', 'js', 'mjs'].map((extension) => `tidemark.config.${extension}`)
+
+/** A config may ask somebody for its values; one that awaits for ever would leave a process without a word. */
+const LOAD_LIMIT_MS = 30_000
 
 /** A config as its file gave it; not checked yet. */
 export interface LoadedConfig {
@@ -20,14 +24,18 @@ export interface LoadedConfig {
  * named and none found. The config is the default export, or the export named `config`.
  * @throws {ConfigInvalid} when the named file is missing, throws while it is read, or exports no object.
  */
-export async function loadConfig(file: string | undefined, cwd: string): Promise<LoadedConfig | undefined> {
+export async function loadConfig(
+  file: string | undefined,
+  cwd: string,
+  limitMs = LOAD_LIMIT_MS,
+): Promise<LoadedConfig | undefined> {
   const path = file === undefined ? findConfig(cwd) : resolve(cwd, file)
   if (path === undefined) return undefined
   const shown = relative(cwd, path)
   if (!existsSync(path))
     throw new ConfigInvalid([{ what: shown, expected: 'a file that is there' }], { file: shown })
 
-  const exported = await importFile(path, shown, cwd)
+  const exported = await importFile(path, shown, cwd, limitMs)
   const config = exported['default'] ?? exported['config']
   if (typeof config !== 'object' || config === null) {
     const expected = 'an object as default export, or as an export named config'
@@ -46,9 +54,17 @@ function findConfig(cwd: string): string | undefined {
   return FILE_NAMES.map((name) => resolve(cwd, name)).find((path) => existsSync(path))
 }
 
-async function importFile(path: string, shown: string, cwd: string): Promise<Record<string, unknown>> {
+async function importFile(
+  path: string,
+  shown: string,
+  cwd: string,
+  limitMs: number,
+): Promise<Record<string, unknown>> {
   try {
-    const exported: unknown = await import(pathToFileURL(path).href)
+    const importing: Promise<unknown> = import(pathToFileURL(path).href)
+    if (!(await within(limitMs, importing)))
+      throw new Error(`it was not read within ${limitMs / 1000} s: it awaits what does not come`)
+    const exported = await importing
     // A module's namespace is an object.
     return exported as Record<string, unknown>
   } catch (cause) {

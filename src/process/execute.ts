@@ -16,12 +16,14 @@ import type { Pressure } from '../db/pressure.ts'
 import { CONNECTION_STATES, READ_TIMEOUT_TEXT, sqlState } from '../db/sqlstate.ts'
 import { withTransaction } from '../db/transaction.ts'
 import type { Backend } from '../db/transaction.ts'
-import { HandlerTimeout, TransactionOver } from '../errors.ts'
+import { HandlerTimeout } from '../errors.ts'
 import { startLimit } from '../kit/limit.ts'
 import { writeDone } from '../tables/inbox.ts'
 import { handlerLog } from '../telemetry/log.ts'
 import type { Log } from '../telemetry/log.ts'
 import { traceHeaders } from '../telemetry/trace.ts'
+import { handlerTx } from './handlerTx.ts'
+import type { HandlerTx } from './handlerTx.ts'
 import type { InWork } from './inWork.ts'
 import { Interrupted } from './interruption.ts'
 import type { Interruption } from './interruption.ts'
@@ -127,8 +129,7 @@ export async function executeTransactional(
   const returned = pressure.lend()
   const link: { broken: boolean; begun: boolean; backend?: Backend } = { broken: false, begun: false }
   let lent: PoolClient | undefined
-  let over = false
-  let stained = false
+  let lentTx: HandlerTx | undefined
   const onBroken = (): void => {
     link.broken = true
   }
@@ -142,28 +143,26 @@ export async function executeTransactional(
           const written = await writeDone(client, instanceId, [claim])
           if (!written.has(claim.inboxId)) throw new NotOurs()
           link.begun = true
-          const tx = revocable(
-            client,
-            () => over,
-            () => (stained = true),
-          )
+          const tx = handlerTx(client)
+          lentTx = tx
           await handle(message, {
             ...contextFor(options, message, signal),
-            tx,
+            tx: tx.client,
           } satisfies TransactionalContext)
-          over = true
+          tx.revoke()
+          if (tx.refused !== undefined) throw tx.refused
         },
         {
           local: { idle_in_transaction_session_timeout: `${timeoutMs + IDLE_MARGIN_MS}ms` },
           signal,
           onBackend: (backend) => (link.backend = backend),
-          retire: () => stained,
+          retire: () => lentTx?.stained === true,
         },
       ),
     )
     return { kind: 'committed' }
   } catch (error) {
-    over = true
+    lentTx?.revoke()
     if (error instanceof NotOurs) return { kind: 'not ours' }
     // Before the connection is looked at: ending it is our answer to the limit, not its cause.
     if (error instanceof Interrupted || error instanceof HandlerTimeout) await endBackend(pool, link.backend)
@@ -193,37 +192,6 @@ function saysConnectionLost(error: unknown): boolean {
   return error.message === READ_TIMEOUT_TEXT || /not queryable|^Connection terminated/.test(error.message)
 }
 
-/**
- * Statements that may leave something in the session that outlives the transaction: settings, session locks, LISTEN,
- * temporary tables. SET stands at the beginning of a statement, comments aside, or it is the SET of an UPDATE.
- */
-const STAINS =
-  /(?:^|;)(?:\s|--[^\n]*\n|\/\*(?:[^*]|\*(?!\/))*\*\/)*(?:set(?!\s+local\b)|reset|discard|listen|prepare|declare|load)\b|advisory|set_config|\btemp(?:orary)?\b/i
-
-/**
- * A client that stops working when its handler is over: a late write would land in somebody else's transaction. It says
- * when a statement may leave something in the session. A query that nobody awaits must fail its message (COMMIT then
- * says ROLLBACK), not the process.
- */
-function revocable(
-  client: PoolClient,
-  isOver: () => boolean,
-  onStain: () => void,
-): Pick<PoolClient, 'query'> {
-  // `query` is overloaded in pg's types; the arguments and the result are passed through unchanged.
-  const pass = client.query.bind(client) as (...args: unknown[]) => unknown
-  const query = (...args: unknown[]): unknown => {
-    if (isOver()) throw new TransactionOver()
-    const [first] = args
-    const text: unknown = typeof first === 'object' && first !== null && 'text' in first ? first.text : first
-    if (typeof text !== 'string' || STAINS.test(text)) onStain()
-    const result = pass(...args)
-    if (result instanceof Promise) result.catch(() => undefined)
-    return result
-  }
-  return { query: query as PoolClient['query'] }
-}
-
 async function endBackend(pool: Pool, backend: Backend | undefined): Promise<void> {
   if (backend === undefined) return
   await pool.query(END_BACKEND, [backend.pid, backend.since]).catch(() => undefined)
@@ -244,15 +212,7 @@ export async function executeBatch(
         messages.map(({ message }) => message),
         contextFor(options, lead.message, signal),
       )
-      if (outcomes === undefined) return messages.map((): Result => ({ kind: 'done' }))
-      if (outcomes.length !== messages.length) {
-        throw new TypeError(
-          `handleBatch returned ${outcomes.length} outcomes for ${messages.length} messages`,
-        )
-      }
-      return outcomes.map((outcome): Result =>
-        outcome === 'done' ? { kind: 'done' } : { kind: 'failed', error: outcome.failed },
-      )
+      return resultsOf(outcomes, messages.length)
     })
   try {
     return await call(batch, first)
@@ -268,4 +228,20 @@ export async function executeBatch(
     }
   }
   return results
+}
+
+/** What a batch handler returned; users who write plain JavaScript may return anything. */
+function resultsOf(outcomes: unknown, count: number): Result[] {
+  if (outcomes === undefined) return Array.from({ length: count }, (): Result => ({ kind: 'done' }))
+  if (!Array.isArray(outcomes) || outcomes.length !== count) {
+    const what = Array.isArray(outcomes) ? `${outcomes.length} outcomes` : typeof outcomes
+    throw new TypeError(`handleBatch returned ${what} for ${count} messages: one outcome each, or nothing`)
+  }
+  // Array.from, since a hole of an array is passed over by map.
+  return Array.from(outcomes, (outcome: unknown, i): Result => {
+    if (outcome === 'done') return { kind: 'done' }
+    if (typeof outcome === 'object' && outcome !== null && 'failed' in outcome)
+      return { kind: 'failed', error: outcome.failed }
+    throw new TypeError(`handleBatch returned neither 'done' nor { failed } as outcome ${i + 1} of ${count}`)
+  })
 }

@@ -1,6 +1,6 @@
 import type { ResolvedProcessor } from '../config/resolved.ts'
 import { backoffMs } from '../kit/backoff.ts'
-import { cleanError } from '../telemetry/errorText.ts'
+import { cleanError, errorText } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Result } from './execute.ts'
 import type { InWork } from './inWork.ts'
@@ -66,7 +66,7 @@ export function createSettlement(
     const { message, claim } = one
     const { class: errorClass, text } = cleanError(error)
     const waitMs = Math.round(backoffMs(message.attempts, processor.backoff))
-    const state: Settled = await outcomes.failed({ ...claim, error: `${errorClass}: ${text}`, waitMs })
+    const state: Settled = await outcomes.failed({ ...claim, error: errorText(error), waitMs })
     const fields = { ...fieldsOf(one), class: errorClass, text, duration_ms: Math.round(durationMs) }
     const attempt = `attempt ${message.attempts} of ${message.maxAttempts}`
     if (state === 'FAILED') {

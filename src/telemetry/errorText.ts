@@ -89,14 +89,19 @@ function cut(line: string): string {
 function nameOf(error: unknown): string {
   if (!(error instanceof Error)) return error === null ? 'null' : typeof error
   // node-postgres calls its class DatabaseError and its name 'error'; the constructor tells more.
-  const { name } = error
-  return name === '' || name === 'error' || name === 'Error' ? constructorName(error) : name
+  const name: unknown = Reflect.get(error, 'name')
+  return isName(name) && name !== 'error' && name !== 'Error' ? name : constructorName(error)
 }
 
 /** An object made without a class has none. */
 function constructorName(error: object): string {
   const made: unknown = Reflect.get(error, 'constructor')
-  return typeof made === 'function' && made.name !== '' ? made.name : 'Error'
+  return typeof made === 'function' && isName(made.name) ? made.name : 'Error'
+}
+
+/** Of a class; anything else that an error has for a name may be a message, with all that messages can hold. */
+function isName(name: unknown): name is string {
+  return typeof name === 'string' && /^[\p{L}\p{N}_$.]{1,64}$/u.test(name)
 }
 
 function codeOf(error: unknown): string | undefined {

@@ -81,6 +81,11 @@ describe('inbox list', () => {
         ['--id', '3,1'],
         [3, 1],
       ],
+      [
+        ['--id', '3', '--id', '1'],
+        [3, 1],
+      ],
+      [['--status', 'dead', '--status', 'failed', '--source', 'orders', '--source', 'nobody'], [4]],
       [['--trace', 't-4'], [4]],
       [['--error', 'RangeError'], [4]],
       [

@@ -86,6 +86,19 @@ describe('bad settings', () => {
 })
 
 describe('the config file', () => {
+  test('whose object throws when it is read exits 78 and is named', async (context) => {
+    const cwd = await emptyFolder(context)
+    await writeFile(
+      join(cwd, 'odd.mjs'),
+      `export default { get pollers() { throw new RangeError('no such plan') } }`,
+    )
+    const { code, stderr } = await tidemark(['start', '--config', 'odd.mjs'], { cwd })
+    assert.equal(code, 78)
+    const line = JSON.parse(stderr) as Record<string, unknown>
+    assert.deepEqual([line['event'], line['what']], ['config_invalid', 'odd.mjs'])
+    assert.match(String(line['expected']), /it threw RangeError: no such plan/)
+  })
+
   test('that is named and missing exits 78, of any verb', async (context) => {
     const cwd = await emptyFolder(context)
     for (const verb of ['start', 'status']) {

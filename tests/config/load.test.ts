@@ -48,6 +48,13 @@ describe('the config file', () => {
     }
   })
 
+  test('that awaits what never comes is given up and named', async (context) => {
+    const folder = await folderWith(context, {
+      'waits.mjs': 'await new Promise(() => {})\nexport default {}',
+    })
+    await assert.rejects(loadConfig('waits.mjs', folder, 200), /waits\.mjs: .*not read within 0\.2 s/)
+  })
+
   test('that throws, or cannot be read, is named with the first line of its error', async (context) => {
     const folder = await folderWith(context, {
       'throws.mjs': "throw new RangeError('no such plan\\nat all')",

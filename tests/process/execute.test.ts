@@ -8,6 +8,14 @@ import { hang, inbox, processorOn, programPool } from './fixture.ts'
 const note = (message: Message, tx: TransactionalContext['tx']) =>
   tx.query('INSERT INTO effect VALUES ($1)', [message.messageId])
 
+/** What a batch handler in plain JavaScript may return, alone with its message. */
+const ODD: Readonly<Record<string, { returns: unknown; says: RegExp }>> = {
+  hole: { returns: new Array(1), says: /handleBatch returned neither 'done' nor .* as outcome 1 of 1/ },
+  word: { returns: 'done', says: /handleBatch returned string for 1 messages/ },
+  nothing: { returns: null, says: /handleBatch returned object for 1 messages/ },
+  other: { returns: ['dead'], says: /handleBatch returned neither/ },
+}
+
 describe('a handler that fails', () => {
   test('is run again up to its limit, ends DEAD with the reason, leaves no effect, and hinders nobody', async (t) => {
     const { url, send, become, effects, lastErrors } = await inbox(t)
@@ -202,6 +210,8 @@ describe('handleBatch', () => {
         batchSize: 10,
         async handle(messages) {
           if (messages.some(({ messageId }) => messageId === 'short')) return []
+          const odd = messages.map(({ messageId }) => ODD[messageId]).find((one) => one !== undefined)
+          if (odd !== undefined) return odd.returns as never
           return messages.map(({ messageId }) =>
             messageId === 'b' ? { failed: new Error('not b') } : 'done',
           )
@@ -217,6 +227,10 @@ describe('handleBatch', () => {
     await become({ short: 'DEAD 1' })
     assert.equal((await lastErrors())['b'], 'Error: not b')
     assert.match((await lastErrors())['short'] ?? '', /0 outcomes for 1 messages/)
+    await send(...Object.keys(ODD))
+    processor.wake()
+    await become(Object.fromEntries(Object.keys(ODD).map((id) => [id, 'DEAD 1'])))
+    for (const [id, { says }] of Object.entries(ODD)) assert.match((await lastErrors())[id] ?? '', says)
   })
 
   test('that fails by its timeout is not repeated past a stop: what is left is given back unrun', async (t) => {

@@ -54,23 +54,38 @@ describe('a transactional handler', () => {
     assert.ok(!zones.includes('Asia/Tokyo'), zones.join())
   })
 
-  test('that ends the transaction itself fails, and is not called done', async (t) => {
-    const { url, send, become, lastErrors } = await inbox(t)
+  test('that would end the transaction itself fails, caught or not, and nothing of it stands', async (t) => {
+    const { url, send, become, effects, lastErrors } = await inbox(t)
+    const ways: Readonly<Record<string, readonly string[]>> = {
+      rollback: ['ROLLBACK'],
+      chain: ['ROLLBACK AND CHAIN'],
+      second: ['ROLLBACK; BEGIN'],
+      committed: ['COMMIT'],
+      caught: ['COMMIT', 'BEGIN'],
+    }
     const processor = processorOn(
       t,
       programPool(t, url),
       {
         kind: 'transactional',
-        async handle(_message, { tx }) {
-          await tx.query('ROLLBACK')
+        async handle({ messageId }, { tx }) {
+          const write = () => tx.query('INSERT INTO effect VALUES ($1)', [messageId])
+          await write()
+          for (const statement of ways[messageId] ?? []) {
+            if (messageId === 'caught') await (async () => tx.query(statement))().catch(() => undefined)
+            else await tx.query(statement)
+          }
+          await write()
         },
       },
       { maxAttempts: 2 },
     )
-    await send('a')
+    await send(...Object.keys(ways))
     processor.start()
-    await become({ a: 'DEAD 2' })
-    assert.match((await lastErrors())['a'] ?? '', /ended inside, by COMMIT or ROLLBACK/)
+    await become(Object.fromEntries(Object.keys(ways).map((way) => [way, 'DEAD 2'])))
+    assert.deepEqual(await effects(), [])
+    for (const [way, text] of Object.entries(await lastErrors()))
+      assert.match(text ?? '', /^TransactionNotYours: /, way)
   })
 
   test('that forgets to await a failing query fails its message, not the process', async (t) => {

@@ -33,6 +33,16 @@ describe('the text of an error', () => {
     assert.deepEqual(cleanError(both), { class: 'ECONNREFUSED', text: 'connect ::1' })
   })
 
+  test('has the name of a class, and nothing else that an error calls its name', () => {
+    const named = (name: unknown) => cleanError(Object.assign(new RangeError('x'), { name })).class
+    assert.equal(named('OrderTooLarge'), 'OrderTooLarge')
+    assert.equal(named('Größe.Überlauf$1'), 'Größe.Überlauf$1')
+    for (const bad of ['postgres://u:hunter2@h/db', 'two words', 'a\nb', '', 'N'.repeat(1e6), null, 7, {}])
+      assert.equal(named(bad), 'RangeError', JSON.stringify(bad).slice(0, 40))
+    const oddClass = Object.defineProperty(class extends Error {}, 'name', { value: '/etc/passwd x' })
+    assert.equal(cleanError(Object.assign(new oddClass('x'), { name: null })).class, 'Error')
+  })
+
   test('is 200 characters at most', () => {
     const { text } = cleanError(new Error('x'.repeat(5000)))
     assert.equal(text.length, 200)

@@ -61,9 +61,15 @@ export function readId(text: string): string {
   return text.trim()
 }
 
-const readIds = (text: string): string[] => readList(text).map(readId)
+/** A flag that is given twice adds to what it said before. */
+const readIds = (text: string, before: readonly string[] = []): string[] => [
+  ...before,
+  ...splitList(text).map(readId),
+]
 
-function readList(text: string): string[] {
+const readList = (text: string, before: readonly string[] = []): string[] => [...before, ...splitList(text)]
+
+function splitList(text: string): string[] {
   const entries = text
     .split(',')
     .map((entry) => entry.trim())
@@ -73,14 +79,15 @@ function readList(text: string): string[] {
   return entries
 }
 
-function readStatuses(text: string): Status[] {
-  return readList(text).map((word) => {
+function readStatuses(text: string, before: readonly Status[] = []): Status[] {
+  const statuses = splitList(text).map((word) => {
     const status = STATUSES.find((known) => known === word.toUpperCase())
     if (status === undefined) {
       throw new InvalidArgumentError(`${word} is none of ${STATUSES.join(', ')}.`)
     }
     return status
   })
+  return [...before, ...statuses]
 }
 
 function readSince(text: string): string | number {
