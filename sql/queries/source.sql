@@ -32,12 +32,14 @@ SELECT (SELECT t.tgname FROM pg_catalog.pg_trigger t                 -- of tgtyp
   FROM pg_catalog.pg_class c WHERE c.oid = to_regclass($1);
 
 -- name: last_times
--- $1 the column can be NULL. Of the last 1,000 times that are any: how many, and whether all are whole milliseconds. And
--- how many rows have none, counted no further than a person wants to know; where none can, the table is not walked.
+-- $1 the time can be NULL. Of the last 1,000 times that are any: how many, whether all are whole milliseconds, and how many
+-- of those rows have no id (without an index on it, no more can be asked of a large table). And how many rows have no time,
+-- counted no further than a person wants to know; where none can, the table is not walked.
 SELECT count(*)::integer AS n, coalesce(bool_and(date_trunc('milliseconds', l.at) = l.at), false) AS whole,
        CASE WHEN $1::boolean
             THEN (SELECT count(*) FROM (SELECT FROM :"source" tidemark_source WHERE tidemark_source.:"created_at" IS NULL LIMIT 1001) u)
-            ELSE 0 END::integer AS undated
-  FROM (SELECT tidemark_source.:"created_at" AS at FROM :"source" tidemark_source
+            ELSE 0 END::integer AS undated,
+       count(*) FILTER (WHERE l.nameless)::integer AS nameless
+  FROM (SELECT tidemark_source.:"created_at" AS at, tidemark_source.:"id" IS NULL AS nameless FROM :"source" tidemark_source
          WHERE isfinite(tidemark_source.:"created_at")
          ORDER BY tidemark_source.:"created_at" DESC LIMIT 1000) l;

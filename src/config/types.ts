@@ -64,7 +64,10 @@ export interface HandlerContext {
   traceHeaders(): Record<string, string>
 }
 
-/** Context of a `transactional` handler: `tx` is a node-postgres client inside the message's own transaction. */
+/**
+ * Context of a `transactional` handler: `tx` is a node-postgres client inside the message's own transaction. That one is
+ * not the handler's to end: BEGIN, COMMIT and ROLLBACK are refused and fail the message; SAVEPOINT and ROLLBACK TO are not.
+ */
 export interface TransactionalContext extends HandlerContext {
   readonly tx: Pick<ClientBase, 'query'>
 }

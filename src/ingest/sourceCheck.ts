@@ -25,6 +25,8 @@ export interface CheckedSource {
   readonly clientTimes: string | null
   /** So many rows have no time, and so no place in the order of a pass; counted up to `UNDATED_MOST` and one. */
   readonly undated: number
+  /** So many of the last 1,000 rows have no id, and cannot be told from one another. */
+  readonly nameless: number
 }
 
 /** For clients' clocks, and for rows that were written long before they were sent. */
@@ -47,13 +49,14 @@ export async function checkSource(db: Queryable, source: ResolvedSource): Promis
     await probeSource(db, prepared.probe)
     // prepareSource has thrown where there is no relation, which its type cannot say.
     if (relation === undefined) throw new SourceInvalid(source.table, 'there is no such table', 'make it')
-    const clock = await readClock(db, relation, source.createdAt)
+    const clock = await readClock(db, relation, source.createdAt, source.id)
     const clientTimes = source.latenessMs === null ? clientTimesOf(source, relation, clock) : null
     return {
       source: prepared,
       latenessMs: source.latenessMs ?? (clientTimes === null ? 0 : CLIENT_LATENESS_MS),
       clientTimes,
       undated: clock.undated,
+      nameless: clock.nameless,
     }
   } catch (error) {
     throw unusable(source, await explainSourceDenied(db, error, source.table))

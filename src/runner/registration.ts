@@ -154,7 +154,7 @@ export function whyNotStarted(error: unknown): string | undefined {
 
 /** What was found out about a source that can be read. */
 export function sayFindings(log: Log, { name, source }: ResolvedPoller, checked: CheckedSource): void {
-  const { clientTimes, latenessMs, undated } = checked
+  const { clientTimes, latenessMs, undated, nameless } = checked
   if (clientTimes !== null) {
     const minutes = latenessMs / 60_000
     const msg =
@@ -165,6 +165,12 @@ export function sayFindings(log: Log, { name, source }: ResolvedPoller, checked:
       lateness_s: latenessMs / 1000,
       reason: clientTimes,
     })
+  }
+  if (nameless > 0) {
+    const msg =
+      `${name}: ${nameless} of the newest rows of ${source.table}, whose ${source.id} is NULL, cannot be told from one another and ` +
+      'wait in the source; give each an id of its own, and the column NOT NULL'
+    log.event('rows_nameless', msg, { task: name, column: source.id, rows: nameless })
   }
   if (undated > 0) {
     const count = undated > UNDATED_MOST ? `more than ${UNDATED_MOST}` : undated

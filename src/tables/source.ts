@@ -75,25 +75,29 @@ export interface SourceClock {
   readonly whole: boolean
   /** How many rows have no time; {@link UNDATED_MOST} and one more means more than that. */
   readonly undated: number
+  /** How many of the last 1,000 rows have no id. */
+  readonly nameless: number
 }
 
 /** Rows without a time are counted up to here. */
 export const UNDATED_MOST = 1_000
 
-/** `createdAt` is the plain name of the column. */
+/** `createdAt` and `id` are the plain names of the columns. */
 export async function readClock(
   db: Queryable,
   relation: SourceRelation,
   createdAt: string,
+  id: string,
 ): Promise<SourceClock> {
   type Part<K extends keyof SourceClock> = Pick<SourceClock, K> & Record<string, unknown>
   const clock = await db.query<Part<'trigger' | 'subscribed'>>(sql.clock, [relation.qualified])
   const text = fillIdentifiers(sql.last_times, {
     source: relation.qualified,
     created_at: quoteIdentifier(createdAt),
+    id: quoteIdentifier(id),
   })
   const nullable = relation.columns.some(({ name, not_null: notNull }) => name === createdAt && !notNull)
-  const times = await db.query<Part<'n' | 'whole' | 'undated'>>(text, [nullable])
-  const none = { trigger: null, subscribed: false, n: 0, whole: false, undated: 0 }
+  const times = await db.query<Part<'n' | 'whole' | 'undated' | 'nameless'>>(text, [nullable])
+  const none = { trigger: null, subscribed: false, n: 0, whole: false, undated: 0, nameless: 0 }
   return { ...none, ...clock.rows[0], ...times.rows[0] }
 }

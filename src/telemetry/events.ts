@@ -73,6 +73,7 @@ export interface Events {
   lateness_applied: { task: string; lateness_s: number; reason: string }
   /** `rows`: 1,001 stands for any number above 1,000. */
   rows_undated: { task: string; column: string; rows: number }
+  rows_nameless: { task: string; column: string; rows: number }
   task_paused: { task: string; by: string | null }
   task_resumed: { task: string; by: string | null }
   task_orphaned: { task: string }
@@ -197,6 +198,7 @@ export const EVENTS = {
   task_failed_to_start: 'error',
   lateness_applied: 'info',
   rows_undated: 'warn',
+  rows_nameless: 'warn',
   task_paused: 'info',
   task_resumed: 'info',
   task_orphaned: 'warn',

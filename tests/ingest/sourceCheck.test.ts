@@ -74,6 +74,14 @@ describe('who sets the time of a row is found out:', () => {
     assert.equal(await undated(), 1001)
   })
 
+  test('rows without an id are counted among the newest', async (t) => {
+    const pool = (await createDatabase(t)).pool()
+    await pool.query(
+      'CREATE TABLE s (id int, created_at timestamptz DEFAULT now()); INSERT INTO s VALUES (1), (NULL), (NULL)',
+    )
+    assert.equal((await checkSource(pool, sourceOf('s'))).nameless, 2)
+  })
+
   test('rows that a subscription writes, with the times of the publisher', async (t) => {
     const pool = (await createDatabase(t)).pool()
     // A subscription to a server that is not there: made without connecting, it lists no table until it is told to.

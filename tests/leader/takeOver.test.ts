@@ -93,6 +93,22 @@ test('a task whose rows are locked keeps no other task without a leader, and is 
   await until('the other one to be led', leads('locked'), SOON_MS)
 })
 
+test('a task whose leader’s lease has run out has no leader, while somebody keeps it from getting another', async (t) => {
+  const { database, sql, start, log } = await candidate(t, ['reader'], () => undefined)
+  await takeOver(sql, 'reader', { holder: randomUUID(), instanceId: 'gone' }, LEASE_MS, undefined)
+  const leaders = start()
+  const role = () => leaders.roles().get('reader')
+  await until('the other to be known as its leader', () => role()?.role === 'standby', SOON_MS)
+  assert.deepEqual(role(), { role: 'standby', leader: 'gone' })
+  const lock = await database.client()
+  await lock.query('BEGIN; SELECT FROM service_ops.leader_term FOR UPDATE')
+  await sql.query(`UPDATE service_ops.background_task_leader SET expires_at = 'epoch'`)
+  await until('the first try', () => log.of('loop_failed').length > 0, SOON_MS)
+  assert.deepEqual(role(), { role: 'standby', leader: null })
+  await lock.query('COMMIT')
+  await until('it to be led', () => role()?.role === 'leader', SOON_MS)
+})
+
 test('a lease of its own whose answer was lost is replaced at once, under a term that refuses what went before', async (t) => {
   let lost = 0
   const { start, rows, leases, me } = await candidate(t, ['reader'], () => {
