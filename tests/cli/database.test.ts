@@ -109,8 +109,8 @@ describe('tidemark status', () => {
 
 describe('tidemark migrate and verify', () => {
   test('make the schema, find it whole, and find every invariant to hold', async (context) => {
-    const { url } = await createDatabase(context, { migrated: false })
-    const env = { DATABASE_URL: url }
+    const database = await createDatabase(context, { migrated: false })
+    const env = { DATABASE_URL: database.url }
     assert.equal((await tidemark(['migrate', '--status'], { env })).code, 1)
     assert.equal((await tidemark(['verify'], { env })).code, 2)
 
@@ -119,6 +119,10 @@ describe('tidemark migrate and verify', () => {
     assert.match(first.stdout, /^applied: /)
     assert.equal((await tidemark(['migrate'], { env })).stdout, 'nothing to apply\n')
     assert.equal((await tidemark(['migrate', '--status'], { env })).code, 0)
+    const pool = database.pool()
+    await pool.query('UPDATE pgboss.version SET version = version - 1')
+    assert.equal((await tidemark(['migrate', '--status'], { env })).code, 1, 'the queue’s schema counts too')
+    await pool.query('UPDATE pgboss.version SET version = version + 1')
 
     const verify = await tidemark(['verify', '--json'], { env })
     const results = JSON.parse(verify.stdout) as { name: string; ok: boolean; found: number; query: string }[]

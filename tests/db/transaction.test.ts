@@ -61,6 +61,17 @@ describe('a transaction', () => {
     assert.notEqual(await withClient(pool, pidOf), before)
   })
 
+  test('that is ended inside is noticed, and its connection serves nobody else', async (t) => {
+    const { pool } = await setUp(t)
+    const before = await withTransaction(pool, pidOf)
+    for (const end of ['COMMIT', 'ROLLBACK'])
+      await assert.rejects(
+        withTransaction(pool, (client) => client.query(end)),
+        (error) => error instanceof CommitRolledBack && /ended inside/.test(error.message),
+      )
+    assert.notEqual(await withTransaction(pool, pidOf), before)
+  })
+
   test('the commit of a failed transaction is noticed when its error was swallowed', async (t) => {
     const { pool } = await setUp(t)
     const run = withTransaction(pool, async (client) => {

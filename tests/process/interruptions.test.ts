@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { TestContext } from 'node:test'
-import { Client } from 'pg'
+import { Client, DatabaseError } from 'pg'
 import type { QueryConfig } from 'pg'
 import type { Pool } from '../../src/db/pool.ts'
 import { claimMessages, claimSuspect, INTERRUPTIONS_AN_ATTEMPT, writeDone } from '../../src/tables/inbox.ts'
@@ -122,6 +122,23 @@ describe('a frozen instance', () => {
     const other = programPool(t, url)
     await until('it to be taken back', () => reclaimFrom(other, INSTANCE, 'dead', recordingLog().log))
     await become({ a: 'FAILED 1' })
+  })
+
+  test('is taken back also by a role that may not end its sessions', async (t) => {
+    const { url, sql, send, become } = await inbox(t)
+    await send('a')
+    const request = { sources: [SOURCE], limit: 1, low: '0', maxAttempts: 3, maxBytes: 1_000 }
+    await claimMessages(sql, { ...request, instanceId: INSTANCE })
+    const pool = programPool(t, url)
+    const denied = new DatabaseError('permission denied for function pg_terminate_backend', 0, 'error')
+    const plain: Pool = Object.assign(Object.create(pool) as Pool, {
+      query: (text: string, values?: readonly unknown[]) =>
+        text.includes('pg_terminate_backend')
+          ? Promise.reject(Object.assign(denied, { code: '42501', severity: 'ERROR' }))
+          : pool.query(text, values),
+    })
+    assert.equal(await reclaimFrom(plain, INSTANCE, 'frozen', recordingLog().log), true)
+    await become({ a: 'NEW 0 +1' })
   })
 
   test('costs its messages no attempt; one that meets a freeze again, with nothing beside it, loses one each time', async (t) => {

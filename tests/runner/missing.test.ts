@@ -66,7 +66,7 @@ function noChild(): never {
 }
 
 test('each dropped table is said once, by the clock alone; work stops for want of those that it needs, and goes on after the repair', async (t) => {
-  const { sql, calls, tables, said, repair } = await watch(t)
+  const { sql, log, calls, tables, said, repair } = await watch(t)
   for (const table of SCHEMA_OBJECTS.tables) {
     await sql.query(`DROP TABLE ${table} CASCADE`)
     await said('table_missing', table)
@@ -77,6 +77,11 @@ test('each dropped table is said once, by the clock alone; work stops for want o
   }
   assert.deepEqual(tables('table_missing'), SCHEMA_OBJECTS.tables)
   assert.deepEqual(tables('table_back'), SCHEMA_OBJECTS.tables)
+  assert.deepEqual(
+    log.of('inbox_emptied'),
+    [{ table: 'service_ops.integration_inbox' }],
+    'what went with it is said',
+  )
 })
 
 test('a table that was dropped and made again between two looks was lost all the same', async (t) => {
