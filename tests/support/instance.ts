@@ -45,6 +45,8 @@ export interface InstanceOptions {
   /** Text of the config file, as a user would write it; without one it is the demo. */
   readonly config?: string
   readonly env?: Readonly<Record<string, string>>
+  /** Another build's. Default: this checkout's. */
+  readonly bin?: string
 }
 
 const BIN = resolve(import.meta.dirname, '../../bin/tidemark.js')
@@ -53,7 +55,7 @@ const BIN = resolve(import.meta.dirname, '../../bin/tidemark.js')
 export async function startInstance(scope: Scope, options: InstanceOptions): Promise<Instance> {
   const folder = await mkdtemp(join(tmpdir(), 'tidemark-instance-'))
   const what = options.config === undefined ? ['--demo'] : ['--config', await write(folder, options.config)]
-  const child = spawn(process.execPath, [BIN, 'start', ...what], {
+  const child = spawn(process.execPath, [options.bin ?? BIN, 'start', ...what], {
     cwd: folder,
     stdio: ['ignore', 'ignore', 'pipe'],
     env: {

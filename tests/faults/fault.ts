@@ -1,0 +1,43 @@
+import type { Random } from '../properties/random.ts'
+import type { HandlerLimits } from './config.ts'
+import type { Stage } from './stage.ts'
+import type { Habits } from './writers.ts'
+
+/**
+ * One thing that goes wrong, on a stage where three instances work under load. A run sets the stage, lets the fault
+ * happen, keeps the load on until fresh rows are processed again, lets everything come to its end, and judges.
+ *
+ * The seed decides what the writers write, whom the fault hits and when; the scheduler of the machine decides the rest,
+ * so a seed repeats the choices and not every interleaving.
+ */
+export interface Fault {
+  readonly name: string
+  /** For the table: what happens, in one line. */
+  readonly title: string
+  /** It waits out a lease, a restart or a minute: fewer seeds. */
+  readonly isLong?: true
+  /** A server of its own, which it restarts, crashes or sets up. Default: the server of all. */
+  readonly ownServer?: Readonly<Record<string, string>>
+  /** What stands between the instances and the server. */
+  readonly way?: 'relay' | 'pgbouncer'
+  /** Why an external handler that has ended may run again here, and an attempt be burned. Default: neither may. */
+  readonly mayRunAgain?: string
+  readonly mayBurn?: string
+  /** A fault of the clock or of the sources makes a check meaningless: why, by its name. */
+  readonly without?: Readonly<Record<string, string>>
+  readonly instances?: number
+  readonly limits?: HandlerLimits
+  readonly habits?: Habits
+  /** Environment of the instances. */
+  readonly env?: Readonly<Record<string, string>>
+  /** Before any instance starts: tables are there, migrations are done. */
+  readonly prepare?: (stage: Stage) => Promise<void>
+  readonly happen: (stage: Stage, random: Random) => Promise<void>
+}
+
+/** How many seeds a full table asks for. */
+export const SEEDS = { short: 20, long: 5 } as const
+
+export function seedsOf(fault: Fault): number {
+  return fault.isLong === true ? SEEDS.long : SEEDS.short
+}

@@ -1,0 +1,97 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Fault } from './fault.ts'
+import { noted } from './stage.ts'
+import type { Stage } from './stage.ts'
+
+/** Something that must be true after every run, and what its violations count as. */
+export interface Invariant {
+  readonly name: string
+  readonly title: string
+  readonly counts: 'lost' | 'doubled' | 'burned' | undefined
+  readonly query: string
+}
+
+/** What one run came to. */
+export interface Verdict {
+  readonly rows: number
+  readonly lost: number
+  readonly doubled: number
+  /** External handlers that ran to their end more than once, where the fault explains it. */
+  readonly ranAgain: number
+  readonly burned: number
+  readonly staleRefused: number
+  readonly silenceMs: number
+  /** Broken invariants: name, count and first case. */
+  readonly broken: readonly string[]
+}
+
+const FOLDER = join(import.meta.dirname, 'invariants')
+
+export const INVARIANTS: readonly Invariant[] = readdirSync(FOLDER)
+  .sort()
+  .map((file) => {
+    const text = readFileSync(join(FOLDER, file), 'utf8')
+    const title = /^-- title: (.+)$/m.exec(text)?.[1]
+    if (title === undefined) throw new Error(`${file} has no title`)
+    // The files are ours, and this is the only word that stands there.
+    const counts = /^-- counts: (lost|doubled|burned)$/m.exec(text)?.[1] as Invariant['counts']
+    return { name: file.replace('.sql', ''), title, counts, query: text }
+  })
+
+/** Gaps between the passes of each poller, while there was load. */
+const SILENCE = `SELECT coalesce(max(extract(epoch FROM gap) * 1000), 0)::integer AS n FROM (
+  SELECT started_at - lag(started_at) OVER (PARTITION BY poller ORDER BY started_at) AS gap FROM service_ops.poll_run
+   WHERE outcome IN ('ran', 'late', 'backstop')) g`
+
+/** Asks every invariant, when everything has come to its end and every process has left. */
+export async function judge(stage: Stage, fault: Fault): Promise<Verdict> {
+  const { pool, number } = stage
+  await pool.query(
+    'INSERT INTO run SELECT * FROM jsonb_to_recordset($1) AS r(source text, message_id text, pid integer, began timestamptz, ended timestamptz, ok boolean)',
+    [JSON.stringify(runsOf(stage.notes))],
+  )
+  const counted = { lost: 0, doubled: 0, burned: 0 }
+  const broken: string[] = []
+  for (const { name, title, counts, query } of INVARIANTS) {
+    if (fault.without?.[name] !== undefined) continue
+    const { rows } = await pool.query<{ found: string; detail: string | null }>(query)
+    const found = Number(rows[0]?.found)
+    if (found === 0) continue
+    if (counts !== undefined) counted[counts] = Math.max(counted[counts], found)
+    broken.push(`${name}: ${found} (${rows[0]?.detail ?? 'no detail'}). ${title}`)
+  }
+  return {
+    ...counted,
+    rows: await number('SELECT count(*) AS n FROM source_row'),
+    ranAgain: await number(
+      `SELECT coalesce(sum(n - 1), 0) AS n FROM (SELECT count(*) AS n FROM run WHERE ok GROUP BY source, message_id) r`,
+    ),
+    staleRefused: stage.machines.count('stale_write_refused'),
+    silenceMs: await number(SILENCE),
+    broken,
+  }
+}
+
+/** Runs of external handlers: a beginning, and the end that the same process noted for it, if it did. */
+function runsOf(file: string): Record<string, unknown>[] {
+  const runs: {
+    source: string
+    message_id: string
+    pid: number
+    began: string
+    ended: string | null
+    ok: boolean
+  }[] = []
+  const open = new Map<string, (typeof runs)[number]>()
+  for (const { kind, source, messageId, pid, at } of noted(file)) {
+    const key = `${source} ${messageId} ${pid}`
+    const time = new Date(at).toISOString()
+    if (kind === 'began') {
+      const run = { source, message_id: messageId, pid, began: time, ended: null, ok: false }
+      runs.push(run)
+      open.set(key, run)
+    } else Object.assign(open.get(key) ?? {}, { ended: time, ok: true })
+  }
+  return runs
+}

@@ -1,0 +1,176 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Pool } from 'pg'
+import { relay } from '../db/relay.ts'
+import type { Relay } from '../db/relay.ts'
+import { createDatabase, migrateForTest } from '../support/database.ts'
+import { pgbouncer } from '../support/pgbouncer.ts'
+import type { Scope } from '../support/scope.ts'
+import { atEnd } from '../support/scope.ts'
+import { until } from '../support/until.ts'
+import { LED_TASKS } from './config.ts'
+import type { Fault } from './fault.ts'
+import { Machines } from './machines.ts'
+import { ownServer } from './server.ts'
+import type { OwnServer } from './server.ts'
+import { startWriters } from './writers.ts'
+import type { Writers } from './writers.ts'
+
+const TABLES = readFileSync(join(import.meta.dirname, 'tables.sql'), 'utf8')
+
+/** Where one run takes place. */
+export interface Stage {
+  readonly scope: Scope
+  readonly seed: number
+  /** Straight to the server, as its superuser: the run's own eyes and hands. */
+  readonly pool: Pool
+  readonly directUrl: string
+  /** Address that the instances use. */
+  readonly url: string
+  readonly machines: Machines
+  readonly relay: Relay | undefined
+  readonly server: OwnServer | undefined
+  readonly notes: string
+  readonly number: (sql: string, values?: readonly unknown[]) => Promise<number>
+  /** Effects so far, of all handlers. */
+  readonly effects: () => Promise<number>
+  /** Waits until so many more effects are there: the line works. */
+  readonly flows: (more: number) => Promise<void>
+  /** Waits until rows that are written now have their effect, one of each source. */
+  readonly freshRowsArePassed: (limitMs?: number) => Promise<void>
+  /** Starts the writers; the run stops them. */
+  readonly write: () => Writers
+}
+
+/** Builds the world of one run: database, tables, what stands in between. No instance runs yet. */
+export async function setStage(scope: Scope, fault: Fault, seed: number, bin?: string): Promise<Stage> {
+  const server = fault.ownServer === undefined ? undefined : await ownServer(scope, fault.ownServer)
+  let directUrl: string
+  let name = 'own'
+  if (server === undefined) {
+    const database = await createDatabase(scope)
+    directUrl = database.url
+    ;({ name } = database)
+  } else {
+    directUrl = server.url
+    await migrateForTest(directUrl)
+  }
+  const pool = new Pool({ connectionString: directUrl, max: 5, connectionTimeoutMillis: 20_000 })
+  pool.on('error', () => undefined)
+  pool.on('connect', (client) => client.on('error', () => undefined))
+  scope.after(() => scope.after(() => pool.end()))
+  await pool.query(TABLES)
+  await pool.query('INSERT INTO expectation VALUES ($1, $2)', [
+    fault.mayRunAgain !== undefined,
+    fault.mayBurn !== undefined,
+  ])
+
+  const folder = mkdtempSync(join(tmpdir(), 'tidemark-faults-'))
+  atEnd(scope, () => rmSync(folder, { recursive: true, force: true }))
+  const notes = join(folder, 'runs')
+  writeFileSync(notes, '')
+
+  const way = fault.way === 'relay' ? await relay(scope, directUrl) : undefined
+  await way?.open()
+  const url =
+    way?.url ?? (fault.way === 'pgbouncer' ? await pgbouncer(scope, directUrl, 'transaction') : directUrl)
+  const machines = new Machines(scope, pool, {
+    databaseUrl: url,
+    ...(fault.way === 'pgbouncer' ? { directUrl } : {}),
+    notes,
+    ...(fault.limits === undefined ? {} : { limits: fault.limits }),
+    ...(fault.env === undefined ? {} : { env: fault.env }),
+    ...(bin === undefined ? {} : { bin }),
+  })
+
+  const number: Stage['number'] = async (sql, values = []) =>
+    Number((await pool.query<{ n: string }>(sql, [...values])).rows[0]?.n ?? 0)
+  const effects = async (): Promise<number> =>
+    (await number('SELECT count(*) AS n FROM effect')) +
+    noted(notes).filter(({ kind }) => kind === 'ended').length
+  return {
+    scope,
+    seed,
+    pool,
+    directUrl,
+    url,
+    machines,
+    relay: way,
+    server,
+    notes,
+    number,
+    effects,
+    async flows(more) {
+      const before = await effects()
+      await until(`${more} more effects`, async () => (await effects()) >= before + more, 60_000)
+    },
+    async freshRowsArePassed(limitMs = 90_000) {
+      const ids = await until('rows to be written', () => writeOneEach(pool).catch(() => undefined), limitMs)
+      await until(
+        'fresh rows to be processed',
+        async () => (await openOf(pool, ids).catch(() => ids.length)) === 0,
+        limitMs,
+      )
+    },
+    write: () => startWriters(directUrl, name, seed, fault.habits),
+  }
+}
+
+/** Starts the instances; returns when every led task has its leader. */
+export async function startMachines({ machines, pool }: Stage, count: number): Promise<void> {
+  await Promise.all(Array.from({ length: count }, () => machines.start()))
+  await until(
+    'every task to be led',
+    async () => {
+      const { rows } = await pool.query('SELECT FROM service_ops.background_task_leader')
+      return rows.length === LED_TASKS.length
+    },
+    60_000,
+  )
+}
+
+interface Note {
+  readonly kind: 'began' | 'ended'
+  readonly source: string
+  readonly messageId: string
+  readonly pid: number
+  readonly at: number
+}
+
+/** What external handlers noted. A process that is killed may leave half a line. */
+export function noted(file: string): Note[] {
+  return readFileSync(file, 'utf8')
+    .split('\n')
+    .filter((line) => line.endsWith(']'))
+    .map((line) => {
+      // Written by the config's `note`, in this order.
+      const [kind, source, messageId, pid, at] = JSON.parse(line) as [
+        Note['kind'],
+        string,
+        string,
+        number,
+        number,
+      ]
+      return { kind, source, messageId, pid, at }
+    })
+}
+
+/** One row each that behaves well, committed. */
+async function writeOneEach(pool: Pool): Promise<string[]> {
+  const { rows } = await pool.query<{ id: string }>(
+    `WITH o AS (INSERT INTO orders DEFAULT VALUES RETURNING id), c AS (INSERT INTO calls DEFAULT VALUES RETURNING id),
+          t AS (INSERT INTO tally DEFAULT VALUES RETURNING id)
+     SELECT 'orders ' || id AS id FROM o UNION ALL SELECT 'calls ' || id FROM c UNION ALL SELECT 'tally ' || id FROM t`,
+  )
+  return rows.map(({ id }) => id)
+}
+
+async function openOf(pool: Pool, ids: readonly string[]): Promise<number> {
+  const { rows } = await pool.query<{ n: string }>(
+    `SELECT count(*) AS n FROM service_ops.integration_inbox WHERE source || ' ' || message_id = ANY ($1) AND status = 'DONE'
+        AND source IN ('orders', 'calls', 'tally') AND created_at > now() - interval '5 minutes'`,
+    [[...ids]],
+  )
+  return ids.length - Number(rows[0]?.n)
+}
