@@ -59,7 +59,7 @@ export async function setStage(scope: Scope, fault: Fault, seed: number, bin?: s
   const pool = new Pool({ connectionString: directUrl, max: 5, connectionTimeoutMillis: 20_000 })
   pool.on('error', () => undefined)
   pool.on('connect', (client) => client.on('error', () => undefined))
-  scope.after(() => scope.after(() => pool.end()))
+  scope.after(() => pool.end())
   await pool.query(TABLES)
   await pool.query('INSERT INTO expectation VALUES ($1, $2)', [
     fault.mayRunAgain !== undefined,

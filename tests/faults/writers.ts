@@ -76,12 +76,13 @@ async function writer(
 ): Promise<void> {
   const { rate = 120 } = habits
   let prepared = 0
-  while (!stopped.aborted) {
+  const over = (): boolean => stopped.aborted
+  while (!over()) {
     const client = new Client({ connectionString: url, application_name: `writer:${name}` })
     client.on('error', () => undefined)
     try {
       await client.connect()
-      while (!stopped.aborted) {
+      while (!over()) {
         const rows = random.between(1, ROWS_AT_MOST)
         const gid = `${name}:${process.pid}:${(prepared += 1)}`
         await write(client, random, habits, rows, gid, stopped)
