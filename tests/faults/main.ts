@@ -1,16 +1,163 @@
+import { execFileSync } from 'node:child_process'
+import { parseArgs } from 'node:util'
 import { SERVER_VARIABLE, throwawayServer } from '../support/server.ts'
 import { FAULTS } from './all.ts'
+import { seedsOf } from './fault.ts'
+import type { Fault } from './fault.ts'
+import { writeReport } from './report.ts'
+import { codeDigest, Results } from './results.ts'
 import { runFault } from './run.ts'
-const only = process.argv[2] ?? ''
-const seeds = Number(process.argv[3] ?? 1)
-const server = await throwawayServer()
-process.env[SERVER_VARIABLE] = server.url
-try {
-  for (const fault of FAULTS.filter(({ name }) => name.startsWith(only)))
-    for (let seed = 1; seed <= seeds; seed += 1) {
-      const run = await runFault(fault, seed)
-      process.stdout.write(`${JSON.stringify(run)}\n`)
-    }
-} finally {
-  await server.end()
+import { CHANGES, load, measure } from './times.ts'
+
+/*
+ * npm run faults: every fault with every seed, results kept in docs/faults.json, table written to docs/faults.md.
+ *
+ *   --only TEXT     faults whose name contains it; may be repeated
+ *   --seeds N       seeds 1 to N (default: 20, and 5 for the long ones)
+ *   --seed S        this seed alone: to see a run again
+ *   --minutes M     begin no run after so long; a later `--resume` goes on
+ *   --resume        leave out what is known to be green for this very code
+ *   --lanes N       runs side by side (default 2)
+ *   --times         instead of runs: measures the time without anyone able to lead, for each way to change leaders
+ *   --samples N     of each time (default 200)
+ *   --list          names and titles
+ *
+ * Seeds go round: all faults with the first one, then all with the second, so that a run that is cut short leaves an even
+ * table. Exit code 1 when any run was red.
+ */
+
+const { values: flags } = parseArgs({
+  options: {
+    only: { type: 'string', multiple: true },
+    seeds: { type: 'string' },
+    seed: { type: 'string' },
+    minutes: { type: 'string' },
+    resume: { type: 'boolean', default: false },
+    lanes: { type: 'string', default: '2' },
+    times: { type: 'boolean', default: false },
+    samples: { type: 'string' },
+    list: { type: 'boolean', default: false },
+  },
+})
+
+interface Job {
+  readonly fault: Fault
+  readonly seed: number
 }
+
+async function main(): Promise<boolean> {
+  const faults = FAULTS.filter(({ name }) => flags.only?.some((text) => name.includes(text)) ?? true)
+  if (faults.length === 0 && !flags.times)
+    throw new Error(`no fault is named ${flags.only?.join(' or ')}; see --list`)
+  if (flags.list) {
+    for (const { name, title } of faults) say(`${name.padEnd(28)} ${title}`)
+    return true
+  }
+  const results = new Results()
+  const code = codeDigest()
+  const commit = git('rev-parse', '--short', 'HEAD')
+  if (flags.times) return takeTimes(results, code, commit)
+  const jobs = jobsOf(faults).filter(
+    ({ fault, seed }) =>
+      !flags.resume || (results.find('tidemark', fault, seed, code)?.broken.length ?? 1) > 0,
+  )
+  const endAt = performance.now() + number(flags.minutes, 'minutes', Infinity) * 60_000
+  say(`${jobs.length} runs of code ${code} (commit ${commit})`)
+  let red = 0
+  await onServer(async () => {
+    const waiting = jobs.values()
+    const lane = async (): Promise<void> => {
+      for (const job of waiting) {
+        if (performance.now() > endAt) return
+        if (!(await play(job, results, code, commit))) red += 1
+      }
+    }
+    await Promise.all(Array.from({ length: number(flags.lanes, 'lanes', 2) }, lane))
+  })
+  writeReport(results, code)
+  say(red === 0 ? 'all green' : `${red} red`)
+  return red === 0
+}
+
+/** Enough for a 99th percentile that is not the greatest value. */
+const SAMPLES = 200
+
+async function takeTimes(results: Results, code: string, commit: string): Promise<boolean> {
+  const changes = CHANGES.filter(({ name }) => flags.only?.some((text) => name.includes(text)) ?? true)
+  await onServer(async () => {
+    for (const change of changes) {
+      const ms = await measure(change, number(flags.samples, 'samples', SAMPLES), say)
+      results.keepTimes({ name: change.name, code, commit, load: load(), ms: ms.map(Math.round) })
+    }
+  })
+  writeReport(results, code)
+  return true
+}
+
+async function play({ fault, seed }: Job, results: Results, code: string, commit: string): Promise<boolean> {
+  const again = `npm run faults -- --only ${fault.name} --seed ${seed}`
+  try {
+    const run = await runFault(fault, seed)
+    results.keep('tidemark', fault, run, code, commit)
+    const verdict = run.broken.length === 0 ? 'ok ' : 'RED'
+    say(
+      `${verdict} ${fault.name} seed ${seed}: ${run.rows} rows, ${run.lost} lost, ${run.doubled} doubled, ${run.ranAgain} ran again, ` +
+        `${run.burned} burned, ${run.staleRefused} refused, silence ${run.silenceMs} ms (${(run.tookMs / 1000).toFixed(1)} s)`,
+    )
+    for (const broken of run.broken) say(`      ${broken}`)
+    if (run.broken.length > 0) say(`      again: ${again}`)
+    return run.broken.length === 0
+  } catch (error) {
+    say(
+      `RED ${fault.name} seed ${seed}: it could not happen: ${error instanceof Error ? error.stack : String(error)}`,
+    )
+    say(`      again: ${again}`)
+    return false
+  }
+}
+
+function jobsOf(faults: readonly Fault[]): Job[] {
+  if (flags.seed !== undefined) {
+    const seed = number(flags.seed, 'seed', 1)
+    return faults.map((fault) => ({ fault, seed }))
+  }
+  const count = (fault: Fault): number => number(flags.seeds, 'seeds', seedsOf(fault))
+  const most = Math.max(...faults.map(count))
+  return Array.from({ length: most }, (_, i) => i + 1).flatMap((seed) =>
+    faults.filter((fault) => seed <= count(fault)).map((fault) => ({ fault, seed })),
+  )
+}
+
+async function onServer(work: () => Promise<void>): Promise<void> {
+  const server = await throwawayServer()
+  process.env[SERVER_VARIABLE] = server.url
+  const interrupted = (signal: NodeJS.Signals): void =>
+    void server.end().finally(() => process.exit(signal === 'SIGINT' ? 130 : 143))
+  process.once('SIGINT', interrupted).once('SIGTERM', interrupted)
+  try {
+    await work()
+  } finally {
+    await server.end()
+  }
+}
+
+function number(text: string | undefined, flag: string, otherwise: number): number {
+  if (text === undefined) return otherwise
+  const value = Number(text)
+  if (!(value > 0)) throw new Error(`--${flag} must be a number above 0, not ${text}`)
+  return value
+}
+
+function git(...args: string[]): string {
+  try {
+    return execFileSync('git', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()
+  } catch {
+    return 'no git'
+  }
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`)
+}
+
+process.exitCode = (await main()) ? 0 : 1

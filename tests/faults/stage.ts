@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { Pool } from 'pg'
 import { relay } from '../db/relay.ts'
 import type { Relay } from '../db/relay.ts'
-import { createDatabase, migrateForTest } from '../support/database.ts'
+import { createDatabaseOn, migrateForTest } from '../support/databaseOn.ts'
+import { SERVER_VARIABLE } from '../support/server.ts'
 import { pgbouncer } from '../support/pgbouncer.ts'
 import type { Scope } from '../support/scope.ts'
 import { atEnd } from '../support/scope.ts'
@@ -49,7 +50,7 @@ export async function setStage(scope: Scope, fault: Fault, seed: number, bin?: s
   let directUrl: string
   let name = 'own'
   if (server === undefined) {
-    const database = await createDatabase(scope)
+    const database = await createDatabaseOn(sharedServer(), scope)
     directUrl = database.url
     ;({ name } = database)
   } else {
@@ -173,4 +174,12 @@ async function openOf(pool: Pool, ids: readonly string[]): Promise<number> {
     [[...ids]],
   )
   return ids.length - Number(rows[0]?.n)
+}
+
+/** The server of all runs, which whoever runs them has started. */
+function sharedServer(): string {
+  const url = process.env[SERVER_VARIABLE]
+  if (url === undefined)
+    throw new Error(`${SERVER_VARIABLE} is not set: run this by npm run faults or npm test`)
+  return url
 }

@@ -1,0 +1,131 @@
+import { writeFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { FAULTS } from './all.ts'
+import type { Fault } from './fault.ts'
+import { seedsOf } from './fault.ts'
+import { INVARIANTS } from './judge.ts'
+import type { Kept, KeptTimes, Results } from './results.ts'
+import { faultDigest } from './results.ts'
+import { CHANGES } from './times.ts'
+
+const FILE = join(resolve(import.meta.dirname, '../..'), 'docs/faults.md')
+
+const INTRO = `# What Tidemark survives
+
+Made by \`npm run faults\`; every run is in [faults.json](faults.json). Do not edit.
+
+Each run: a real PostgreSQL, three real \`tidemark start\` processes, and writers whose transactions are short, long, rolled
+back, prepared, serializable, chained, and two in one message. A transactional handler writes an effect row, an exclusive one
+does too, and an external handler counts its runs. The fault happens under that load, which goes on until fresh rows are
+processed again. Then everything comes to its end, all processes get SIGTERM, and the invariants below are asked. *Lost*: a
+committed row that is not in the inbox or had no effect. *Doubled*: an effect that is there twice, or an external handler that
+ran to its end a second time without the reason given below. *Ran again*: with that reason. *Burned*: attempts that no failure
+of a handler explains. *Refused*: writes of former leaders. *Silence*: the longest time between two passes of a poller (they are
+due every second).
+`
+
+/** Writes docs/faults.md from what is kept. */
+export function writeReport(results: Results, code: string): void {
+  const parts = [INTRO, table(results, code), reasons(), invariants(), times(results, code), replay()]
+  writeFileSync(FILE, parts.join('\n'))
+}
+
+const sum = (
+  runs: readonly Kept[],
+  key: 'rows' | 'lost' | 'doubled' | 'ranAgain' | 'burned' | 'staleRefused',
+) => runs.reduce((total, run) => total + run[key], 0)
+
+function table(results: Results, code: string): string {
+  const lines = FAULTS.map((fault) => {
+    const runs = results.runs.filter((run) => run.fault === fault.name && run.program === 'tidemark')
+    const now = runs.filter((run) => run.code === code && run.suite === faultDigest(fault))
+    return line(fault, now.length > 0 ? now : runs, now.length > 0)
+  })
+  const total = results.runs.filter(({ program }) => program === 'tidemark')
+  return [
+    '## The faults',
+    '',
+    `${total.length} runs, ${sum(total, 'rows')} rows: ${sum(total, 'lost')} lost, ${sum(total, 'doubled')} doubled.`,
+    '',
+    '| fault | runs | rows | lost | doubled | ran again | burned | refused | silence |',
+    '|---|---|---|---|---|---|---|---|---|',
+    ...lines,
+    '',
+    `Code ${code}. A row marked † is of an earlier state of the code or of the fault.`,
+    '',
+  ].join('\n')
+}
+
+function line(fault: Fault, runs: readonly Kept[], isNow: boolean): string {
+  const name = `**${fault.name}**${isNow || runs.length === 0 ? '' : ' †'}<br>${fault.title}`
+  if (runs.length === 0) return `| ${name} | not run | | | | | | | |`
+  const red = runs.filter(({ broken }) => broken.length > 0).length
+  const silence = Math.max(...runs.map(({ silenceMs }) => silenceMs))
+  const ran = `${runs.length} of ${seedsOf(fault)}${red > 0 ? `, ${red} RED` : ''}`
+  const counts = (['rows', 'lost', 'doubled', 'ranAgain', 'burned', 'staleRefused'] as const).map((key) =>
+    String(sum(runs, key)),
+  )
+  return `| ${[name, ran, ...counts, `${(silence / 1000).toFixed(1)} s`].join(' | ')} |`
+}
+
+function reasons(): string {
+  const again = FAULTS.filter((fault) => fault.mayRunAgain !== undefined || fault.mayBurn !== undefined)
+  const without = FAULTS.flatMap((fault) =>
+    Object.entries(fault.without ?? {}).map(([name, why]) => `- ${fault.name}, ${name}: ${why}`),
+  )
+  return [
+    '## Where a second run or a burned attempt is right',
+    '',
+    'A handler whose process dies has used an attempt, and an external handler whose outcome could not be written runs again.',
+    '',
+    ...again.map(({ name, mayRunAgain, mayBurn }) => {
+      const burn = mayBurn === undefined ? 'no attempt may be burned' : `an attempt: ${mayBurn}`
+      return `- ${name}: ${mayRunAgain === undefined ? 'no second run' : `a second run: ${mayRunAgain}`}; ${burn}`
+    }),
+    '',
+    ...(without.length > 0 ? ['Checks that a fault makes meaningless:', '', ...without, ''] : []),
+  ].join('\n')
+}
+
+function invariants(): string {
+  const list = INVARIANTS.map(({ name, title }) => `- \`${name}\`: ${title}`)
+  return ['## What is asked after every run', '', ...list, ''].join('\n')
+}
+
+function times(results: Results, code: string): string {
+  const lines = CHANGES.map(({ name, title, promisedMs }) => {
+    const kept = results.times.find((one) => one.name === name)
+    if (kept === undefined) return `| ${title} | not measured | | | | ${promised(promisedMs)} | |`
+    return `| ${title}${kept.code === code ? '' : ' †'} | ${kept.ms.length} | ${shares(kept)} | ${promised(promisedMs)} | ${kept.load} |`
+  })
+  return [
+    '## Time without anyone able to lead',
+    '',
+    'Milliseconds; a sample is one led task in one change, four tasks a change.',
+    '',
+    '| change | n | p50 | p99 | greatest | promised (p99) | load of the machine |',
+    '|---|---|---|---|---|---|---|',
+    ...lines,
+    '',
+  ].join('\n')
+}
+
+const promised = (ms: number): string => `≤ ${ms}`
+
+function shares({ ms }: KeptTimes): string {
+  const sorted = ms.toSorted((a, b) => a - b)
+  const at = (share: number): number =>
+    sorted[Math.min(sorted.length - 1, Math.ceil(share * sorted.length) - 1)] ?? 0
+  return [at(0.5), at(0.99), sorted.at(-1) ?? 0].map((value) => Math.round(value)).join(' | ')
+}
+
+function replay(): string {
+  return [
+    '## See it again',
+    '',
+    '`npm run faults -- --only NAME --seed S` runs one line of the table; `--resume` goes on where a run was cut short;',
+    '`--times` measures the times. A seed repeats what is written, whom the fault hits and when; the interleaving is the',
+    "machine's.",
+    '',
+  ].join('\n')
+}
