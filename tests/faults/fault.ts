@@ -26,6 +26,10 @@ export interface Fault {
   /** A fault of the clock or of the sources makes a check meaningless: why, by its name. */
   readonly without?: Readonly<Record<string, string>>
   readonly instances?: number
+  /** How many seeds a full table asks for, where it is another number. */
+  readonly seeds?: number
+  /** The longest silence between two passes that is allowed. Default: it is only said. */
+  readonly silenceMs?: number
   readonly limits?: HandlerLimits
   readonly habits?: Habits
   /** Environment of the instances. */
@@ -39,5 +43,5 @@ export interface Fault {
 export const SEEDS = { short: 20, long: 5 } as const
 
 export function seedsOf(fault: Fault): number {
-  return fault.isLong === true ? SEEDS.long : SEEDS.short
+  return fault.seeds ?? (fault.isLong === true ? SEEDS.long : SEEDS.short)
 }

@@ -39,10 +39,12 @@ export const INVARIANTS: readonly Invariant[] = readdirSync(FOLDER)
     return { name: file.replace('.sql', ''), title, counts, query: text }
   })
 
-/** Gaps between the passes of each poller, while there was load. */
-const SILENCE = `SELECT coalesce(max(extract(epoch FROM gap) * 1000), 0)::integer AS n FROM (
-  SELECT started_at - lag(started_at) OVER (PARTITION BY poller ORDER BY started_at) AS gap FROM service_ops.poll_run
-   WHERE outcome IN ('ran', 'late', 'backstop')) g`
+/** The greatest gap between two passes of a poller, and between whose. */
+const SILENCE = `SELECT extract(epoch FROM started_at - before_at) * 1000 AS ms,
+       format('%s at %s, from a pass of %s (term %s) to one of %s (term %s)', poller, started_at, before_by, before_term, instance_id, term) AS detail
+  FROM (SELECT *, lag(started_at) OVER w AS before_at, lag(instance_id) OVER w AS before_by, lag(term) OVER w AS before_term
+          FROM service_ops.poll_run WHERE outcome IN ('ran', 'late', 'backstop') WINDOW w AS (PARTITION BY poller ORDER BY started_at)) r
+ WHERE before_at IS NOT NULL ORDER BY 1 DESC LIMIT 1`
 
 /** Asks every invariant, when everything has come to its end and every process has left. */
 export async function judge(stage: Stage, fault: Fault): Promise<Verdict> {
@@ -61,6 +63,10 @@ export async function judge(stage: Stage, fault: Fault): Promise<Verdict> {
     if (counts !== undefined) counted[counts] = Math.max(counted[counts], found)
     broken.push(`${name}: ${found} (${rows[0]?.detail ?? 'no detail'}). ${title}`)
   }
+  const [silence] = (await pool.query<{ ms: string; detail: string }>(SILENCE)).rows
+  const silenceMs = Math.round(Number(silence?.ms ?? 0))
+  if (silenceMs > (fault.silenceMs ?? Infinity))
+    broken.push(`silence: ${silenceMs} ms (${silence?.detail ?? ''}). ${fault.silenceMs} ms are allowed`)
   return {
     ...counted,
     rows: await number('SELECT count(*) AS n FROM source_row'),
@@ -68,7 +74,7 @@ export async function judge(stage: Stage, fault: Fault): Promise<Verdict> {
       `SELECT coalesce(sum(n - 1), 0) AS n FROM (SELECT count(*) AS n FROM run WHERE ok GROUP BY source, message_id) r`,
     ),
     staleRefused: stage.machines.count('stale_write_refused'),
-    silenceMs: await number(SILENCE),
+    silenceMs,
     broken,
   }
 }
