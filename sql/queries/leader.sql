@@ -50,7 +50,7 @@ l AS (
 w AS (
   INSERT INTO service_ops.integration_poll_watermark AS w (id, poller, holder, term, pass, edge)
   SELECT t.id, $1, $2::uuid, l.term, $7::bigint,
-         greatest((SELECT max(r.edge) FROM service_ops.poll_run r WHERE r.poller = $1), t.forgotten_before, '-infinity')
+         greatest((SELECT r.edge FROM service_ops.poll_run r WHERE r.poller = $1 AND r.edge IS NOT NULL ORDER BY r.term DESC, r.run_id DESC LIMIT 1), t.forgotten_before, '-infinity')
     FROM l, service_ops.background_task t WHERE t.task_name = $1 AND t.kind = 'poller'
   ON CONFLICT (poller) DO UPDATE
      SET holder = EXCLUDED.holder, term = EXCLUDED.term, pass = greatest(w.pass + 1, EXCLUDED.pass), scan_ts = NULL,

@@ -16,7 +16,7 @@ VALUES (coalesce((SELECT w.id FROM service_ops.integration_poll_watermark w
                               (SELECT max(w.id) FROM service_ops.integration_poll_watermark w), 0)),
         $1, $2, $3::boolean, $4::numeric, $5, $6::jsonb, $7::text[],
         coalesce((SELECT w.edge FROM service_ops.integration_poll_watermark w WHERE w.poller = $1),
-                 (SELECT max(r.edge) FROM service_ops.poll_run r WHERE r.poller = $1), $8::timestamptz),
+                 (SELECT r.edge FROM service_ops.poll_run r WHERE r.poller = $1 AND r.edge IS NOT NULL ORDER BY r.term DESC, r.run_id DESC LIMIT 1), $8::timestamptz),
         $9, $10)
 ON CONFLICT (task_name) DO UPDATE
    SET led = EXCLUDED.led, interval_seconds = EXCLUDED.interval_seconds, source_table = EXCLUDED.source_table,

@@ -45,7 +45,7 @@ UPDATE service_ops.integration_poll_watermark w
        proven = CASE WHEN c.closed THEN least(c.cand_ts, c.floor, now()) - $5::interval END,   -- least() skips a NULL floor: meant
        updated_at = clock_timestamp()
   FROM c WHERE w.poller = c.poller
-RETURNING w.pass, c.closed, c.reset, w.edge::text AS edge,
+RETURNING w.pass, c.closed, c.reset, c.reset AND c.cand_ts IS NOT NULL AS other_boot, w.edge::text AS edge,
           CASE WHEN c.cand_ts > now() THEN extract(epoch FROM c.cand_ts - now()) * 1000 END AS clock_behind_ms;
 
 -- name: page
@@ -57,6 +57,9 @@ RETURNING w.pass, c.closed, c.reset, w.edge::text AS edge,
 WITH me AS (
   SELECT w.* FROM service_ops.integration_poll_watermark w
    WHERE w.poller = $1 AND w.holder = $2::uuid AND w.term = $3::bigint AND w.pass = $4::bigint AND w.scan_ts IS NOT NULL FOR UPDATE),
+f AS MATERIALIZED (     -- what is forgotten stays as it is while this statement runs; ingest/sweep.ts says why
+  SELECT t.forgotten_before AS at FROM service_ops.background_task t
+   WHERE t.task_name = $1 AND EXISTS (SELECT FROM me) FOR KEY SHARE),
 page AS MATERIALIZED (
   SELECT :"columns"
     FROM :"source" tidemark_source
@@ -75,7 +78,10 @@ ins AS (
             FROM page
             LEFT JOIN LATERAL (
                  SELECT true AS hit FROM service_ops.integration_inbox i WHERE i.source = $1 AND i.message_id = :"stored_id" LIMIT 1) x ON true
-           WHERE x.hit IS NULL OFFSET 0) p        -- OFFSET 0: payloads are built for new rows alone, and once each
+           WHERE x.hit IS NULL
+             AND page.created_at >= coalesce((SELECT f.at FROM f), CASE WHEN EXISTS (SELECT FROM f) THEN '-infinity'
+                                                                        ELSE (SELECT me.edge FROM me) END)
+          OFFSET 0) p        -- OFFSET 0: payloads are built for new rows alone, and once each
    CROSS JOIN LATERAL (SELECT :"payload" AS payload OFFSET 0) j
    ORDER BY p.created_at, p.id
   ON CONFLICT (source, message_id) DO NOTHING
@@ -116,8 +122,8 @@ SELECT tidemark_source.:"id"::text AS id
 
 -- name: remake
 -- $1 poller, $2 holder, $3 term, $4 pass. Makes a missing row again under the present term, while it is still ours to
--- make, from the last edge in the ledger and never below what is forgotten. Takes the locks in their order; the leader's
--- row decides, since an elector that lost has drawn a later term.
+-- make, from the last edge in the ledger (not the greatest: a reset may have moved it back) and never below what is
+-- forgotten. Takes the locks in their order; the leader's row decides, since an elector that lost has drawn a later term.
 WITH t AS (
   SELECT t.task_name FROM service_ops.leader_term t WHERE t.task_name = $1 FOR UPDATE),
 l AS (
@@ -125,7 +131,7 @@ l AS (
    WHERE b.holder = $2::uuid AND b.term = $3::bigint FOR UPDATE OF b)
 INSERT INTO service_ops.integration_poll_watermark (id, poller, holder, term, pass, edge)
 SELECT k.id, $1, $2::uuid, $3::bigint, $4::bigint,
-       greatest((SELECT max(r.edge) FROM service_ops.poll_run r WHERE r.poller = $1), k.forgotten_before, '-infinity')
+       greatest((SELECT r.edge FROM service_ops.poll_run r WHERE r.poller = $1 AND r.edge IS NOT NULL ORDER BY r.term DESC, r.run_id DESC LIMIT 1), k.forgotten_before, '-infinity')
   FROM l JOIN service_ops.background_task k USING (task_name)
 ON CONFLICT (poller) DO NOTHING
 RETURNING edge::text AS edge;

@@ -29,6 +29,7 @@ export interface ResolvedPoller {
   readonly startFrom: string | null
   readonly pageSize: number
   readonly retentionMs: number
+  readonly sweepMs: number
 }
 
 export interface ResolvedProcessor {

@@ -98,6 +98,7 @@ const poller = options({
   startFrom: startFrom.nullable().default(null),
   pageSize: whole(1, 100_000).default(500),
   retention: duration(1000).default(7 * 86_400_000),
+  sweep: duration(1000, MAX_TIMER_MS).default(3_600_000),
 })
 
 const backoff = options({

@@ -35,8 +35,16 @@ export interface PollerConfig {
   startFrom?: string
   /** Rows in one page. Default: 500. */
   pageSize?: number
-  /** How long a finished message is kept. Default: 7 d. */
+  /**
+   * How long a finished message is kept, by when its row was written and when it was finished. Rows older than what was
+   * forgotten are never taken in again. Default: 7 d.
+   */
   retention?: Duration
+  /**
+   * Time between two sweeps, 1 s at least: each looks at every row of the source that is not forgotten and takes in what no
+   * pass could know of, such as backfills and rows whose time a client set. Default: 1 h.
+   */
+  sweep?: Duration
 }
 
 /** One message as a handler sees it. Ids are text. */

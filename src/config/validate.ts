@@ -38,6 +38,7 @@ function resolve(config: FormedConfig, intervals: ReadonlyMap<string, number>): 
       startFrom: poller.startFrom,
       pageSize: poller.pageSize,
       retentionMs: poller.retention,
+      sweepMs: poller.sweep,
     })),
     processors: Object.entries(config.processors).map(([name, processor]) => ({
       name,

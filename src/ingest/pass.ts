@@ -9,19 +9,15 @@
  * - *A statement's answer is lost* (connection): the pass number may have been raised without our knowing. The next
  *   begin is then refused, and the leader steps down and stands again; nothing was lost, since rows and edge move in
  *   one transaction.
- * - *A row cannot be read* (not JSON, \u0000, too large, its id too long): the page is halved until the row is alone. It is then named and
- *   tried once more, since another row may have come before it meanwhile; the one that fails by name is taken in as
- *   DEAD, without payload and with the reason, and the pass goes on.
+ * - *A row cannot be read*: the page is halved until the row is alone, it is taken in as DEAD (halving.ts), and the pass
+ *   goes on.
  * - *Told to stop*: the page at hand is finished, the rest is left to the next pass.
  */
 import type { Queryable } from '../db/pool.ts'
-import { isRetryable, sqlState } from '../db/sqlstate.ts'
-import { pause } from '../kit/pause.ts'
-import { refusedAs } from '../tables/inbox.ts'
-import { MAX_ID_BYTES } from '../tables/messageId.ts'
 import { beginPass, nextId, readPage, remakeWatermark, watermarkExists } from '../tables/watermark.ts'
 import type { PageRead, PassBegun, PassFence } from '../tables/watermark.ts'
-import { cleanError } from '../telemetry/errorText.ts'
+import { overRaces, pageOrSmaller } from './halving.ts'
+import type { PageReader, RefusedRow } from './halving.ts'
 import type { PreparedSource } from './sourceSql.ts'
 
 export interface PassOptions {
@@ -39,9 +35,11 @@ export interface PassOptions {
   onBegun(pass: string): void
   /** Rows came in, page by page. */
   onInserted(rows: number): void
-  onRefusedRow(reason: string, row: { message_id: string; trace_id?: string }): void
+  onRefusedRow(reason: string, row: RefusedRow): void
   onRemade(edge: string): void
   onClockStepped(behindMs: number): void
+  /** What was noted of living transactions is of another life of the server, and means nothing any more. */
+  onOtherBoot?(): void
 }
 
 export interface PassResult {
@@ -52,13 +50,6 @@ export interface PassResult {
   readonly edge: string | null
 }
 
-/** How often a statement that lost a race (deadlock, serialization, lock limit) is tried again before the pass fails. */
-const RACE_TRIES = 5
-const RACE_PAUSE_MS = 50
-
-/** Of an id in a line when the inbox could not be asked under which it stands. */
-const MAX_ID_SHOWN = 64
-
 export async function runPass(options: PassOptions): Promise<PassResult> {
   const total = { rowsRead: 0, rowsInserted: 0, lateRows: 0, edge: null as string | null }
   const begun = await begin(options)
@@ -66,11 +57,13 @@ export async function runPass(options: PassOptions): Promise<PassResult> {
   const fence = { ...options.fence, pass: begun.pass }
   options.onBegun(begun.pass)
   if (begun.clock_behind_ms !== null) options.onClockStepped(Number(begun.clock_behind_ms))
+  if (begun.other_boot) options.onOtherBoot?.()
   total.edge = begun.edge
 
+  const reader = readerOf(options, fence)
   let size = options.pageSize
   for (;;) {
-    const page = await pageOrSmaller(options, fence, size)
+    const page = await pageOrSmaller(reader, size)
     if (page === 'too large') {
       size = Math.max(1, size >> 1)
       continue
@@ -102,61 +95,15 @@ async function begin(options: PassOptions): Promise<PassBegun | undefined> {
   return await overRaces(signal, () => beginPass(db, remade, slackMs, sinceMs))
 }
 
-async function pageOrSmaller(
-  options: PassOptions,
-  fence: PassFence,
-  size: number,
-): Promise<PageRead | undefined | 'too large'> {
+function readerOf(options: PassOptions, fence: PassFence): PageReader<PageRead> {
   const { db, source, maxAttempts, signal } = options
-  try {
-    return await overRaces(signal, () => readPage(db, source.page, fence, size, maxAttempts, null))
-  } catch (error) {
-    if (!isUnreadable(error)) throw error
-    if (size > 1) return 'too large'
-    const id = await overRaces(signal, () => nextId(db, source.nextId, fence))
-    // It was deleted meanwhile, or the pass is over: the next page tells.
-    return id === undefined ? 'too large' : await alone(options, fence, id)
-  }
-}
-
-/** One row by its id, taken in as it is or, when it cannot be read, as DEAD. */
-async function alone(options: PassOptions, fence: PassFence, id: string): Promise<PageRead | undefined> {
-  const { db, source, maxAttempts, signal } = options
-  try {
-    return await overRaces(signal, () =>
-      readPage(db, source.page, fence, 1, maxAttempts, { id, refusal: null }),
-    )
-  } catch (error) {
-    if (!isUnreadable(error)) throw error
-    const bytes = Buffer.byteLength(id)
-    const tooLong = `its id has ${bytes} bytes, and ${MAX_ID_BYTES} are the most; it stands under the id's beginning and MD5`
-    const refusal = bytes > MAX_ID_BYTES ? tooLong : cleanError(error).text
-    const page = await overRaces(signal, () =>
-      readPage(db, source.refuse, fence, 1, maxAttempts, { id, refusal }),
-    )
-    if (page !== undefined && page.inserted > 0) {
-      // The row is in; only the line about it would lack its trace.
-      const row = await refusedAs(db, fence.poller, id).catch(() => undefined)
-      options.onRefusedRow(refusal, row ?? { message_id: id.slice(0, MAX_ID_SHOWN) })
-    }
-    return page
-  }
-}
-
-/** Class 22 is data that cannot be what it should be, 54 what exceeds a limit of PostgreSQL's. */
-function isUnreadable(error: unknown): boolean {
-  const state = sqlState(error)
-  return state !== undefined && (state.startsWith('22') || state.startsWith('54'))
-}
-
-/** A lost race is no fence: the same statement again. Each is a single autocommit statement, so nothing was written. */
-async function overRaces<T>(signal: AbortSignal, statement: () => Promise<T>): Promise<T> {
-  for (let tries = 1; ; tries += 1) {
-    try {
-      return await statement()
-    } catch (error) {
-      if (!isRetryable(error) || tries >= RACE_TRIES || signal.aborted) throw error
-      await pause(RACE_PAUSE_MS * tries)
-    }
+  return {
+    db,
+    poller: fence.poller,
+    signal,
+    page: (size, alone) => readPage(db, source.page, fence, size, maxAttempts, alone),
+    refuse: (alone) => readPage(db, source.refuse, fence, 1, maxAttempts, alone),
+    nextId: () => nextId(db, source.nextId, fence),
+    onRefusedRow: (reason, row) => options.onRefusedRow(reason, row),
   }
 }

@@ -51,6 +51,8 @@ export interface PollerOptions {
   readonly log: Log
   /** Rows came in: whoever processes them may look. */
   onInserted(rows: number): void
+  /** Something that passes rely on did not hold: rows may lie where none of them looks. */
+  onDoubt?(reason: string): void
 }
 
 /** What the poller knows of itself, for `/health` and metrics. */
@@ -188,25 +190,17 @@ export function createPoller(options: PollerOptions): Poller {
           reason,
           ...row,
         }),
-      onClockStepped: (behindMs) =>
-        log.event(
-          'clock_stepped',
-          `${name}: the database's clock stepped back by ${Math.round(behindMs)} ms`,
-          {
-            by_ms: Math.round(behindMs),
-            task: name,
-          },
-        ),
-      onRemade: (edge) =>
-        log.event(
-          'watermark_created',
-          `${name}: the watermark row was missing and has been made again at ${edge}`,
-          {
-            poller: name,
-            edge,
-            term: Number(lease.term),
-          },
-        ),
+      onClockStepped: (behindMs) => {
+        const msg = `${name}: the database's clock stepped back by ${Math.round(behindMs)} ms`
+        log.event('clock_stepped', msg, { by_ms: Math.round(behindMs), task: name })
+        options.onDoubt?.("the database's clock stepped back")
+      },
+      onOtherBoot: () => options.onDoubt?.('the server was restarted, recovered or replaced'),
+      onRemade: (edge) => {
+        const msg = `${name}: the watermark row was missing and has been made again at ${edge}`
+        log.event('watermark_created', msg, { poller: name, edge, term: Number(lease.term) })
+        options.onDoubt?.('the watermark row was missing')
+      },
     })
   }
 

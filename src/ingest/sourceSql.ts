@@ -5,6 +5,10 @@ import { SourceInvalid } from '../errors.ts'
 import type { ProbeSql, SourceColumn, SourceRelation } from '../tables/source.ts'
 import type { SourceColumns } from '../tables/task.ts'
 import { processedIdSql, storedIdSql } from '../tables/messageId.ts'
+import { replayStatements } from '../tables/replay.ts'
+import type { ReplaySql } from '../tables/replay.ts'
+import { sweepStatements } from '../tables/sweep.ts'
+import type { SweepSql } from '../tables/sweep.ts'
 import { nextIdStatement, pageStatement } from '../tables/watermark.ts'
 import type { PageSql } from '../tables/watermark.ts'
 
@@ -18,6 +22,10 @@ export interface PreparedSource {
   readonly refuse: string
   /** Tells which row the next page begins with. */
   readonly nextId: string
+  readonly sweep: SweepSql
+  readonly replay: ReplaySql
+  /** Rows may be without a time: the column can be NULL. */
+  readonly canBeUndated: boolean
   /** What a pass asks of the source, to be tried on no row. */
   readonly probe: ProbeSql
 }
@@ -84,7 +92,8 @@ export function prepareSource(source: ResolvedSource, relation: SourceRelation |
       `read it through a view with ${id.name} COLLATE "C"`,
     )
   }
-  const time = timeColumn(source, column('createdAt', source.createdAt))
+  const createdAt = column('createdAt', source.createdAt)
+  const time = timeColumn(source, createdAt)
   const payload = payloadSql(source, column)
   const groupKey = source.groupKey === null ? null : column('groupKey', source.groupKey).name
   const trace = traceColumn(source, relation, column)
@@ -103,11 +112,24 @@ export function prepareSource(source: ResolvedSource, relation: SourceRelation |
     id: quoteIdentifier(id.name),
     id_type: id.type,
     lowest_id: lowest,
-    scan_from: time.scanFrom,
+    scan_from: time.bound('(SELECT me.scan_ts FROM me)'),
     where: source.where === null ? 'true' : `(${source.where}\n)`,
     stored_id: storedIdSql('page.id', id.type),
     group_key: groupKey === null ? 'NULL' : 'p.group_key',
   }
+  const taken = {
+    ...parts,
+    message_id: processedIdSql('p.id', id.type),
+    payload: payload.value,
+    trace_id: traceSql(trace),
+  }
+  const refused = {
+    ...parts,
+    message_id: storedIdSql('p.id', id.type),
+    payload: 'NULL::jsonb',
+    trace_id: trace === null ? FRESH_TRACE_ID : traceSql(trace),
+  }
+  const beside = { bound: time.bound, time: time.value }
   return {
     table: relation.qualified,
     columns: {
@@ -115,20 +137,13 @@ export function prepareSource(source: ResolvedSource, relation: SourceRelation |
       created_at: time.value.replace('tidemark_source.', 's.'),
       where: parts.where,
     },
-    page: pageStatement({
-      ...parts,
-      message_id: processedIdSql('p.id', id.type),
-      payload: payload.value,
-      trace_id: traceSql(trace),
-    }),
+    page: pageStatement(taken),
     nextId: nextIdStatement(parts),
     probe: parts,
-    refuse: pageStatement({
-      ...parts,
-      message_id: storedIdSql('p.id', id.type),
-      payload: 'NULL::jsonb',
-      trace_id: trace === null ? FRESH_TRACE_ID : traceSql(trace),
-    }),
+    refuse: pageStatement(refused),
+    sweep: sweepStatements({ ...taken, ...beside }, { ...refused, ...beside }),
+    replay: replayStatements({ ...taken, ...beside }, { ...refused, ...beside }),
+    canBeUndated: !createdAt.not_null,
   }
 }
 
@@ -147,10 +162,12 @@ function columnFinder(table: string, columns: readonly SourceColumn[]): ColumnFi
   }
 }
 
-/** The time column as timestamptz, and the scan's position as the column has it. */
-function timeColumn(source: ResolvedSource, column: SourceColumn): { value: string; scanFrom: string } {
+/** The time column as timestamptz, and a timestamptz as the column has it. */
+function timeColumn(
+  source: ResolvedSource,
+  column: SourceColumn,
+): { value: string; bound: (timestamptz: string) => string } {
   const raw = `tidemark_source.${quoteIdentifier(column.name)}`
-  const position = '(SELECT me.scan_ts FROM me)'
   const fixed = column.default_expression
   if (fixed !== null && !/[(]|^(CURRENT_|LOCAL)/.test(fixed)) {
     throw new SourceInvalid(
@@ -160,13 +177,16 @@ function timeColumn(source: ResolvedSource, column: SourceColumn): { value: stri
     )
   }
   if (column.type === 'timestamp with time zone') {
-    if (source.timeZone === null) return { value: raw, scanFrom: position }
+    if (source.timeZone === null) return { value: raw, bound: (timestamptz) => timestamptz }
     throw new SourceInvalid(source.table, `${column.name} has a time zone of its own`, 'leave `timeZone` out')
   }
   if (column.type === 'timestamp without time zone') {
     // A zone with summer time has an hour that occurs twice and one that never does: positions would not be exact.
     if (source.timeZone === 'UTC') {
-      return { value: `(${raw} AT TIME ZONE 'UTC')`, scanFrom: `(${position} AT TIME ZONE 'UTC')` }
+      return {
+        value: `(${raw} AT TIME ZONE 'UTC')`,
+        bound: (timestamptz) => `(${timestamptz} AT TIME ZONE 'UTC')`,
+      }
     }
     throw new SourceInvalid(
       source.table,

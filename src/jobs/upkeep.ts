@@ -1,6 +1,7 @@
 import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Boss } from './boss.ts'
+import { bringForward } from './jobRows.ts'
 import type { BossWorker, HeldJob } from './workers.ts'
 
 /*
@@ -16,12 +17,19 @@ import type { BossWorker, HeldJob } from './workers.ts'
 export interface Duty {
   readonly name: string
   readonly everyMs: number
-  /** Idempotent; ends within 60 s of its own accord or when the signal aborts. */
-  readonly run: (signal: AbortSignal) => Promise<void>
+  /**
+   * Idempotent; ends within 60 s of its own accord or when the signal aborts. Resolves to the milliseconds until its next
+   * run where that is not `everyMs`: what it left over, say.
+   */
+  readonly run: (signal: AbortSignal) => Promise<number | undefined> | Promise<void>
 }
 
 export interface Upkeep {
   start(): Promise<void>
+  /** Takes on another duty, which is queued at once where it is not. */
+  add(duty: Duty): void
+  /** Makes a queued duty due now, whichever instance works it. One at work is not begun again. */
+  hasten(duty: string): Promise<void>
   /** Waits up to `drainMs` for the duty at work, then gives it back. */
   stop(drainMs: number): Promise<void>
 }
@@ -53,13 +61,20 @@ export function createUpkeep(options: {
     if (jobs.length > 0) await boss.pg.insert(UPKEEP_QUEUE, jobs)
   }
 
+  function ensureAgain(): void {
+    ensuring = ensure().catch((error: unknown) => {
+      log.event('loop_failed', 'duties could not be queued', { loop: UPKEEP_QUEUE, ...cleanError(error) })
+    })
+  }
+
   async function run(job: HeldJob, signal: AbortSignal): Promise<void> {
     const duty = duties.get(job.singletonKey ?? '')
     // Another release's duty: it ends here, and an instance that knows it queues it again within a minute.
     if (duty === undefined) return
     let failure: unknown
+    let nextMs = duty.everyMs
     try {
-      await duty.run(signal)
+      nextMs = (await duty.run(signal)) ?? nextMs
     } catch (error) {
       // Given back or expired: what was written about this attempt is not ours any more.
       if (signal.aborted) throw error
@@ -69,7 +84,7 @@ export function createUpkeep(options: {
         ...cleanError(error),
       })
     }
-    const next = { startAfter: Math.max(1, Math.round(duty.everyMs / 1000)), singletonKey: duty.name }
+    const next = { startAfter: Math.max(1, Math.round(nextMs / 1000)), singletonKey: duty.name }
     await boss.finish(job, { queue: UPKEEP_QUEUE, options: next }, failure)
   }
 
@@ -80,11 +95,14 @@ export function createUpkeep(options: {
       await boss.pg.updateQueue(UPKEEP_QUEUE, settings)
       await ensure()
       worker = await boss.work(UPKEEP_QUEUE, { pollingIntervalSeconds: LOOK_EVERY_S }, run)
-      timer = setInterval(() => {
-        ensuring = ensure().catch((error: unknown) => {
-          log.event('loop_failed', 'duties could not be queued', { loop: UPKEEP_QUEUE, ...cleanError(error) })
-        })
-      }, ENSURE_EVERY_MS)
+      timer = setInterval(ensureAgain, ENSURE_EVERY_MS)
+    },
+    add(duty) {
+      duties.set(duty.name, duty)
+      if (worker !== undefined) ensureAgain()
+    },
+    async hasten(duty) {
+      if (await bringForward(boss.pool, UPKEEP_QUEUE, duty)) worker?.wake()
     },
     async stop(drainMs) {
       clearInterval(timer)

@@ -25,15 +25,13 @@ import { startLeadership } from '../leader/leadership.ts'
 import type { Leaders } from '../leader/leadership.ts'
 import type { LedTask } from '../leader/lease.ts'
 import { createProcessor } from '../process/processor.ts'
-import { reclaimFromLost } from '../process/reclaim.ts'
 import type { Processor } from '../process/processor.ts'
 import { Quarantine } from '../process/quarantine.ts'
-import { forgetStopped } from '../tables/instance.ts'
 import { announceInserted } from '../tables/inbox.ts'
-import { forgetRuns } from '../tables/pollRun.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
 import { fitConcurrency } from './concurrency.ts'
+import { commonDuties, pollerDuties, sweepSoon } from './duties.ts'
 import type { Pools } from './foundation.ts'
 import { enterLost } from './registration.ts'
 import type { Registered, RegisteredPoller } from './registration.ts'
@@ -43,13 +41,6 @@ const SLACK_MS = 5_000
 
 /** Attempts of a message whose source has no processor in this instance's config. */
 const DEFAULT_ATTEMPTS = 10
-
-/** Upkeep: how long stopped instances and passes are remembered. */
-const DAY_MS = 86_400_000
-const KEEP_RUNS_MS = 8 * DAY_MS
-const FORGET_BATCH = 5_000
-const UPKEEP_EVERY_MS = 3_600_000
-const LOST_EVERY_MS = 60_000
 
 /** NOTIFY takes a lock of the whole database at commit: once per this time and source is plenty for a hint. */
 const ANNOUNCE_EVERY_MS = 100
@@ -97,7 +88,7 @@ export async function startWork(options: WorkOptions): Promise<Work> {
     onError: options.onQueueError,
   })
   const jobs = createJobs({ boss, jobs: registered.jobs, log })
-  const upkeep = createUpkeep({ boss, log, duties: duties(pools, log) })
+  const upkeep = createUpkeep({ boss, log, duties: commonDuties(pools.work, log) })
   try {
     await boss.start()
     await jobs.start()
@@ -140,7 +131,11 @@ export async function startWork(options: WorkOptions): Promise<Work> {
         ? createJobTick({ boss, poller: name, everyMs })
         : createLoopTick({ everyMs })
     ticks.set(name, tick)
-    const attempts = registered.processors.find((processor) => processor.from.includes(name))?.maxAttempts
+    const processor = registered.processors.find(({ from }) => from.includes(name))
+    const maxAttempts = processor?.maxAttempts ?? DEFAULT_ATTEMPTS
+    const onInserted = (): void => announce(name)
+    for (const duty of pollerDuties({ pool: pools.work, log, registered: one, maxAttempts, onInserted }))
+      upkeep.add(duty)
     return {
       everyMs,
       poller: createPoller({
@@ -151,10 +146,11 @@ export async function startWork(options: WorkOptions): Promise<Work> {
         slackMs: SLACK_MS + latenessMs,
         everyMs,
         pageSize: poller.pageSize,
-        maxAttempts: attempts ?? DEFAULT_ATTEMPTS,
+        maxAttempts,
         instanceId: identity.instanceId,
         log,
-        onInserted: () => announce(name),
+        onInserted,
+        onDoubt: (reason) => sweepSoon({ pool: pools.work, upkeep, log, poller: name, reason }),
       }),
     }
   }
@@ -232,37 +228,6 @@ export async function startWork(options: WorkOptions): Promise<Work> {
     },
     enterLost: enterAgain,
   }
-}
-
-function duties(
-  pools: Pools,
-  log: Log,
-): { name: string; everyMs: number; run(signal: AbortSignal): Promise<void> }[] {
-  return [
-    {
-      name: 'instances',
-      everyMs: UPKEEP_EVERY_MS,
-      run: async () => {
-        await forgetStopped(pools.work, DAY_MS)
-      },
-    },
-    {
-      // An instance that said it stopped is watched by nobody; whatever it still had is found here.
-      name: 'lost_messages',
-      everyMs: LOST_EVERY_MS,
-      run: () => reclaimFromLost(pools.work, log),
-    },
-    {
-      name: 'ledger',
-      everyMs: UPKEEP_EVERY_MS,
-      run: async (signal) => {
-        while (
-          !signal.aborted &&
-          (await forgetRuns(pools.work, KEEP_RUNS_MS, FORGET_BATCH)) === FORGET_BATCH
-        );
-      },
-    },
-  ]
 }
 
 /** Wakes this instance's processors at once, and the others' by NOTIFY, at most so often. */

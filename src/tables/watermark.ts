@@ -17,6 +17,8 @@ export interface PassBegun {
   readonly closed: boolean
   /** The server restarted, or the candidate was never set. */
   readonly reset: boolean
+  /** Reset, although a candidate had been noted: the server lives another life than then. */
+  readonly other_boot: boolean
   readonly edge: string
   /** The database's clock stepped back by about this much, as text; null: it did not. */
   readonly clock_behind_ms: string | null

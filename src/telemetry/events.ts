@@ -97,6 +97,25 @@ export interface Events {
   }
   poll_failed: ErrorFields & { poller: string; duration_ms?: number; next_try_ms?: number }
   row_refused: { poller: string; reason: string }
+  /** Rows that no pass had taken in; `undated` of them have no time. */
+  sweep_found: {
+    poller: string
+    rows: number
+    undated: number
+    oldest: string | null
+    example: string | null
+  }
+  /** Rows older than `from` are forgotten and were not looked at. */
+  sweep_completed: {
+    poller: string
+    rows_read: number
+    found: number
+    from: string
+    to: string
+    duration_ms: number
+  }
+  sweep_wanted: { poller: string; reason: string }
+  messages_forgotten: { poller: string; messages: number }
 
   message_picked: MessageFields & { waited_ms?: number }
   slot_acquired: MessageFields & { in_use: number; max: number | null }
@@ -214,6 +233,10 @@ export const EVENTS = {
   poll_completed: 'info',
   poll_failed: 'error',
   row_refused: 'error',
+  sweep_found: 'warn',
+  sweep_completed: 'info',
+  sweep_wanted: 'info',
+  messages_forgotten: 'debug',
 
   message_picked: 'info',
   slot_acquired: 'debug',

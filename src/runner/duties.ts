@@ -1,0 +1,126 @@
+/**
+ * The duties of upkeep: those of every instance, and those of each poller, which only an instance that has it in its config
+ * can do (another one ends the job, and it is queued again within a minute).
+ */
+import type { Pool } from '../db/pool.ts'
+import { sweep } from '../ingest/sweep.ts'
+import type { Duty, Upkeep } from '../jobs/upkeep.ts'
+import { reclaimFromLost } from '../process/reclaim.ts'
+import { forgetFinished } from '../process/retention.ts'
+import { forgetStopped } from '../tables/instance.ts'
+import { forgetRuns } from '../tables/pollRun.ts'
+import { askForSweep } from '../tables/sweep.ts'
+import { cleanError } from '../telemetry/errorText.ts'
+import type { Log } from '../telemetry/log.ts'
+import type { RegisteredPoller } from './registration.ts'
+
+/** How long stopped instances and passes are remembered. */
+const DAY_MS = 86_400_000
+const KEEP_RUNS_MS = 8 * DAY_MS
+const FORGET_BATCH = 5_000
+const UPKEEP_EVERY_MS = 3_600_000
+const LOST_EVERY_MS = 60_000
+
+/** A tenth of the retention, so that no message is kept much longer; never so seldom that a run has hours to make up for. */
+const RETENTION_SHARE = 10
+const RETENTION_MOST_MS = 600_000
+const RETENTION_LEAST_MS = 1_000
+
+/** What was left over goes on after a pause in which other duties have their turn. */
+const GO_ON_MS = 1_000
+
+/** A poller without a watermark has not been led yet: a moment more. */
+const NOT_YET_MS = 10_000
+
+export function commonDuties(pool: Pool, log: Log): Duty[] {
+  return [
+    {
+      name: 'instances',
+      everyMs: UPKEEP_EVERY_MS,
+      run: async () => {
+        await forgetStopped(pool, DAY_MS)
+      },
+    },
+    {
+      // An instance that said it stopped is watched by nobody; whatever it still had is found here.
+      name: 'lost_messages',
+      everyMs: LOST_EVERY_MS,
+      run: () => reclaimFromLost(pool, log),
+    },
+    {
+      name: 'ledger',
+      everyMs: UPKEEP_EVERY_MS,
+      run: async (signal) => {
+        while (!signal.aborted && (await forgetRuns(pool, KEEP_RUNS_MS, FORGET_BATCH)) === FORGET_BATCH);
+      },
+    },
+  ]
+}
+
+/** The name of the duty that sweeps a poller's source. */
+export function sweepDuty(poller: string): string {
+  return `sweep.${poller}`
+}
+
+export function pollerDuties(options: {
+  readonly pool: Pool
+  readonly log: Log
+  readonly registered: RegisteredPoller
+  readonly maxAttempts: number
+  /** Rows came in. */
+  readonly onInserted: () => void
+}): Duty[] {
+  const { pool, log, maxAttempts, onInserted } = options
+  const { poller, source } = options.registered
+  const { name, pageSize, retentionMs, sweepMs } = poller
+  let after: string | undefined
+  return [
+    {
+      name: `retention.${name}`,
+      everyMs: Math.max(RETENTION_LEAST_MS, Math.min(RETENTION_MOST_MS, retentionMs / RETENTION_SHARE)),
+      async run(signal) {
+        const slice = await forgetFinished({ db: pool, name, retentionMs, signal, ...(after && { after }) })
+        after = slice.after
+        if (slice.forgotten > 0)
+          log.event('messages_forgotten', `${name}: ${slice.forgotten} finished messages forgotten`, {
+            poller: name,
+            messages: slice.forgotten,
+          })
+        return after === undefined ? undefined : GO_ON_MS
+      },
+    },
+    {
+      name: sweepDuty(name),
+      everyMs: sweepMs,
+      async run(signal) {
+        const end = await sweep({ db: pool, name, source, pageSize, maxAttempts, log, signal, onInserted })
+        if (end === 'through') return undefined
+        return end === 'refused' ? Math.min(sweepMs, NOT_YET_MS) : GO_ON_MS
+      },
+    },
+  ]
+}
+
+/** A sweep that begins after now, as soon as may be; where that cannot be written down, the next one comes at its time. */
+export function sweepSoon(options: {
+  readonly pool: Pool
+  readonly upkeep: Upkeep
+  readonly log: Log
+  readonly poller: string
+  readonly reason: string
+}): void {
+  const { pool, upkeep, log, poller, reason } = options
+  log.event('sweep_wanted', `${poller}: ${reason}: its source is swept at once`, { poller, reason })
+  const asked = async (): Promise<void> => {
+    // First the word, then the job: a sweep under way sees it at its end.
+    await askForSweep(pool, poller)
+    await upkeep.hasten(sweepDuty(poller))
+  }
+  void asked().catch((error: unknown) => {
+    log.event('loop_failed', `${poller}: the sweep could not be brought forward`, {
+      loop: sweepDuty(poller),
+      task: poller,
+      ...cleanError(error),
+    })
+  })
+}
