@@ -30,8 +30,8 @@ async function world(t: Scope, application: string) {
   await run(database)
   const watcher = await database.client()
   await watcher.query(`
-    DELETE FROM service_ops.migrations WHERE id = 6;
-    DELETE FROM service_ops.schema_window WHERE schema_version = 6;
+    DELETE FROM service_ops.migrations WHERE id >= 6;
+    DELETE FROM service_ops.schema_window WHERE schema_version >= 6;
     ALTER TABLE ${INBOX} DROP COLUMN suspect CASCADE, DROP COLUMN interruptions_in_a_row CASCADE`)
   const holder = await database.client()
   await holder.query(`SET application_name = '${application}'`)
