@@ -16,6 +16,8 @@ export interface Fault {
   readonly title: string
   /** It waits out a lease, a restart or a minute: fewer seeds. */
   readonly isLong?: true
+  /** Part of the short form, which every run of the tests has. */
+  readonly inShortForm?: true
   /** A server of its own, which it restarts, crashes or sets up. Default: the server of all. */
   readonly ownServer?: Readonly<Record<string, string>>
   /** What stands between the instances and the server. */

@@ -6,6 +6,7 @@ const OVERLAP_EFFECTS = 60
 export const DEPLOYS: readonly Fault[] = [
   {
     name: 'rolling_sigterm',
+    inShortForm: true,
     title: 'Each instance in turn is replaced: SIGTERM, and a new one beside it',
     async happen({ machines, flows }) {
       for (const old of machines.living) {
@@ -27,6 +28,7 @@ export const DEPLOYS: readonly Fault[] = [
   },
   {
     name: 'blue_green_aborted',
+    inShortForm: true,
     title:
       'An aborted deploy: green is killed without a signal while it starts and once it works; blue goes on',
     mayRunAgain: 'a handler of green was at work when green was killed',
