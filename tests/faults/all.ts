@@ -1,5 +1,6 @@
 import type { Fault } from './fault.ts'
 import { DEPLOYS } from './faults/deploys.ts'
+import { KILLS_OF_LEADERS } from './faults/kills.ts'
 
 /** Every fault, in the order of the table. */
-export const FAULTS: readonly Fault[] = [...DEPLOYS]
+export const FAULTS: readonly Fault[] = [...DEPLOYS, ...KILLS_OF_LEADERS]
