@@ -1,0 +1,93 @@
+import { until } from '../../support/until.ts'
+import type { Instance } from '../../support/instance.ts'
+import { inWorkAt, keepBusy, pastSince } from '../atWork.ts'
+import { LED_TASKS, SOURCES } from '../config.ts'
+import type { Fault } from '../fault.ts'
+import type { Stage } from '../stage.ts'
+
+/** The lease is 10 s by default, and stand-bys look every second. */
+const LEASE_MS = 10_000
+const HANDLER_MS = 1_500
+
+const AGAIN =
+  'an external handler stood still past its lease; its message was taken back, and it ended after it woke'
+
+/** Stops it while handlers are at work on it. */
+async function freezeInHandler(stage: Stage, victim: Instance): Promise<number> {
+  await keepBusy(stage, victim, HANDLER_MS)
+  victim.kill('SIGSTOP')
+  const at = performance.now()
+  // A stopped process ends nothing, so these are what it had at that moment.
+  if ((await inWorkAt(stage, victim)) === 0) throw new Error('the frozen instance had nothing in work')
+  return at
+}
+
+/**
+ * Stops it while a page of its poller is under way: the page meets a row that somebody else is just taking in, and
+ * waits for him. When he gives up, the page is written, and nobody is there to hear of it.
+ */
+async function freezeInPass({ pool }: Stage, victim: Instance, poller: string): Promise<number> {
+  const other = await pool.connect()
+  try {
+    await other.query('BEGIN')
+    const { rows } = await other.query<{ id: string }>(
+      `SELECT nextval(pg_get_serial_sequence($1, 'id'))::text AS id`,
+      [poller],
+    )
+    const id = rows[0]?.id
+    await other.query(
+      `INSERT INTO service_ops.integration_inbox (source, message_id, trace_id) VALUES ($1, $2, 'taken in by somebody else')`,
+      [poller, id],
+    )
+    await pool.query(`INSERT INTO ${poller} (id) OVERRIDING SYSTEM VALUE VALUES ($1)`, [id])
+    await until('a page to be under way', async () => {
+      const waiting = await pool.query(
+        `SELECT FROM pg_stat_activity WHERE application_name = $1 AND wait_event_type = 'Lock' AND query LIKE '%integration_poll_watermark%'`,
+        [`tidemark:${victim.id}`],
+      )
+      return waiting.rows.length > 0
+    })
+    victim.kill('SIGSTOP')
+    return performance.now()
+  } finally {
+    await other.query('ROLLBACK')
+    other.release()
+  }
+}
+
+function frozen(seconds: number): Fault {
+  const ms = seconds * 1000
+  const outlastsLease = ms > LEASE_MS
+  return {
+    name: `frozen_for_${seconds}_s`,
+    title: `SIGSTOP to a leader for ${seconds} s, in the middle of a pass or of handlers (odd seeds)`,
+    ...(outlastsLease ? { isLong: true, mayRunAgain: AGAIN } : {}),
+    async happen(stage, random) {
+      const { machines } = stage
+      const task = random.pick(SOURCES)
+      const victim = await machines.aLeader(task)
+      const at = await (stage.seed % 2 === 1
+        ? freezeInHandler(stage, victim)
+        : freezeInPass(stage, victim, task))
+      const frozenAt = Date.now()
+      if (outlastsLease) {
+        await until(
+          'somebody else to lead every task',
+          async () =>
+            (await Promise.all(LED_TASKS.map((each) => machines.leader(each)))).every(
+              (leader) => leader !== undefined && leader !== victim,
+            ),
+          60_000,
+        )
+      }
+      await pastSince(at, ms)
+      if (victim.lines.some((line) => line.at > frozenAt)) throw new Error('the frozen instance went on')
+      const wokenAt = victim.kill('SIGCONT')
+      await until('the frozen one to wake', () => victim.lines.some((line) => line.at >= wokenAt))
+      if (!outlastsLease) return
+      await victim.said('leader_lost', { task })
+    },
+  }
+}
+
+export const FREEZES: readonly Fault[] = [frozen(5), frozen(20), frozen(60)]
