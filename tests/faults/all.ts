@@ -2,6 +2,7 @@ import type { Fault } from './fault.ts'
 import { DEPLOYS } from './faults/deploys.ts'
 import { FREEZES } from './faults/freezes.ts'
 import { KILLS_OF_LEADERS } from './faults/kills.ts'
+import { SERVER_FAULTS } from './faults/server.ts'
 
 /** Every fault, in the order of the table. */
-export const FAULTS: readonly Fault[] = [...DEPLOYS, ...KILLS_OF_LEADERS, ...FREEZES]
+export const FAULTS: readonly Fault[] = [...DEPLOYS, ...KILLS_OF_LEADERS, ...FREEZES, ...SERVER_FAULTS]
