@@ -5,7 +5,7 @@ import type { ListenOptions, Listener } from '../../src/db/listen.ts'
 import { createDatabase } from '../support/database.ts'
 import type { Scope } from '../support/scope.ts'
 import { until } from '../support/until.ts'
-import { relay } from './relay.ts'
+import { relay } from '../support/relay.ts'
 
 interface Heard {
   readonly notes: string[]

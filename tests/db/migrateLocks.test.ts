@@ -10,7 +10,7 @@ import type { TestDatabase } from '../support/database.ts'
 import type { Scope } from '../support/scope.ts'
 import { until } from '../support/until.ts'
 import { recordedLog } from './recordedLog.ts'
-import { relay } from './relay.ts'
+import { relay } from '../support/relay.ts'
 
 async function run(database: TestDatabase, options: Partial<MigrateOptions> = {}): Promise<MigrateResult> {
   return migrate({

@@ -4,7 +4,7 @@ import { waitBeforeS, waitForDatabase } from '../../src/db/wait.ts'
 import { DatabaseUnavailable } from '../../src/errors.ts'
 import { createDatabase } from '../support/database.ts'
 import { recordedLog } from './recordedLog.ts'
-import { relay } from './relay.ts'
+import { relay } from '../support/relay.ts'
 
 /** Port 1 is nobody's: it refuses connections. */
 const NOWHERE = 'postgres://somebody:s3cret@127.0.0.1:1/clinic'

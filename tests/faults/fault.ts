@@ -20,8 +20,8 @@ export interface Fault {
   readonly inShortForm?: true
   /** A server of its own, which it restarts, crashes or sets up. Default: the server of all. */
   readonly ownServer?: Readonly<Record<string, string>>
-  /** What stands between the instances and the server. */
-  readonly way?: 'relay' | 'pgbouncer'
+  /** What stands between the instances and the server: one relay for all, one for each, or a pooler. */
+  readonly way?: 'relay' | 'relays' | 'pgbouncer'
   /** Why an external handler that has ended may run again here, and an attempt be burned. Default: neither may. */
   readonly mayRunAgain?: string
   readonly mayBurn?: string

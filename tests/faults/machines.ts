@@ -2,6 +2,7 @@ import type { Pool } from 'pg'
 import type { Scope } from '../support/scope.ts'
 import { startInstance } from '../support/instance.ts'
 import type { Exit, Instance } from '../support/instance.ts'
+import type { Relay } from '../support/relay.ts'
 import { until } from '../support/until.ts'
 import { configText, NOTES_VARIABLE } from './config.ts'
 import type { HandlerLimits } from './config.ts'
@@ -18,6 +19,8 @@ export interface MachineOptions {
   readonly env?: Readonly<Record<string, string>>
   /** Another build to run. Default: this checkout. */
   readonly bin?: string
+  /** Makes a way of its own to the database for each process, in place of `databaseUrl`. */
+  readonly ownWay?: () => Promise<Relay>
 }
 
 /** The processes of one run: real `tidemark start`, each on a machine of its own as far as it knows. */
@@ -26,6 +29,7 @@ export class Machines {
   readonly #pool: Pool
   readonly #options: MachineOptions
   readonly #living = new Set<Instance>()
+  readonly #ways = new Map<Instance, Relay>()
   readonly all: Instance[] = []
 
   constructor(scope: Scope, pool: Pool, options: MachineOptions) {
@@ -48,8 +52,9 @@ export class Machines {
     changes: { readonly release?: string; readonly limits?: HandlerLimits } = {},
   ): Promise<Instance> {
     const { databaseUrl, directUrl, notes, limits, env, bin } = this.#options
+    const way = await this.#options.ownWay?.()
     const one = await startInstance(this.#scope, {
-      databaseUrl,
+      databaseUrl: way?.url ?? databaseUrl,
       config: configText({ ...limits, ...changes.limits }),
       ...(bin === undefined ? {} : { bin }),
       env: {
@@ -63,6 +68,7 @@ export class Machines {
       },
     })
     this.all.push(one)
+    if (way !== undefined) this.#ways.set(one, way)
     this.#living.add(one)
     void one.exited.then(() => this.#living.delete(one))
     return one
@@ -70,6 +76,13 @@ export class Machines {
 
   get living(): Instance[] {
     return [...this.#living]
+  }
+
+  /** The way to the database that this one alone uses. */
+  wayOf(one: Instance): Relay {
+    const way = this.#ways.get(one)
+    if (way === undefined) throw new Error('this fault gives no instance a way of its own')
+    return way
   }
 
   /** Who leads the task by the database; undefined while nobody that lives does. */

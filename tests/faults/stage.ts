@@ -2,9 +2,9 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Pool } from 'pg'
-import { relay } from '../db/relay.ts'
-import type { Relay } from '../db/relay.ts'
 import { createDatabaseOn, migrateForTest } from '../support/databaseOn.ts'
+import { relay } from '../support/relay.ts'
+import type { Relay } from '../support/relay.ts'
 import { SERVER_VARIABLE } from '../support/server.ts'
 import { pgbouncer } from '../support/pgbouncer.ts'
 import type { Scope } from '../support/scope.ts'
@@ -72,8 +72,7 @@ export async function setStage(scope: Scope, fault: Fault, seed: number, bin?: s
   const notes = join(folder, 'runs')
   writeFileSync(notes, '')
 
-  const way = fault.way === 'relay' ? await relay(scope, directUrl) : undefined
-  await way?.open()
+  const way = fault.way === 'relay' ? await openRelay(scope, directUrl) : undefined
   const url =
     way?.url ?? (fault.way === 'pgbouncer' ? await pgbouncer(scope, directUrl, 'transaction') : directUrl)
   const machines = new Machines(scope, pool, {
@@ -83,6 +82,7 @@ export async function setStage(scope: Scope, fault: Fault, seed: number, bin?: s
     ...(fault.limits === undefined ? {} : { limits: fault.limits }),
     ...(fault.env === undefined ? {} : { env: fault.env }),
     ...(bin === undefined ? {} : { bin }),
+    ...(fault.way === 'relays' ? { ownWay: () => openRelay(scope, directUrl) } : {}),
   })
 
   const number: Stage['number'] = async (sql, values = []) =>
@@ -115,6 +115,12 @@ export async function setStage(scope: Scope, fault: Fault, seed: number, bin?: s
     },
     write: () => startWriters(directUrl, name, seed, fault.habits),
   }
+}
+
+async function openRelay(scope: Scope, to: string): Promise<Relay> {
+  const way = await relay(scope, to)
+  await way.open()
+  return way
 }
 
 /** Starts the instances; returns when every led task has its leader. */
