@@ -5,7 +5,7 @@ import type { SessionAddress } from './connection.ts'
 import { quoteIdentifier } from './identifier.ts'
 import { loadStatements } from './statements.ts'
 
-const sql = loadStatements('listen', ['lost_channels'])
+const sql = loadStatements('listen', ['lost_channels', 'backend', 'end_former'])
 
 /**
  * Hearing NOTIFY over a connection of its own.
@@ -19,7 +19,8 @@ const sql = loadStatements('listen', ['lost_channels'])
  *
  * A half-open connection looks alive and says nothing, exactly like a quiet day. The heartbeat is a statement with a
  * time limit, and it asks whether the server still lists our channels: behind a transaction pooler the LISTEN lands on
- * somebody else's session, and this is where that shows.
+ * somebody else's session, and this is where that shows. A server that never heard of the loss keeps the session: the
+ * next connection ends it.
  *
  * Failures never leave this file except through `onDown`, once per outage. A callback that throws counts as a failure
  * of the connection: the hint it was given is lost, so the connection is made again and `onUp` makes up for it.
@@ -60,6 +61,7 @@ export function listen(address: SessionAddress, options: ListenOptions): Listene
   const stopped = new AbortController()
   const isStopped = (): boolean => stopped.signal.aborted
   let session: Session | undefined
+  let former: Backend | undefined
 
   async function run(): Promise<void> {
     let failures = 0
@@ -69,11 +71,14 @@ export function listen(address: SessionAddress, options: ListenOptions): Listene
       try {
         session = await openSession(address, options, stopped.signal)
         await session.setUp(channels)
+        former = await session.succeed(former)
         wasUp = true
         options.onUp({ afterMs: downSince === null ? null : Math.round(performance.now() - downSince) })
         downSince = null
         await session.watch(channels)
       } catch (error) {
+        // A pooler's session may serve anybody by now.
+        if (error instanceof ChannelsLost) former = undefined
         failures = wasUp ? 0 : failures + 1
         if (!isStopped() && downSince === null) {
           downSince = performance.now()
@@ -104,9 +109,24 @@ export function listen(address: SessionAddress, options: ListenOptions): Listene
   }
 }
 
+interface Backend {
+  readonly pid: number
+  readonly since: string
+}
+
+class ChannelsLost extends Error {
+  override readonly name = 'ChannelsLost'
+
+  constructor() {
+    super('the server no longer lists our channels: is this a transaction pooler?')
+  }
+}
+
 /** One life of the connection. `broken` rejects when it ends, whatever the reason. */
 interface Session {
   setUp(channels: ReadonlySet<string>): Promise<void>
+  /** Ends the backend of the connection before, where the server still has it; returns its own. */
+  succeed(former: Backend | undefined): Promise<Backend | undefined>
   /** Heartbeats until something breaks; only ever rejects. */
   watch(channels: ReadonlySet<string>): Promise<never>
   say(verb: 'LISTEN' | 'UNLISTEN', channel: string): void
@@ -154,12 +174,16 @@ async function openSession(
     async setUp(channels) {
       for (const channel of channels) await ask(`LISTEN ${quoteIdentifier(channel)}`)
     },
+    async succeed(former) {
+      if (former !== undefined) await ask(sql.end_former, [former.pid, former.since])
+      const { rows } = await Promise.race([client.query<Backend>(sql.backend), broken.promise])
+      return rows[0]
+    },
     async watch(channels) {
       for (;;) {
         await Promise.race([pause(heartbeatMs, stopped), broken.promise])
         const { rows } = await ask(sql.lost_channels, [[...channels]])
-        if (rows.length > 0)
-          throw new Error('the server no longer lists our channels: is this a transaction pooler?')
+        if (rows.length > 0) throw new ChannelsLost()
       }
     },
     say(verb, channel) {

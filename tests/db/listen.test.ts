@@ -88,6 +88,25 @@ describe('listening', () => {
     await client.query(END_EARS)
   })
 
+  test('the session of a connection that was lost without a word is ended by the next one', async (t) => {
+    const database = await createDatabase(t, { migrated: false })
+    const way = await relay(t, database.url)
+    await way.open()
+    const { heard } = start(t, way.url, { heartbeatMs: 20, timeoutMs: 1_000 })
+    await until('the first up', () => heard.ups.length === 1)
+    const client = await database.client()
+    const sessions = async () =>
+      (
+        await client.query<{ pid: number }>(
+          `SELECT pid FROM pg_stat_activity WHERE application_name = 'ears' AND datname = current_database()`,
+        )
+      ).rows.map(({ pid }) => pid)
+    const before = await sessions()
+    assert.ok(way.freezeListeners() > 0 && before.length > 0)
+    await until('the next up', () => heard.ups.length > 1)
+    await until('the former to be gone', async () => !(await sessions()).some((pid) => before.includes(pid)))
+  })
+
   test('a callback that throws costs a reconnect, not the process', async (t) => {
     const database = await createDatabase(t, { migrated: false })
     let threw = 0
