@@ -2,7 +2,14 @@ import type { Fault } from './fault.ts'
 import { DEPLOYS } from './faults/deploys.ts'
 import { FREEZES } from './faults/freezes.ts'
 import { KILLS_OF_LEADERS } from './faults/kills.ts'
+import { NETWORK } from './faults/network.ts'
 import { SERVER_FAULTS } from './faults/server.ts'
 
 /** Every fault, in the order of the table. */
-export const FAULTS: readonly Fault[] = [...DEPLOYS, ...KILLS_OF_LEADERS, ...FREEZES, ...SERVER_FAULTS]
+export const FAULTS: readonly Fault[] = [
+  ...DEPLOYS,
+  ...KILLS_OF_LEADERS,
+  ...FREEZES,
+  ...SERVER_FAULTS,
+  ...NETWORK,
+]
