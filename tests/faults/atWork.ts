@@ -1,6 +1,7 @@
 import type { Instance } from '../support/instance.ts'
 import { until } from '../support/until.ts'
-import { noted, type Stage } from './stage.ts'
+import { noted } from './stage.ts'
+import type { Stage } from './stage.ts'
 
 /** Enough that every instance has some, whoever claims first. */
 const ROWS_EACH = 12
@@ -17,7 +18,7 @@ export async function inWorkAt({ number }: Stage, { id }: Instance): Promise<num
 }
 
 /** External handlers that noted that they began and have not noted an end. */
-export function handlersAtWork({ notes }: Stage): number {
+function handlersAtWork({ notes }: Stage): number {
   const all = noted(notes)
   return all.filter(({ kind }) => kind === 'began').length - all.filter(({ kind }) => kind === 'ended').length
 }
@@ -38,8 +39,14 @@ export async function keepBusy(stage: Stage, one: Instance, ms: number): Promise
   )
 }
 
+/** Writes rows whose handlers take `ms`, and waits until external ones have begun, on whatever instance. */
+export async function handlersBegin(stage: Stage, ms: number): Promise<void> {
+  await writeSlow(stage, ms)
+  await until('external handlers to be at work', () => handlersAtWork(stage) > 0)
+}
+
 /** Rows of every source whose handlers take `ms`. */
-export async function writeSlow({ pool }: Stage, ms: number): Promise<void> {
+async function writeSlow({ pool }: Stage, ms: number): Promise<void> {
   await pool.query(
     `WITH s AS (SELECT jsonb_build_object('behave', 'slow', 'ms', $1::integer) AS payload FROM generate_series(1, $2::integer)),
           o AS (INSERT INTO orders (payload) SELECT payload FROM s), c AS (INSERT INTO calls (payload) SELECT payload FROM s)

@@ -18,7 +18,8 @@ export const NOTES_VARIABLE = 'FAULT_NOTES'
 
 /**
  * The config of every instance, as a user would write one. A row's payload tells its handler how to behave:
- * `failures` times it does `behave` (throw, hang, exit, block for `ms`), then it succeeds, after `ms` where it is slow.
+ * `failures` times it does `behave` (throw, hang, exit), then it succeeds, after `ms` where it is slow. What blocks the
+ * event loop for `ms` does so the first time only: one process after another would be another fault.
  */
 export function configText(limits: HandlerLimits = {}): string {
   const { every = '1s', timeout = '60s', concurrency = 4, maxAttempts = 20 } = limits
@@ -30,19 +31,23 @@ export function configText(limits: HandlerLimits = {}): string {
     return `{ source: { table: '${table}', id: 'id', createdAt: 'at', payload: 'payload'${late} }, every: '${every}'${options.replace(/, lateness: "[^"]*"/, '')} }`
   }
   const common = `timeout: '${timeout}', maxAttempts: ${maxAttempts}, backoff: { base: '100ms', max: '1s' }, concurrency: ${concurrency}`
-  return `import { appendFileSync } from 'node:fs'
+  return `import { appendFileSync, writeFileSync } from 'node:fs'
 const note = (kind, { source, messageId }) =>
   appendFileSync(process.env.${NOTES_VARIABLE}, JSON.stringify([kind, source, messageId, process.pid, Date.now()]) + '\\n')
+const isFirst = ({ source, messageId }) => {
+  try { writeFileSync(process.env.${NOTES_VARIABLE} + '.' + source + '.' + messageId, '', { flag: 'wx' }); return true } catch { return false }
+}
 const pause = (ms) => new Promise((done) => setTimeout(done, ms))
-async function behave({ payload, attempts }) {
+async function behave(message) {
+  const { payload, attempts } = message
   const { behave, failures = 0, ms = 0 } = payload
   if (behave === 'slow') return pause(ms)
+  if (behave === 'block') { if (isFirst(message)) { const end = Date.now() + ms; while (Date.now() < end); } return }
   if (behave === 'dead') throw new Error('fails for good')
   if (attempts > failures) return
   if (behave === 'throw') throw new Error('fails on purpose')
   if (behave === 'hang') await new Promise(() => {})
   if (behave === 'exit') process.exit(7)
-  if (behave === 'block') { const end = Date.now() + ms; while (Date.now() < end); }
 }
 const inside = async (message, { tx }) => {
   await tx.query('INSERT INTO effect (source, message_id, pid) VALUES ($1, $2, $3)', [message.source, message.messageId, process.pid])

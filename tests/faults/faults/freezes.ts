@@ -90,4 +90,47 @@ function frozen(seconds: number): Fault {
   }
 }
 
-export const FREEZES: readonly Fault[] = [frozen(5), frozen(20), frozen(60)]
+const BLOCKED_MS = 20_000
+
+const blocked: Fault = {
+  name: 'event_loop_blocked_for_20_s',
+  title: `A handler does not give the event loop back for ${BLOCKED_MS / 1000} s`,
+  isLong: true,
+  mayRunAgain: AGAIN,
+  async happen(stage, random) {
+    const { machines, pool, number } = stage
+    const source = random.pick(SOURCES)
+    const { rows } = await pool.query<{ id: string }>(
+      `INSERT INTO ${source} (payload) VALUES (jsonb_build_object('behave', 'block', 'ms', $1::integer)) RETURNING id`,
+      [BLOCKED_MS],
+    )
+    const id = rows[0]?.id
+    const owner = async () =>
+      (
+        await pool.query<{ locked_by: string | null }>(
+          'SELECT locked_by FROM service_ops.integration_inbox WHERE source = $1 AND message_id = $2',
+          [source, id],
+        )
+      ).rows[0]?.locked_by ?? undefined
+    const first = await until('somebody to claim it', owner)
+    const claimedAt = Date.now()
+    const victim = machines.living.find((one) => one.id === first)
+    if (victim === undefined) throw new Error(`${first} has it, and does not live`)
+    await until(
+      'another to do it',
+      () =>
+        number(
+          `SELECT count(*) AS n FROM service_ops.integration_inbox WHERE source = $1 AND message_id = $2 AND status = 'DONE' AND claim > 1`,
+          [source, id],
+        ).then((n) => n === 1),
+      60_000,
+    )
+    await until('it to go on', () => victim.lines.some((line) => line.at > claimedAt + BLOCKED_MS), 60_000)
+    const meanwhile = victim.lines.filter(
+      ({ at }) => at > claimedAt + LEASE_MS / 2 && at < claimedAt + BLOCKED_MS - LEASE_MS / 2,
+    )
+    if (meanwhile.length > 0) throw new Error('its event loop was not blocked')
+  },
+}
+
+export const FREEZES: readonly Fault[] = [frozen(5), frozen(20), frozen(60), blocked]

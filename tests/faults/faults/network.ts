@@ -1,7 +1,7 @@
 import type { Random } from '../../properties/random.ts'
 import type { Relay } from '../../support/relay.ts'
 import { until } from '../../support/until.ts'
-import { handlersAtWork, inWorkAt, keepBusy, pastSince, writeSlow } from '../atWork.ts'
+import { handlersBegin, inWorkAt, keepBusy, pastSince } from '../atWork.ts'
 import { LED_TASKS } from '../config.ts'
 import type { Fault } from '../fault.ts'
 import type { Stage } from '../stage.ts'
@@ -20,11 +20,6 @@ function wayOf({ relay }: Stage): Relay {
   return relay
 }
 
-async function busy(stage: Stage): Promise<void> {
-  await writeSlow(stage, HANDLER_MS)
-  await until('external handlers to be at work', () => handlersAtWork(stage) > 0)
-}
-
 /** The way is gone from `begin` to `end`, for so long; every instance must have noticed, and find it again. */
 async function outage(
   stage: Stage,
@@ -34,7 +29,7 @@ async function outage(
 ): Promise<void> {
   const way = wayOf(stage)
   const { living } = stage.machines
-  await busy(stage)
+  await handlersBegin(stage, HANDLER_MS)
   const before = living.map((one) => one.of('database_lost').length)
   if (way.connections === 0) throw new Error('nobody is connected through the relay')
   await begin(way)
@@ -122,7 +117,7 @@ export const NETWORK: readonly Fault[] = [
     isLong: true,
     async happen(stage) {
       const way = wayOf(stage)
-      await busy(stage)
+      await handlersBegin(stage, HANDLER_MS)
       way.slow(LATE_MS)
       const at = performance.now()
       const before = await stage.effects()

@@ -1,5 +1,5 @@
 import { until } from '../../support/until.ts'
-import { handlersAtWork, writeSlow } from '../atWork.ts'
+import { handlersBegin } from '../atWork.ts'
 import { SOURCES } from '../config.ts'
 import type { Fault } from '../fault.ts'
 import type { Ending, OwnServer } from '../server.ts'
@@ -22,11 +22,6 @@ async function bootTime({ pool }: Stage): Promise<string> {
       .catch(() => undefined)
     return answer?.rows[0]?.boot
   })
-}
-
-async function busy(stage: Stage): Promise<void> {
-  await writeSlow(stage, HANDLER_MS)
-  await until('external handlers to be at work', () => handlersAtWork(stage) > 0)
 }
 
 /** Ends the server in this way and starts it again, once every instance has noticed. */
@@ -78,7 +73,7 @@ const restarts = (Object.keys(HOW) as Ending[]).map((how): Fault => ({
   title: `PostgreSQL is ${HOW[how]} while handlers are at work, is away for 1 to 4 s, and starts again`,
   ownServer: {},
   async happen(stage, random) {
-    await busy(stage)
+    await handlersBegin(stage, HANDLER_MS)
     await restart(stage, how, random.between(0, AWAY_AT_MOST_MS))
   },
 }))
@@ -124,7 +119,7 @@ const prepared: Fault = {
     }
     const isHeld = () => number('SELECT count(*) AS n FROM pg_prepared_xacts WHERE gid = $1', [gid])
     await passesBegin(stage, PASSES)
-    await busy(stage)
+    await handlersBegin(stage, HANDLER_MS)
     await restart(stage, 'immediate', 0)
     await passesBegin(stage, PASSES)
     await killBackend(stage)
@@ -153,6 +148,7 @@ const terminated: Fault = {
   async happen(stage, random) {
     const { pool } = stage
     const met = new Set<string>()
+    await handlersBegin(stage, HANDLER_MS)
     const beganAt = performance.now()
     for (let hit = 0; hit < TERMINATED;) {
       await until('the next turn', () => performance.now() - beganAt >= hit * EVERY_MS)
@@ -180,7 +176,7 @@ export const SERVER_FAULTS: readonly Fault[] = [
     title: 'kill -9 of one backend while handlers are at work: PostgreSQL ends all sessions and recovers',
     ownServer: {},
     async happen(stage) {
-      await busy(stage)
+      await handlersBegin(stage, HANDLER_MS)
       await killBackend(stage)
     },
   },
