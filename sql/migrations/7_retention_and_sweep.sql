@@ -40,6 +40,16 @@ DO $$ BEGIN
 END $$;
 COMMENT ON COLUMN service_ops.poll_run.outcome IS 'ran; late (began long after it was due); backstop (its job did not come, the leader made it); coalesced; missed; fenced (another leads); failed; reset (an operator gave the poller a new start: no pass).';
 
+-- Read by every statement that takes rows in, after it has locked the task FOR KEY SHARE. That lock returns the row as the
+-- statement's snapshot has it, even when an update was committed since (only an update of a key is followed); a volatile
+-- function has a snapshot of its own.
+CREATE OR REPLACE FUNCTION service_ops.forgotten_before(poller text) RETURNS timestamptz
+LANGUAGE plpgsql VOLATILE AS $forgotten$
+BEGIN
+  RETURN (SELECT t.forgotten_before FROM service_ops.background_task t WHERE t.task_name = poller);
+END $forgotten$;
+COMMENT ON FUNCTION service_ops.forgotten_before(text) IS 'What of this poller may have been forgotten, as it is at this moment, whatever the snapshot of the statement around it.';
+
 -- A view of its own: every file can be run again, and 4 would take columns away from poller_status, which is refused.
 CREATE OR REPLACE VIEW service_ops.sweep_status AS
 SELECT t.id,
@@ -69,6 +79,7 @@ COMMENT ON COLUMN service_ops.sweep_status.sweep_found_total IS 'Rows that only 
 
 DO $$ BEGIN
   ASSERT to_regclass('service_ops.poll_sweep') IS NOT NULL, 'service_ops.poll_sweep is missing';
+  ASSERT to_regprocedure('service_ops.forgotten_before(text)') IS NOT NULL, 'service_ops.forgotten_before() is missing';
   ASSERT to_regclass('service_ops.sweep_status') IS NOT NULL, 'service_ops.sweep_status is missing';
   INSERT INTO service_ops.schema_window (schema_version, oldest_code) VALUES (7, 5) ON CONFLICT DO NOTHING;
 END $$;

@@ -28,9 +28,9 @@ ON CONFLICT (poller) DO UPDATE SET asked_at = EXCLUDED.asked_at;
 -- not known, so that nobody can say what is below its edge or forgotten.
 WITH s AS (
   SELECT s.* FROM service_ops.poll_sweep s WHERE s.poller = $1 AND s.turn = $6::bigint AND s.finished_at IS NULL FOR UPDATE),
-f AS MATERIALIZED (
-  SELECT t.forgotten_before AS at FROM service_ops.background_task t
-   WHERE t.task_name = $1 AND EXISTS (SELECT FROM s) FOR KEY SHARE),
+k AS MATERIALIZED (
+  SELECT t.task_name FROM service_ops.background_task t WHERE t.task_name = $1 AND EXISTS (SELECT FROM s) FOR KEY SHARE),
+f AS MATERIALIZED (SELECT service_ops.forgotten_before(k.task_name) AS at FROM k),
 me AS MATERIALIZED (
   SELECT s.scan_ts, s.scan_id, coalesce(f.at, '-infinity') AS low, w.edge AS high
     FROM s CROSS JOIN f JOIN service_ops.integration_poll_watermark w ON w.poller = s.poller),

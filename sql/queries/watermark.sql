@@ -57,9 +57,9 @@ RETURNING w.pass, c.closed, c.reset, c.reset AND c.cand_ts IS NOT NULL AS other_
 WITH me AS (
   SELECT w.* FROM service_ops.integration_poll_watermark w
    WHERE w.poller = $1 AND w.holder = $2::uuid AND w.term = $3::bigint AND w.pass = $4::bigint AND w.scan_ts IS NOT NULL FOR UPDATE),
-f AS MATERIALIZED (     -- what is forgotten stays as it is while this statement runs; ingest/sweep.ts says why
-  SELECT t.forgotten_before AS at FROM service_ops.background_task t
-   WHERE t.task_name = $1 AND EXISTS (SELECT FROM me) FOR KEY SHARE),
+k AS MATERIALIZED (     -- what is forgotten stays as it is while this statement runs; ingest/sweep.ts says why
+  SELECT t.task_name FROM service_ops.background_task t WHERE t.task_name = $1 AND EXISTS (SELECT FROM me) FOR KEY SHARE),
+f AS MATERIALIZED (SELECT service_ops.forgotten_before(k.task_name) AS at FROM k),
 page AS MATERIALIZED (
   SELECT :"columns"
     FROM :"source" tidemark_source

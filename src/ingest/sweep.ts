@@ -8,13 +8,15 @@
  * leads: rows are taken in by UNIQUE (source, message_id), and nothing is written to the watermark.
  *
  * *Why nothing is taken in twice, although retention deletes.* Retention first raises `forgotten_before`, then deletes what
- * is finished and older. Every statement that takes rows in (pages of passes, sweeps, replays) locks that row FOR KEY SHARE,
- * inserts nothing older than what it then reads, and keeps the lock to its end; who raises takes it FOR UPDATE. So while a
- * statement runs, the bound stands still, and of the rows at or above it none was ever deleted: each is in the inbox,
- * where UNIQUE refuses it whatever the statement's snapshot saw, or was never taken in. A plain read would not do: the
- * statement may be older than the raise and wait for a lock (or its process be frozen) while the row that it found missing
- * is taken in by another, processed, and, with a retention shorter than that wait, deleted. No ordinary update of the
- * row (a pause, a registration) conflicts with KEY SHARE.
+ * is finished and older. Every statement that takes rows in (pages of passes, sweeps, replays) locks the row with that bound
+ * FOR KEY SHARE, then reads the bound, inserts nothing older, and keeps the lock to its end; who raises takes it FOR UPDATE.
+ * So while a statement inserts, the bound stands still, and of the rows at or above it none was ever deleted: each is in
+ * the inbox, where UNIQUE refuses it whatever the statement's snapshot saw, or was never taken in. A plain read would not do:
+ * the statement may be older than the raise and wait for a lock (or its process be frozen) while the row that it found
+ * missing is taken in by another, processed, and, with a retention shorter than that wait, deleted. Nor would the value that
+ * comes with the lock: KEY SHARE gives the row as the snapshot has it (measured), so the bound is read by a function with
+ * a snapshot of its own. FOR SHARE would give the newest, but wait for every pause and registration, and they for it.
+ * tests/ingest/forgotten.test.ts plays these races, with the lock and without.
  *
  * - *Another begins to sweep* (this one was frozen and its job ran out): the number of its turn refuses every later
  *   statement of this one. A page that waited for the row lock has an old snapshot, so it is refused too.
@@ -40,7 +42,7 @@ export interface SweepOptions {
   readonly source: PreparedSource
   readonly pageSize: number
   readonly maxAttempts: number
-  readonly log: Log
+  readonly log: Pick<Log, 'event'>
   readonly signal: AbortSignal
   /** How long to go on at once, in milliseconds. Default: 20 s. */
   readonly sliceMs?: number

@@ -1,0 +1,143 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { forgetFinished } from '../../src/process/retention.ts'
+import type { RetentionOptions, RetentionSlice } from '../../src/process/retention.ts'
+import { LowWater } from '../../src/process/lowWater.ts'
+import { createDatabase } from '../support/database.ts'
+import type { Scope } from '../support/scope.ts'
+
+const DAY_MS = 86_400_000
+
+/** A poller `orders` whose edge is at now, and an inbox. */
+async function createInbox(scope: Scope) {
+  const pool = (await createDatabase(scope)).pool()
+  await pool.query(`
+    INSERT INTO service_ops.background_task (id, task_name, kind, led, config_hash, release) VALUES (1, 'orders', 'poller', true, '', '');
+    INSERT INTO service_ops.integration_poll_watermark (id, poller, holder, term, pass, edge) VALUES (1, 'orders', gen_random_uuid(), 1, 1, now())`)
+  return {
+    pool,
+    /** Messages of one kind, taken in, written and processed that many days ago. */
+    add: async (ids: string, days: number, set = ''): Promise<void> => {
+      await pool.query(
+        `INSERT INTO service_ops.integration_inbox (source, message_id, trace_id, status, created_at, source_created_at, processed_at)
+         SELECT 'orders', id, 't', 'DONE', at, at, at FROM unnest(string_to_array($1, ' ')) id, (SELECT now() - $2 * interval '1 day' AS at) a`,
+        [ids, days],
+      )
+      if (set !== '')
+        await pool.query(
+          `UPDATE service_ops.integration_inbox SET ${set} WHERE message_id = ANY (string_to_array($1, ' '))`,
+          [ids],
+        )
+    },
+    kept: async (): Promise<string> => {
+      const { rows } = await pool.query<{ message_id: string }>(
+        'SELECT message_id FROM service_ops.integration_inbox ORDER BY inbox_id',
+      )
+      return rows.map(({ message_id: id }) => id).join(' ')
+    },
+    forgottenBefore: async (): Promise<string | null> => {
+      const { rows } = await pool.query<{ at: string | null }>(
+        'SELECT forgotten_before::text AS at FROM service_ops.background_task',
+      )
+      return rows[0]?.at ?? null
+    },
+    forget: (options: Partial<RetentionOptions> = {}): Promise<RetentionSlice> =>
+      forgetFinished({
+        db: pool,
+        name: 'orders',
+        retentionMs: 7 * DAY_MS,
+        signal: new AbortController().signal,
+        ...options,
+      }),
+  }
+}
+
+test('what is finished is forgotten when written and processed long enough ago; nothing else is', async (t) => {
+  const { pool, add, kept, forget } = await createInbox(t)
+  await add('old older', 9)
+  await add('dead', 9, `status = 'DEAD', processed_at = NULL, next_attempt_at = 'infinity'`)
+  await add('open', 9, `status = 'NEW', processed_at = NULL`)
+  await add('discarded', 9, `status = 'DISCARDED'`)
+  await add('undated', 9, `source_created_at = NULL`)
+  await add('done-lately', 9, `processed_at = now()`)
+  await add('foreign', 9, `source = 'another'`)
+  await add('young', 6)
+  await add('newest', 0)
+  assert.deepEqual(await forget(), { forgotten: 2, after: undefined })
+  assert.equal(await kept(), 'dead open discarded undated done-lately foreign young newest')
+  await pool.query(
+    `UPDATE service_ops.integration_inbox SET status = 'DONE', processed_at = source_created_at WHERE message_id = 'open'`,
+  )
+  assert.equal((await forget()).forgotten, 1)
+})
+
+test('nothing is forgotten that is not a second below the edge, nor without a watermark', async (t) => {
+  const { pool, add, kept, forget, forgottenBefore } = await createInbox(t)
+  await add('far near', 20)
+  await add('newest', 0)
+  await pool.query(
+    `UPDATE service_ops.integration_inbox SET source_created_at = '2026-01-01 11:59:58.9+00' WHERE message_id = 'far'`,
+  )
+  await pool.query(
+    `UPDATE service_ops.integration_inbox SET source_created_at = '2026-01-01 11:59:59+00' WHERE message_id = 'near'`,
+  )
+  await pool.query(`UPDATE service_ops.integration_poll_watermark SET edge = '2026-01-01 12:00+00'`)
+  await forget()
+  assert.equal(await kept(), 'near newest')
+  assert.equal(await forgottenBefore(), '2026-01-01 11:59:59+00')
+  await pool.query('DELETE FROM service_ops.integration_poll_watermark')
+  assert.equal((await forget({ retentionMs: 1 })).forgotten, 0)
+  assert.equal(await forgottenBefore(), '2026-01-01 11:59:59+00')
+})
+
+test('the bound never goes back, whichever release with its own retention runs', async (t) => {
+  const { add, kept, forget, forgottenBefore } = await createInbox(t)
+  await add('a', 9)
+  await add('b', 5)
+  await add('newest', 0)
+  await forget({ retentionMs: 4 * DAY_MS })
+  assert.equal(await kept(), 'newest')
+  const bound = await forgottenBefore()
+  await forget({ retentionMs: 30 * DAY_MS })
+  assert.equal(await forgottenBefore(), bound)
+})
+
+test('the newest message of all stays, so that nobody takes the database for one that went back', async (t) => {
+  const { pool, add, kept, forget } = await createInbox(t)
+  await add('a b c', 9)
+  await pool.query(`INSERT INTO service_ops.inbox_low_water (source, low) VALUES ('orders', 3)`)
+  const marks = new LowWater(pool, ['orders'])
+  await marks.look()
+  await forget()
+  assert.equal(await kept(), 'c')
+  // It throws when the newest number is lower than it was, and whoever starts then begins from nothing.
+  await marks.look()
+  assert.equal(await new LowWater(pool, ['orders']).low(), '3')
+})
+
+test('a message that somebody has locked is left to the next time, and nothing waits for it', async (t) => {
+  const { pool, add, kept, forget } = await createInbox(t)
+  await add('a b', 9)
+  await add('newest', 0)
+  const client = await pool.connect()
+  await client.query('BEGIN')
+  await client.query(`SELECT FROM service_ops.integration_inbox WHERE message_id = 'a' FOR UPDATE`)
+  assert.equal((await forget()).forgotten, 1)
+  await client.query('ROLLBACK')
+  client.release()
+  assert.equal((await forget()).forgotten, 1)
+  assert.equal(await kept(), 'newest')
+})
+
+test('a long walk goes on where it was, and ends where messages are young', async (t) => {
+  const { add, kept, forget } = await createInbox(t)
+  await add('a b c d e', 9)
+  await add('f g h i j k', 1)
+  let slice = await forget({ sliceMs: 0, batch: 2 })
+  assert.deepEqual(slice, { forgotten: 2, after: '2' })
+  slice = await forget({ sliceMs: 0, batch: 2, after: slice.after })
+  assert.deepEqual(slice, { forgotten: 2, after: '4' })
+  slice = await forget({ sliceMs: 0, batch: 2, after: slice.after })
+  assert.deepEqual(slice, { forgotten: 1, after: undefined })
+  assert.equal(await kept(), 'f g h i j k')
+})
