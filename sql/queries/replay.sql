@@ -5,8 +5,9 @@
 -- $1 poller, $2 page size, $3 attempts a message has, $4 why its one row is refused (NULL: it is not), $5 the id of that one
 -- row, $6 $7 position (NULL: the beginning), $8 $9 from and to, $10 take in what is forgotten, too. No row: the poller is not
 -- known.
-WITH f AS MATERIALIZED (
-  SELECT t.forgotten_before AS at FROM service_ops.background_task t WHERE t.task_name = $1 FOR KEY SHARE),
+WITH k AS MATERIALIZED (
+  SELECT t.task_name FROM service_ops.background_task t WHERE t.task_name = $1 FOR KEY SHARE),
+f AS MATERIALIZED (SELECT service_ops.forgotten_before(k.task_name) AS at FROM k),
 me AS MATERIALIZED (
   SELECT $6::timestamptz AS scan_ts, $7::text AS scan_id, $9::timestamptz AS high,
          CASE WHEN $10::boolean THEN $8::timestamptz ELSE greatest($8::timestamptz, f.at) END AS low FROM f),

@@ -4,6 +4,8 @@ import { SetupInvalid } from '../errors.ts'
 import { inboxVerb } from './commands/inbox.ts'
 import { migrateVerb } from './commands/migrate.ts'
 import { pollVerb } from './commands/poll.ts'
+import { replayVerb } from './commands/replay.ts'
+import { resetVerb } from './commands/reset.ts'
 import { sqlVerb } from './commands/sql.ts'
 import { startVerb } from './commands/start.ts'
 import { statusVerb } from './commands/status.ts'
@@ -25,7 +27,10 @@ function program(ending: Ending): Command {
     )
     .version(OWN_PACKAGE.version)
     .showSuggestionAfterError()
-  const verbs = [startVerb, migrateVerb, statusVerb, verifyVerb, sqlVerb, pollVerb, inboxVerb]
+  const verbs = [
+    ...[startVerb, migrateVerb, statusVerb, verifyVerb, sqlVerb, pollVerb, inboxVerb],
+    ...[replayVerb, resetVerb],
+  ]
   for (const verb of verbs) tidemark.addCommand(verb(ending))
   keepExitCode(tidemark)
   return tidemark

@@ -18,8 +18,17 @@ export class SourceChanged extends Error {
   constructor(poller: string, before: string, now: string) {
     super(
       `${poller} reads ${now} now, and its watermark was made for ${before}: the position means nothing there. ` +
-        `Give the new source a poller of its own name, or set the old one back`,
+        `give it a new start there with \`tidemark reset ${poller} --from T\` (rows older than T are left out), give the new ` +
+        'source a poller of its own name, or set the old one back',
     )
+  }
+}
+
+/** A poller cannot be given this new start. */
+export class ResetRefused extends Error {
+  override readonly name = 'ResetRefused'
+  constructor(poller: string, problem: string, remedy: string) {
+    super(`${poller} was not reset: ${problem}. Remedy: ${remedy}`)
   }
 }
 

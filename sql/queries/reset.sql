@@ -1,0 +1,70 @@
+-- A new start for a poller, in one transaction of these statements in this order, after lock_registry of task.sql. Lock order
+-- as everywhere: leader_term, background_task_leader, integration_poll_watermark, background_task, poll_sweep.
+
+-- name: draw_term
+-- $1 poller. A term that nobody leads under: whoever led is refused by it, and what it still writes into the ledger stands
+-- before the reset there. CASE as in take_over.
+INSERT INTO service_ops.leader_term AS t (task_name, term)
+VALUES ($1, CASE WHEN EXISTS (SELECT FROM service_ops.leader_term k WHERE k.task_name = $1) THEN 1
+                 ELSE 1 + greatest((SELECT b.term FROM service_ops.background_task_leader b WHERE b.task_name = $1),
+                                   (SELECT w.term FROM service_ops.integration_poll_watermark w WHERE w.poller = $1),
+                                   (SELECT max(x.term) FROM service_ops.leader_change x WHERE x.task_name = $1),
+                                   (SELECT max(r.term) FROM service_ops.poll_run r WHERE r.poller = $1), 0) END)
+ON CONFLICT (task_name) DO UPDATE SET term = t.term + 1
+RETURNING t.term;
+
+-- name: end_lease
+-- $1 poller. Who leads it until now, if the lease is not over.
+DELETE FROM service_ops.background_task_leader b WHERE b.task_name = $1
+RETURNING CASE WHEN b.expires_at > clock_timestamp() THEN b.instance_id END AS leader;
+
+-- name: lock_watermark
+-- $1 poller. Waits for the page under way.
+SELECT FROM service_ops.integration_poll_watermark w WHERE w.poller = $1 FOR UPDATE;
+
+-- name: look
+-- $1 poller, $2 new start. Where it is, and where it would be. No row: no such poller.
+SELECT t.source_table, t.source_columns, w.edge::text AS edge, t.forgotten_before::text AS forgotten_before,
+       $2::timestamptz > clock_timestamp() AS is_future,
+       greatest($2::timestamptz, t.forgotten_before)::text AS new_edge,
+       coalesce($2::timestamptz < t.forgotten_before, false) AS is_forgotten,
+       greatest($2::timestamptz, t.forgotten_before) > w.edge AS is_ahead
+  FROM service_ops.background_task t
+  LEFT JOIN service_ops.integration_poll_watermark w ON w.poller = t.task_name
+ WHERE t.task_name = $1 AND t.kind = 'poller';
+
+-- name: apply
+-- $1 poller, $2 term, $3 new start, $4 source table, $5 source columns, $6 the source is another one. What the new start
+-- leaves behind is forgotten: the sweep, which goes down to there, would take it in. With another source the greatest cursor
+-- means nothing. pass is raised and the candidate dropped, so that nothing proven or read before has a say.
+WITH t AS (
+  UPDATE service_ops.background_task t
+     SET source_table = $4, source_columns = $5::jsonb,
+         forgotten_before = CASE WHEN $6::boolean OR $3::timestamptz > w.edge THEN greatest(t.forgotten_before, $3::timestamptz)
+                                 ELSE t.forgotten_before END
+    FROM (SELECT) one LEFT JOIN service_ops.integration_poll_watermark w ON w.poller = $1
+   WHERE t.task_name = $1
+  RETURNING t.id, greatest($3::timestamptz, t.forgotten_before, '-infinity') AS edge),
+w AS (
+  INSERT INTO service_ops.integration_poll_watermark AS w (id, poller, holder, term, pass, edge)
+  SELECT t.id, $1, gen_random_uuid(), $2::bigint, 1, t.edge FROM t
+  ON CONFLICT (poller) DO UPDATE
+     SET holder = EXCLUDED.holder, term = EXCLUDED.term, pass = w.pass + 1, edge = EXCLUDED.edge,
+         scan_ts = NULL, scan_id = NULL, proven = NULL, updated_at = clock_timestamp(),
+         last_created_at = CASE WHEN NOT $6::boolean THEN w.last_created_at END,
+         last_message_id = CASE WHEN NOT $6::boolean THEN w.last_message_id END
+  RETURNING w.edge),
+c AS (
+  DELETE FROM service_ops.poll_candidate c WHERE c.poller = $1),
+s AS (
+  UPDATE service_ops.poll_sweep s
+     SET turn = s.turn + 1, scan_ts = NULL, scan_id = NULL, started_at = coalesce(s.started_at, clock_timestamp()),
+         finished_at = coalesce(s.finished_at, clock_timestamp()), asked_at = clock_timestamp()
+   WHERE s.poller = $1),
+r AS (
+  INSERT INTO service_ops.poll_run (poller, due_at, started_at, outcome, edge, term, instance_id)
+  SELECT $1, clock_timestamp(), clock_timestamp(), 'reset', w.edge, $2::bigint, 'tidemark reset' FROM w)
+SELECT w.edge::text AS edge,
+       pg_notify('tidemark_leader', $1),      -- whoever can lead it
+       pg_notify('tidemark_poll', $1)         -- whoever refused it until now, since its source had changed
+  FROM w;

@@ -1,0 +1,87 @@
+import { InvalidArgumentError } from 'commander'
+import type { ResolvedPoller } from '../config/resolved.ts'
+import type { Settings } from '../config/settings.ts'
+import { resolveConfig } from '../config/validate.ts'
+import type { Pool } from '../db/pool.ts'
+import { createPool } from '../db/pool.ts'
+import { ConfigInvalid, SetupInvalid } from '../errors.ts'
+import { findDatabase } from './database.ts'
+import { taskSetup } from './verb.ts'
+
+/** A poller as this config has it, with what its messages need. */
+export interface PollerSetup {
+  readonly settings: Settings
+  readonly poller: ResolvedPoller
+  /** Attempts that its processor gives a message. */
+  readonly maxAttempts: number
+}
+
+/** Of a message whose source has no processor in the config. */
+const DEFAULT_ATTEMPTS = 10
+
+/** The name of the demo's poller, which needs no config file. */
+const DEMO_POLLER = 'message_poller'
+
+/**
+ * Reads the config for a verb that works on one of its pollers.
+ * @throws {SetupInvalid} when there is no config, or no such poller in it
+ */
+export async function pollerSetup(flags: { config?: string }, name: string): Promise<PollerSetup> {
+  const { settings, config: found } = await taskSetup(flags)
+  const config = found ?? (name === DEMO_POLLER ? (await demo()).config : undefined)
+  if (config === undefined) {
+    const expected = `a config file here (.ts, .mts, .js or .mjs), or one named with --config, that has the poller ${name}`
+    throw invalid([{ what: 'tidemark.config.ts', expected }])
+  }
+  const { pollers, processors } = resolveConfig(config, { intervals: settings.pollerIntervals })
+  const poller = pollers.find((candidate) => candidate.name === name)
+  if (poller === undefined) {
+    const names = pollers.map((candidate) => candidate.name).join(', ')
+    throw invalid([{ what: `pollers.${name}`, expected: `a poller of the config, which has ${names}` }])
+  }
+  const processor = processors.find(({ from }) => from.includes(name))
+  return { settings, poller, maxAttempts: processor?.maxAttempts ?? DEFAULT_ATTEMPTS }
+}
+
+/** Lends a small pool with the limits of the settings to a verb, and closes it afterwards. */
+export async function withPool<T>(settings: Settings, fn: (pool: Pool) => Promise<T>): Promise<T> {
+  const { url } = await findDatabase(settings)
+  const pool = createPool({
+    url,
+    applicationName: 'tidemark:cli',
+    max: 2,
+    connectTimeoutMs: settings.connectTimeoutMs,
+    startupOptions: false,
+    limits: {
+      statementTimeoutMs: settings.statementTimeoutMs,
+      lockTimeoutMs: settings.lockTimeoutMs,
+      idleInTransactionMs: 0,
+    },
+  })
+  try {
+    return await fn(pool)
+  } finally {
+    await pool.end()
+  }
+}
+
+/** A time with its zone, as text: PostgreSQL reads it, with its microseconds. */
+export function readTime(text: string): string {
+  const form = /^(\d{4}-\d{2}-\d{2})T\d{2}:\d{2}(:\d{2}([.]\d{1,6})?)?(Z|[+-]\d{2}:?\d{2})$/.exec(text)
+  const [, day = ''] = form ?? []
+  // A day that there is not would be taken for another one.
+  const isDay = form !== null && new Date(`${day}T00:00:00Z`).toJSON().startsWith(day)
+  if (!isDay || Number.isNaN(Date.parse(text)))
+    throw new InvalidArgumentError(
+      `It is a time with its zone: 2026-03-01T08:00:00Z, or 2026-03-01T09:00:00+01:00.`,
+    )
+  return text
+}
+
+async function demo() {
+  return (await import('../demo/config.ts')).createDemo()
+}
+
+function invalid(faults: ConstructorParameters<typeof ConfigInvalid>[0]): SetupInvalid {
+  return new SetupInvalid([new ConfigInvalid(faults, { file: 'the config' })])
+}
