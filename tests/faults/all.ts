@@ -1,9 +1,11 @@
 import type { Fault } from './fault.ts'
 import { DEPLOYS } from './faults/deploys.ts'
+import { FORCED } from './faults/forced.ts'
 import { FREEZES } from './faults/freezes.ts'
 import { KILLS_OF_LEADERS } from './faults/kills.ts'
 import { NETWORK } from './faults/network.ts'
 import { SERVER_FAULTS } from './faults/server.ts'
+import { SOURCES } from './faults/sources.ts'
 
 /** Every fault, in the order of the table. */
 export const FAULTS: readonly Fault[] = [
@@ -12,4 +14,6 @@ export const FAULTS: readonly Fault[] = [
   ...FREEZES,
   ...SERVER_FAULTS,
   ...NETWORK,
+  ...SOURCES,
+  ...FORCED,
 ]

@@ -10,6 +10,8 @@ export interface Habits {
   readonly weights?: Partial<Readonly<Record<Kind, number>>>
   /** Longest time that a long or prepared transaction stays open. Default 1,500 ms. */
   readonly longMs?: number
+  /** Longest time that a message of two transactions, a chained or a serializable one takes. Default 400 ms. */
+  readonly straddleMs?: number
   /** One row in this many has a handler that fails once. Default 25; 0: none. */
   readonly failOneIn?: number
 }
@@ -106,6 +108,7 @@ async function write(
 ): Promise<void> {
   const kind = random.weighted({ ...WEIGHTS, ...habits.weights })
   const insert = () => insertText(random, habits, rows)
+  const straddled = (): number => (random.next() * (habits.straddleMs ?? 400)) / 1000
   const held = () => pause(random.next() * (habits.longMs ?? 1_500), stopped)
   switch (kind) {
     case 'single':
@@ -135,20 +138,21 @@ async function write(
       return
     case 'twoInOneMessage': {
       // now() of the second is the arrival of the message, before the first one's end.
-      const ms = random.next() * 0.4
+      const seconds = straddled()
       await client.query(
-        `BEGIN; ${insert()}; SELECT pg_sleep(${ms}); COMMIT; BEGIN; ${insert()}; SELECT pg_sleep(${ms}); COMMIT`,
+        `BEGIN; ${insert()}; SELECT pg_sleep(${seconds}); COMMIT; BEGIN; ${insert()}; SELECT pg_sleep(${seconds}); COMMIT`,
       )
       return
     }
     case 'chain':
       await client.query(`BEGIN; ${insert()}`)
-      await client.query(`SELECT pg_sleep(${random.next() * 0.2}); COMMIT AND CHAIN`)
-      await client.query(insert())
+      await client.query(`SELECT pg_sleep(${straddled()}); COMMIT AND CHAIN`)
+      await client.query(`SELECT pg_sleep(${straddled()}); ${insert()}`)
       await client.query('COMMIT')
       return
     case 'serializable':
       await client.query(`BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT count(*) FROM orders; ${insert()}`)
+      await client.query(`SELECT pg_sleep(${straddled()})`)
       await client.query('COMMIT')
   }
 }
