@@ -3,6 +3,7 @@ import { DEPLOYS } from './faults/deploys.ts'
 import { FORCED } from './faults/forced.ts'
 import { FREEZES } from './faults/freezes.ts'
 import { KILLS_OF_LEADERS } from './faults/kills.ts'
+import { LIMITS } from './faults/limits.ts'
 import { NETWORK } from './faults/network.ts'
 import { SERVER_FAULTS } from './faults/server.ts'
 import { SOURCES } from './faults/sources.ts'
@@ -16,4 +17,5 @@ export const FAULTS: readonly Fault[] = [
   ...NETWORK,
   ...SOURCES,
   ...FORCED,
+  ...LIMITS,
 ]
