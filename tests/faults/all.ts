@@ -1,4 +1,5 @@
 import type { Fault } from './fault.ts'
+import { CLOCKS } from './faults/clocks.ts'
 import { DEPLOYS } from './faults/deploys.ts'
 import { FORCED } from './faults/forced.ts'
 import { FREEZES } from './faults/freezes.ts'
@@ -18,4 +19,5 @@ export const FAULTS: readonly Fault[] = [
   ...SOURCES,
   ...FORCED,
   ...LIMITS,
+  ...CLOCKS,
 ]

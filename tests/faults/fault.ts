@@ -14,6 +14,8 @@ export interface Fault {
   readonly name: string
   /** For the table: what happens, in one line. */
   readonly title: string
+  /** Why it cannot happen on this machine, or false. */
+  readonly missing?: string | false
   /** It waits out a lease, a restart or a minute: fewer seeds. */
   readonly isLong?: true
   /** Part of the short form, which every run of the tests has. */

@@ -23,6 +23,13 @@ export interface MachineOptions {
   readonly ownWay?: () => Promise<Relay>
 }
 
+/** What one instance has otherwise than the others. */
+export interface Changes {
+  readonly release?: string
+  readonly limits?: HandlerLimits
+  readonly env?: Readonly<Record<string, string>>
+}
+
 /** The processes of one run: real `tidemark start`, each on a machine of its own as far as it knows. */
 export class Machines {
   readonly #scope: Scope
@@ -39,18 +46,14 @@ export class Machines {
   }
 
   /** Starts one and waits until it is ready. */
-  async start(
-    changes: { readonly release?: string; readonly limits?: HandlerLimits } = {},
-  ): Promise<Instance> {
+  async start(changes: Changes = {}): Promise<Instance> {
     const one = await this.launch(changes)
     await one.said('ready')
     return one
   }
 
   /** Starts one; it need not become ready. */
-  async launch(
-    changes: { readonly release?: string; readonly limits?: HandlerLimits } = {},
-  ): Promise<Instance> {
+  async launch(changes: Changes = {}): Promise<Instance> {
     const { databaseUrl, directUrl, notes, limits, env, bin } = this.#options
     const way = await this.#options.ownWay?.()
     const one = await startInstance(this.#scope, {
@@ -65,6 +68,7 @@ export class Machines {
         SHUTDOWN_TIMEOUT_SECONDS: '12',
         ...(directUrl === undefined ? {} : { DIRECT_DATABASE_URL: directUrl }),
         ...env,
+        ...changes.env,
       },
     })
     this.all.push(one)

@@ -1,9 +1,12 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { useEmbedded } from '../../src/db/embedded.ts'
-import { layoutOf } from '../../src/db/embedded/cluster.ts'
-import { findPostmaster, gone } from '../../src/db/embedded/server.ts'
+import { serverAccount } from '../../src/db/embedded/account.ts'
+import { HERE, layoutOf, serverEnvironment } from '../../src/db/embedded/cluster.ts'
+import type { Layout } from '../../src/db/embedded/cluster.ts'
+import { findPostmaster, gone, whenReady } from '../../src/db/embedded/server.ts'
 import { atEnd } from '../support/scope.ts'
 import type { Scope } from '../support/scope.ts'
 import { until } from '../support/until.ts'
@@ -18,7 +21,20 @@ export interface OwnServer {
   readonly url: string
   stop(how: Ending): Promise<void>
   start(): Promise<void>
+  /** Starts it with a clock that can be set. */
+  startWithClock(): Promise<void>
+  /** Sets the server's clock back, or ahead, of the true one. At once, for every process of it. */
+  setClock(offSeconds: number): void
 }
+
+const FAKETIME = [
+  '/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1',
+  '/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1',
+].find((file) => existsSync(file))
+
+/** Why no server can be given another clock here, or false. */
+export const faketimeMissing: string | false =
+  FAKETIME === undefined && 'libfaketime is not here (package faketime)'
 
 /** Commits wait for their write, as they do by default; only what a crash of the machine needs is left out. */
 export async function ownServer(
@@ -51,5 +67,51 @@ export async function ownServer(
       await server.leave()
       server = again
     },
+    async startWithClock() {
+      spawnWithClock(layout)
+      await until('the server to start', async () => (await whenReady(layout))?.ready)
+      const again = await useEmbedded(folder, options)
+      await server.leave()
+      server = again
+    },
+    setClock: (offSeconds) => setClock(layout, offSeconds),
   }
+}
+
+/** Name of a file in the folder of the cluster, which is where the server's processes are. */
+const CLOCK = 'clock'
+
+function setClock(layout: Layout, offSeconds: number): void {
+  writeFileSync(join(layout.cluster, CLOCK), `${offSeconds < 0 ? '' : '+'}${offSeconds}`, { mode: 0o644 })
+}
+
+/** The server as it was started last, with a library before the C library's clock. */
+function spawnWithClock(layout: Layout): void {
+  if (FAKETIME === undefined) throw new Error(String(faketimeMissing))
+  setClock(layout, 0)
+  const [program = '', ...rest] = readFileSync(join(layout.cluster, 'postmaster.opts'), 'utf8')
+    .trim()
+    .split(' "')
+  const child = spawn(
+    program,
+    rest.map((quoted) => quoted.replace(/"$/, '')),
+    {
+      ...serverAccount(layout.cluster),
+      cwd: layout.cluster,
+      detached: true,
+      stdio: 'ignore',
+      env: {
+        ...serverEnvironment(),
+        LD_PRELOAD: FAKETIME,
+        FAKETIME_TIMESTAMP_FILE: join(HERE, CLOCK),
+        // Read at each look at the clock: every process steps at once.
+        FAKETIME_NO_CACHE: '1',
+        FAKETIME_DONT_FAKE_MONOTONIC: '1',
+        FAKETIME_DISABLE_SHM: '1',
+        NO_FAKE_STAT: '1',
+      },
+    },
+  )
+  child.on('error', () => undefined)
+  child.unref()
 }
