@@ -33,14 +33,10 @@ export function configText(limits: HandlerLimits = {}): string {
   const common = `timeout: '${timeout}', maxAttempts: ${maxAttempts}, backoff: { base: '100ms', max: '1s' }, concurrency: ${concurrency}`
   return `import { appendFileSync, writeFileSync } from 'node:fs'
 const note = (kind, { source, messageId }) =>
-<<<<<<< HEAD
-  appendFileSync(process.env.${NOTES_VARIABLE}, JSON.stringify([kind, source, messageId, process.pid, Date.now()]) + '\\n')
+  appendFileSync(process.env.${NOTES_VARIABLE}, JSON.stringify([kind, source, messageId, process.pid, performance.timeOrigin + performance.now()]) + '\\n')
 const isFirst = ({ source, messageId }) => {
   try { writeFileSync(process.env.${NOTES_VARIABLE} + '.' + source + '.' + messageId, '', { flag: 'wx' }); return true } catch { return false }
 }
-=======
-  appendFileSync(process.env.${NOTES_VARIABLE}, JSON.stringify([kind, source, messageId, process.pid, performance.timeOrigin + performance.now()]) + '\\n')
->>>>>>> 6fd2699 (Faults: clocks of processes and of the database that are off or step back)
 const pause = (ms) => new Promise((done) => setTimeout(done, ms))
 async function behave(message) {
   const { payload, attempts } = message

@@ -1,7 +1,5 @@
 import type { Random } from '../properties/random.ts'
-import type { HandlerLimits } from './config.ts'
-import type { Stage } from './stage.ts'
-import type { Habits } from './writers.ts'
+import type { Setting, Stage } from './stage.ts'
 
 /**
  * One thing that goes wrong, on a stage where three instances work under load. A run sets the stage, lets the fault
@@ -10,7 +8,7 @@ import type { Habits } from './writers.ts'
  * The seed decides what the writers write, whom the fault hits and when; the scheduler of the machine decides the rest,
  * so a seed repeats the choices and not every interleaving.
  */
-export interface Fault {
+export interface Fault extends Setting {
   readonly name: string
   /** For the table: what happens, in one line. */
   readonly title: string
@@ -20,13 +18,6 @@ export interface Fault {
   readonly isLong?: true
   /** Part of the short form, which every run of the tests has. */
   readonly inShortForm?: true
-  /** A server of its own, which it restarts, crashes or sets up. Default: the server of all. */
-  readonly ownServer?: Readonly<Record<string, string>>
-  /** What stands between the instances and the server: one relay for all, one for each, or a pooler. */
-  readonly way?: 'relay' | 'relays' | 'pgbouncer'
-  /** Why an external handler that has ended may run again here, and an attempt be burned. Default: neither may. */
-  readonly mayRunAgain?: string
-  readonly mayBurn?: string
   /** A fault of the clock or of the sources makes a check meaningless: why, by its name. */
   readonly without?: Readonly<Record<string, string>>
   readonly instances?: number
@@ -34,10 +25,6 @@ export interface Fault {
   readonly seeds?: number
   /** The longest silence between two passes that is allowed. Default: it is only said. */
   readonly silenceMs?: number
-  readonly limits?: HandlerLimits
-  readonly habits?: Habits
-  /** Environment of the instances. */
-  readonly env?: Readonly<Record<string, string>>
   /** Before any instance starts: tables are there, migrations are done. */
   readonly prepare?: (stage: Stage) => Promise<void>
   readonly happen: (stage: Stage, random: Random) => Promise<void>

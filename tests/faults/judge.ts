@@ -39,19 +39,12 @@ export const INVARIANTS: readonly Invariant[] = readdirSync(FOLDER)
     return { name: file.replace('.sql', ''), title, counts, query: text }
   })
 
-<<<<<<< HEAD
 /** The greatest gap between two passes of a poller, and between whose. */
 const SILENCE = `SELECT extract(epoch FROM started_at - before_at) * 1000 AS ms,
        format('%s at %s, from a pass of %s (term %s) to one of %s (term %s)', poller, started_at, before_by, before_term, instance_id, term) AS detail
   FROM (SELECT *, lag(started_at) OVER w AS before_at, lag(instance_id) OVER w AS before_by, lag(term) OVER w AS before_term
-          FROM service_ops.poll_run WHERE outcome IN ('ran', 'late', 'backstop') WINDOW w AS (PARTITION BY poller ORDER BY started_at)) r
+          FROM service_ops.poll_run WHERE outcome IN ('ran', 'late', 'backstop') WINDOW w AS (PARTITION BY poller ORDER BY run_id)) r
  WHERE before_at IS NOT NULL ORDER BY 1 DESC LIMIT 1`
-=======
-/** Gaps between the passes of each poller, while there was load. */
-const SILENCE = `SELECT coalesce(max(extract(epoch FROM gap) * 1000), 0)::integer AS n FROM (
-  SELECT started_at - lag(started_at) OVER (PARTITION BY poller ORDER BY run_id) AS gap FROM service_ops.poll_run
-   WHERE outcome IN ('ran', 'late', 'backstop')) g`
->>>>>>> 6fd2699 (Faults: clocks of processes and of the database that are off or step back)
 
 /** Asks every invariant, when everything has come to its end and every process has left. */
 export async function judge(stage: Stage, fault: Fault): Promise<Verdict> {

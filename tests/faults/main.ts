@@ -46,7 +46,9 @@ interface Job {
 }
 
 async function main(): Promise<boolean> {
-  const faults = FAULTS.filter(({ name }) => flags.only?.some((text) => name.includes(text)) ?? true)
+  const chosen = FAULTS.filter(({ name }) => flags.only?.some((text) => name.includes(text)) ?? true)
+  for (const { name, missing } of chosen) if (missing) say(`${name} is left out: ${missing}`)
+  const faults = chosen.filter(({ missing }) => !missing)
   if (faults.length === 0 && !flags.times)
     throw new Error(`no fault is named ${flags.only?.join(' or ')}; see --list`)
   if (flags.list) {

@@ -11,14 +11,29 @@ import type { Scope } from '../support/scope.ts'
 import { atEnd } from '../support/scope.ts'
 import { until } from '../support/until.ts'
 import { LED_TASKS } from './config.ts'
-import type { Fault } from './fault.ts'
+import type { HandlerLimits } from './config.ts'
 import { Machines } from './machines.ts'
 import { ownServer } from './server.ts'
 import type { OwnServer } from './server.ts'
 import { startWriters } from './writers.ts'
-import type { Writers } from './writers.ts'
+import type { Habits, Writers } from './writers.ts'
 
 const TABLES = readFileSync(join(import.meta.dirname, 'tables.sql'), 'utf8')
+
+/** What a fault asks of its stage. */
+export interface Setting {
+  /** A server of its own, which it restarts, crashes or sets up. Default: the server of all. */
+  readonly ownServer?: Readonly<Record<string, string>>
+  /** What stands between the instances and the server: one relay for all, one for each, or a pooler. */
+  readonly way?: 'relay' | 'relays' | 'pgbouncer'
+  /** Why an external handler that has ended may run again here, and an attempt be burned. Default: neither may. */
+  readonly mayRunAgain?: string
+  readonly mayBurn?: string
+  readonly limits?: HandlerLimits
+  readonly habits?: Habits
+  /** Environment of the instances. */
+  readonly env?: Readonly<Record<string, string>>
+}
 
 /** Where one run takes place. */
 export interface Stage {
@@ -45,8 +60,8 @@ export interface Stage {
 }
 
 /** Builds the world of one run: database, tables, what stands in between. No instance runs yet. */
-export async function setStage(scope: Scope, fault: Fault, seed: number, bin?: string): Promise<Stage> {
-  const server = fault.ownServer === undefined ? undefined : await ownServer(scope, fault.ownServer)
+export async function setStage(scope: Scope, setting: Setting, seed: number, bin?: string): Promise<Stage> {
+  const server = setting.ownServer === undefined ? undefined : await ownServer(scope, setting.ownServer)
   let directUrl: string
   let name = 'own'
   if (server === undefined) {
@@ -63,8 +78,8 @@ export async function setStage(scope: Scope, fault: Fault, seed: number, bin?: s
   scope.after(() => pool.end())
   await pool.query(TABLES)
   await pool.query('INSERT INTO expectation VALUES ($1, $2)', [
-    fault.mayRunAgain !== undefined,
-    fault.mayBurn !== undefined,
+    setting.mayRunAgain !== undefined,
+    setting.mayBurn !== undefined,
   ])
 
   const folder = mkdtempSync(join(tmpdir(), 'tidemark-faults-'))
@@ -72,17 +87,17 @@ export async function setStage(scope: Scope, fault: Fault, seed: number, bin?: s
   const notes = join(folder, 'runs')
   writeFileSync(notes, '')
 
-  const way = fault.way === 'relay' ? await openRelay(scope, directUrl) : undefined
+  const way = setting.way === 'relay' ? await openRelay(scope, directUrl) : undefined
   const url =
-    way?.url ?? (fault.way === 'pgbouncer' ? await pgbouncer(scope, directUrl, 'transaction') : directUrl)
+    way?.url ?? (setting.way === 'pgbouncer' ? await pgbouncer(scope, directUrl, 'transaction') : directUrl)
   const machines = new Machines(scope, pool, {
     databaseUrl: url,
-    ...(fault.way === 'pgbouncer' ? { directUrl } : {}),
+    ...(setting.way === 'pgbouncer' ? { directUrl } : {}),
     notes,
-    ...(fault.limits === undefined ? {} : { limits: fault.limits }),
-    ...(fault.env === undefined ? {} : { env: fault.env }),
+    ...(setting.limits === undefined ? {} : { limits: setting.limits }),
+    ...(setting.env === undefined ? {} : { env: setting.env }),
     ...(bin === undefined ? {} : { bin }),
-    ...(fault.way === 'relays' ? { ownWay: () => openRelay(scope, directUrl) } : {}),
+    ...(setting.way === 'relays' ? { ownWay: () => openRelay(scope, directUrl) } : {}),
   })
 
   const number: Stage['number'] = async (sql, values = []) =>
@@ -113,7 +128,7 @@ export async function setStage(scope: Scope, fault: Fault, seed: number, bin?: s
         limitMs,
       )
     },
-    write: () => startWriters(directUrl, name, seed, fault.habits),
+    write: () => startWriters(directUrl, name, seed, setting.habits),
   }
 }
 
