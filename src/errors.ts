@@ -2,6 +2,7 @@ export { EncodingUnfit } from './errors/encoding.ts'
 export { PermissionMissing } from './errors/permission.ts'
 export type { MissingGrant } from './errors/permission.ts'
 export { PoolerUnfit } from './errors/pooler.ts'
+export { RehearsalImpossible } from './errors/rehearsal.ts'
 export { ResetRefused, SourceChanged, SourceInvalid, StartFromRequired } from './errors/source.ts'
 
 /** One thing that is wrong with a setting or a config file. */

@@ -4,6 +4,7 @@ import { SetupInvalid } from '../errors.ts'
 import { inboxVerb } from './commands/inbox.ts'
 import { migrateVerb } from './commands/migrate.ts'
 import { pollVerb } from './commands/poll.ts'
+import { rehearseVerb } from './commands/rehearse.ts'
 import { replayVerb } from './commands/replay.ts'
 import { resetVerb } from './commands/reset.ts'
 import { sqlVerb } from './commands/sql.ts'
@@ -29,7 +30,7 @@ function program(ending: Ending): Command {
     .showSuggestionAfterError()
   const verbs = [
     ...[startVerb, migrateVerb, statusVerb, verifyVerb, sqlVerb, pollVerb, inboxVerb],
-    ...[replayVerb, resetVerb],
+    ...[replayVerb, resetVerb, rehearseVerb],
   ]
   for (const verb of verbs) tidemark.addCommand(verb(ending))
   keepExitCode(tidemark)

@@ -22,8 +22,14 @@ interface Flags {
   readonly only?: readonly Part[]
 }
 
-/** `tidemark start`: everything, or only some parts, until a signal. */
-export function startVerb(ending: Ending): Command {
+/**
+ * `tidemark start`: everything, or only some parts, until a signal. A rehearsal, and nobody else, gives an `observe` that
+ * puts its handlers around the config's.
+ */
+export function startVerb(
+  ending: Ending,
+  observe: (config: TidemarkConfig) => TidemarkConfig = (config) => config,
+): Command {
   return verb('start', 'run the pollers, processors and jobs, and serve HTTP')
     .option('--demo', 'run the demo app: its own source, traffic, poller, processor and job')
     .option('--only <parts>', `only these of ${PARTS.join(', ')} (a list with commas)`, readParts)
@@ -32,7 +38,7 @@ export function startVerb(ending: Ending): Command {
       try {
         const { settings, config } = await taskSetup(flags, demo?.config)
         if (config === undefined) throw noConfig()
-        ending.code = await run(settings, config, flags, demo)
+        ending.code = await run(settings, observe(config), flags, demo)
       } catch (error) {
         // People read the list as it stands; what collects logs must not meet a line that is none.
         if (!(error instanceof SetupInvalid) || process.stderr.isTTY) throw error

@@ -1,0 +1,154 @@
+import { InvalidArgumentError, type Command } from 'commander'
+import { randomInt } from 'node:crypto'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { resolveConfig } from '../../config/validate.ts'
+import type { Settings } from '../../config/settings.ts'
+import type { ResolvedConfig } from '../../config/resolved.ts'
+import { demoConfig } from '../../demo/config.ts'
+import { openPlace } from '../../rehearse/place.ts'
+import { rehearse, type Rehearsal } from '../../rehearse/rehearsal.ts'
+import { EXIT, EXIT_BY_SIGNAL, type ShutdownSignal } from '../exitCodes.ts'
+import { complain, printJson } from '../terminal.ts'
+import { readingVerb, taskSetup, type Ending } from '../verb.ts'
+import { createProgress } from './rehearse/progress.ts'
+import { connectionsOf, demoInsert, intervalsOf, machineEnvironment, PROGRAM } from './rehearse/machines.ts'
+import { printRehearsal } from './rehearse/report.ts'
+
+interface Flags {
+  readonly config?: string
+  readonly json?: true
+  readonly deploys: number
+  readonly rate: number
+  readonly overlap: number
+  readonly instances: number
+  readonly kill?: true
+  readonly seed?: number
+  readonly setup: readonly string[]
+  readonly insert: readonly string[]
+}
+
+/** `tidemark rehearse`: blue-green deploys under load on real processes, and a count of what was lost and doubled. */
+export function rehearseVerb(ending: Ending): Command {
+  return readingVerb('rehearse', 'blue-green deploys under load on real processes; counts lost and doubled')
+    .option('--deploys <n>', 'deploys in a row', whole(1, 10_000), 3)
+    .option('--rate <n>', 'messages a second, over all pollers', whole(1, 100_000), 50)
+    .option('--overlap <seconds>', 'how long both colours run', readSeconds, 20)
+    .option('--instances <n>', 'machines of each colour', whole(1, 50), 2)
+    .option('--kill', 'kill -9: in each deploy a leader in mid-overlap, or a green before it is ready')
+    .option('--seed <n>', 'choose the same victims and rows again', whole(0, 2 ** 32 - 1))
+    .option(
+      '--setup <file>',
+      "SQL that makes the app's tables on the scratch database (again for more)",
+      more,
+      [],
+    )
+    .option('--insert <sql>', 'statement that writes one row to a source (again for more)', more, [])
+    .action(async (flags: Flags) => {
+      ending.code = await run(flags)
+    })
+}
+
+const SIGNALS = Object.keys(EXIT_BY_SIGNAL) as readonly ShutdownSignal[]
+
+async function run(flags: Flags): Promise<number> {
+  const { settings, config: own } = await taskSetup(flags)
+  for (const file of flags.setup) {
+    if (!existsSync(file)) {
+      complain(`tidemark: --setup ${file}: there is no such file`)
+      return EXIT.usage
+    }
+  }
+  const stop = new AbortController()
+  let signalled: ShutdownSignal | undefined
+  const onSignal = (signal: ShutdownSignal): void => {
+    signalled ??= signal
+    stop.abort()
+  }
+  for (const signal of SIGNALS) process.on(signal, onSignal)
+  const logs = mkdtempSync(join(tmpdir(), 'tidemark-rehearsal-logs-'))
+  let ok = false
+  const progress = createProgress(process.stderr)
+  try {
+    const config = resolveConfig(own ?? demoConfig(() => undefined), {
+      intervals: intervalsOf(settings, own === undefined),
+    })
+    const result = await onPlace(flags, settings, config, own === undefined, logs, stop.signal, progress.show)
+    progress.end()
+    ok = result.ok
+    if (flags.json === true) printJson(result)
+    else printRehearsal(result)
+    return ok ? EXIT.done : EXIT.failed
+  } catch (error) {
+    progress.end()
+    if (signalled === undefined) throw error
+    return EXIT_BY_SIGNAL[signalled]
+  } finally {
+    for (const signal of SIGNALS) process.off(signal, onSignal)
+    if (ok || signalled !== undefined) rmSync(logs, { recursive: true, force: true })
+    else complain(`What the machines said is in ${logs}`)
+  }
+}
+
+async function onPlace(
+  flags: Flags,
+  settings: Settings,
+  config: ResolvedConfig,
+  demo: boolean,
+  logs: string,
+  stop: AbortSignal,
+  show: (done: number, step: string) => void,
+): Promise<Rehearsal> {
+  show(0, settings.databaseUrl === undefined ? 'starting a PostgreSQL of its own' : 'looking at the database')
+  const place = await openPlace({ url: settings.databaseUrl, directUrl: settings.directDatabaseUrl })
+  try {
+    stop.throwIfAborted()
+    return await rehearse({
+      config,
+      place,
+      machine: {
+        program: PROGRAM,
+        args: demo ? ['--demo'] : flags.config === undefined ? [] : ['--config', flags.config],
+        env: machineEnvironment(place, demo),
+        logs,
+      },
+      ownTables: demo,
+      setup: flags.setup,
+      inserts: demo ? [demoInsert()] : flags.insert,
+      deploys: flags.deploys,
+      instances: flags.instances,
+      rate: flags.rate,
+      overlapMs: flags.overlap * 1000,
+      killLimitMs: settings.shutdownTimeoutMs + KILL_MARGIN_MS,
+      kill: flags.kill === true,
+      seed: flags.seed ?? randomInt(2 ** 32),
+      connections: connectionsOf(settings, config),
+      stop,
+      progress: show,
+    })
+  } finally {
+    await place.leave()
+  }
+}
+
+/** Fly.io's own: it waits somewhat longer than the app is told to. */
+const KILL_MARGIN_MS = 5_000
+
+function whole(least: number, most: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text)
+    if (/^\d+$/.test(text) && value >= least && value <= most) return value
+    throw new InvalidArgumentError(`It is a whole number from ${least} to ${most}.`)
+  }
+}
+
+function readSeconds(text: string): number {
+  const value = Number(text)
+  if (/^\d+(\.\d+)?$/.test(text) && value <= 3600) return value
+  throw new InvalidArgumentError('It is a number of seconds, 3600 at most.')
+}
+
+function more(text: string, before: readonly string[]): readonly string[] {
+  return [...before, text]
+}
