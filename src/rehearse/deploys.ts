@@ -3,15 +3,16 @@
  * stop signal to blue → wait for it → kill what outlasts the limit. A green whose checks do not pass is killed without a
  * signal, and blue goes on.
  *
- * With kills each deploy meets one, chosen by the seed: the process that leads a task in mid-overlap, which Fly.io starts
- * again as it does any machine that ended; or a green before its checks pass, after which the deploy is tried again.
- * Whoever ends unasked is started again too, and said.
+ * With kills each deploy meets one, chosen by the seed: the process that leads a task in mid-overlap, or a green before
+ * its checks pass, after which the deploy is tried again. What was killed in a colour that serves, or ended unasked, is
+ * started again as Fly.io does with its machines.
  */
 import type { Queryable } from '../db/pool.ts'
 import { loadStatements } from '../db/statements.ts'
 import { RehearsalImpossible } from '../errors.ts'
 import { pause } from '../kit/pause.ts'
 import { within } from '../kit/within.ts'
+import { cleanError } from '../telemetry/errorText.ts'
 import type { Chance } from './chance.ts'
 import { allReady, startMachine } from './machine.ts'
 import type { Colour, Machine, MachineOptions } from './machine.ts'
@@ -21,6 +22,7 @@ const sql = loadStatements('rehearsal_fleet', ['cut_off', 'leaders'])
 export interface DeployOptions {
   readonly db: Queryable
   readonly machine: MachineOptions
+  /** Machines of each colour. */
   readonly instances: number
   readonly overlapMs: number
   /** Time that blue has between the stop signal and the kill. */
@@ -32,199 +34,211 @@ export interface DeployOptions {
   readonly say: (step: string) => void
 }
 
+const FAULTS = ['leader', 'green'] as const
+type Fault = (typeof FAULTS)[number]
+
 /** What happened to the machines. */
 export interface DeployCounts {
   deploys: number
   aborted: number
-  killedLeaders: number
-  killedGreens: number
+  killed_leaders: number
+  killed_greens: number
   /** Blues that outlasted the kill limit. */
-  killedAtLimit: number
+  killed_at_limit: number
   /** Ended without being told to. */
   crashed: number
-  longestDrainMs: number
-  staleWritesRefused: number
+  longest_drain_ms: number
+  stale_writes_refused: number
 }
 
-export interface Fleet {
+export interface Deploys {
   readonly counts: Readonly<DeployCounts>
   /** Starts the first colour and waits until its checks pass. */
   begin(): Promise<void>
-  /** One deploy. */
   deploy(): Promise<void>
-  /** Stops every machine as a deploy would. */
+  /** Stops what serves, as a deploy would. */
   drain(): Promise<void>
   /** Kills whatever runs. */
   kill(): Promise<void>
 }
 
-/** For a machine to start on a busy host, migrations included. */
-const READY_LIMIT_MS = 180_000
+/** The machines of one release. */
+interface Release {
+  readonly colour: Colour
+  readonly name: string
+  readonly machines: Set<Machine>
+  /** Its checks have passed: from now on what ends is started again. */
+  serves: boolean
+}
 
-export function createFleet(options: DeployOptions): Fleet {
+/** For machines to start on a busy host, migrations included. */
+const READY_LIMIT_MS = 180_000
+/** A green that is killed before its checks pass has had so much time at most. */
+const EARLY_MS = 1_000
+
+export function createDeploys(options: DeployOptions): Deploys {
   const { db, chance, stop, say } = options
-  const all = new Set<Machine>()
-  let blue: Machine[] = []
-  let generation = 0
   const counts: DeployCounts = {
     deploys: 0,
     aborted: 0,
-    killedLeaders: 0,
-    killedGreens: 0,
-    killedAtLimit: 0,
+    killed_leaders: 0,
+    killed_greens: 0,
+    killed_at_limit: 0,
     crashed: 0,
-    longestDrainMs: 0,
-    staleWritesRefused: 0,
+    longest_drain_ms: 0,
+    stale_writes_refused: 0,
+  }
+  /** Every process that runs, and how its end is recorded. */
+  const running = new Map<Machine, Promise<void>>()
+  const faults: Fault[] = []
+  let blue: Release = { colour: 'green', name: 'none', machines: new Set(), serves: false }
+  let generation = 0
+  let over = false
+
+  function start(name: string, release: Release): void {
+    if (over) return
+    const machine = startMachine(name, release.name, options.machine)
+    release.machines.add(machine)
+    const recorded = ended(machine, release).catch((error: unknown) =>
+      say(`what ${name} had in work could not be noted: ${cleanError(error).text}`),
+    )
+    running.set(machine, recorded)
   }
 
-  function start(name: string, colour: Colour, fleet: Machine[]): Machine {
-    const machine = startMachine(name, colour, name.replace(/-\d+$/, ''), options.machine)
-    all.add(machine)
-    fleet.push(machine)
-    void machine.exited.then(async () => {
-      all.delete(machine)
-      counts.staleWritesRefused += machine.counted.stale_write_refused
-    })
-    return machine
-  }
-
-  function startAll(colour: Colour): Machine[] {
-    const fleet: Machine[] = []
-    for (let n = 1; n <= options.instances; n += 1) start(`${colour}${generation}-${n}`, colour, fleet)
-    return fleet
-  }
-
-  /** Kills without a signal; what it had in work may run again, and is noted before anybody takes it back. */
-  async function killed(machine: Machine): Promise<void> {
-    machine.signal('SIGKILL')
-    await machine.exited
-    await cutOff(machine)
-  }
-
-  async function cutOff({ instanceId }: Machine): Promise<void> {
-    if (instanceId !== undefined) await db.query(sql.cut_off, [instanceId])
-  }
-
-  function restart(machine: Machine, fleet: Machine[]): Machine {
-    fleet.splice(fleet.indexOf(machine), 1)
-    return start(machine.name, machine.colour, fleet)
-  }
-
-  /** Starts again what ended unasked. */
-  async function watch(fleet: Machine[]): Promise<void> {
-    for (const machine of fleet.filter(({ running, told }) => !running && !told)) {
+  async function ended(machine: Machine, release: Release): Promise<void> {
+    const code = await machine.exited
+    running.delete(machine)
+    counts.stale_writes_refused += machine.counted.stale_write_refused
+    if (over) return
+    // What it had in work may run again. Noted now: nobody takes it back before it has been silent for seconds.
+    if (machine.instanceId !== undefined) await db.query(sql.cut_off, [machine.instanceId])
+    if (!release.serves) return
+    if (!machine.told) {
       counts.crashed += 1
-      say(
-        `${machine.name} ended by itself, and is started again: ${machine.lastLines.at(-1) ?? 'it said nothing'}`,
-      )
-      await cutOff(machine)
-      restart(machine, fleet)
+      say(`${machine.name} ended by itself (${code ?? 'a signal'}): ${lastWords(machine)}`)
     }
+    release.machines.delete(machine)
+    if (!stop.aborted) start(machine.name, release)
   }
 
-  async function waitFor(ms: number, ...fleets: Machine[][]): Promise<void> {
-    const until = performance.now() + ms
-    for (;;) {
-      for (const fleet of fleets) await watch(fleet)
-      const left = until - performance.now()
-      if (left <= 0) return
-      await pause(Math.min(left, 500), stop)
-      stop.throwIfAborted()
+  function startAll(): Release {
+    const colour = blue.colour === 'blue' ? 'green' : 'blue'
+    const release: Release = { colour, name: `${colour}${generation}`, machines: new Set(), serves: false }
+    for (let n = 1; n <= options.instances; n += 1) start(`${release.name}-${n}`, release)
+    generation += 1
+    return release
+  }
+
+  async function kill(machine: Machine): Promise<void> {
+    const recorded = running.get(machine)
+    machine.signal('SIGKILL')
+    await recorded
+  }
+
+  /** A deploy whose checks did not pass: no signal, and blue goes on. */
+  async function abort({ machines }: Release): Promise<void> {
+    counts.aborted += 1
+    await Promise.all([...machines].map(kill))
+  }
+
+  async function started(): Promise<Release> {
+    const release = startAll()
+    const machines = [...release.machines]
+    const passed = await allReady(machines, READY_LIMIT_MS, stop)
+    const failed = machines.find(({ failure }) => failure !== undefined)
+    if (passed && failed === undefined) {
+      release.serves = true
+      return release
     }
-  }
-
-  async function leader(
-    fleets: readonly Machine[][],
-  ): Promise<{ machine: Machine; task: string } | undefined> {
-    const { rows } = await db.query<{ task_name: string; instance_id: string }>(sql.leaders)
-    const led = rows.flatMap(({ task_name: task, instance_id: id }) => {
-      const machine = fleets.flat().find(({ instanceId, running }) => running && instanceId === id)
-      return machine === undefined ? [] : [{ machine, task }]
-    })
-    return chance.pick(led)
-  }
-
-  async function overlap(green: Machine[], killLeader: boolean): Promise<void> {
-    const before = killLeader ? options.overlapMs * chance.fraction() : 0
-    await waitFor(before, blue, green)
-    const victim = killLeader ? await leader([blue, green]) : undefined
-    if (victim !== undefined) {
-      const { machine, task } = victim
-      say(`kill -9 of ${machine.name}, which leads ${task}`)
-      counts.killedLeaders += 1
-      await killed(machine)
-      restart(machine, blue.includes(machine) ? blue : green)
-    }
-    await waitFor(options.overlapMs - before, blue, green)
-  }
-
-  async function stopAll(fleet: readonly Machine[]): Promise<void> {
-    const since = performance.now()
-    await Promise.all(
-      fleet.map(async (machine) => {
-        machine.signal('SIGTERM')
-        if (await within(options.killLimitMs, machine.exited)) {
-          counts.longestDrainMs = Math.max(counts.longestDrainMs, performance.now() - since)
-          return
-        }
-        say(`${machine.name} did not end within ${options.killLimitMs / 1000} s and is killed`)
-        counts.killedAtLimit += 1
-        await killed(machine)
-      }),
+    const why = failed ?? machines.find(({ running: runs }) => !runs) ?? machines[0]
+    await abort(release)
+    throw new RehearsalImpossible(
+      failed?.failure ??
+        `the checks of ${release.name} did not pass: ${why === undefined ? '' : lastWords(why)}`,
+      'mend that first; `tidemark start` with this config and database meets the same',
     )
   }
 
-  async function abort(green: readonly Machine[]): Promise<void> {
-    counts.aborted += 1
-    await Promise.all(green.map(killed))
+  /** By chance, yet each kind once before one comes again: two deploys have met both. */
+  function drawFault(): Fault | undefined {
+    if (!options.kill) return undefined
+    if (faults.length === 0) faults.push(...FAULTS)
+    return faults.splice(chance.below(faults.length), 1)[0]
   }
 
-  async function started(colour: Colour): Promise<Machine[]> {
-    const fleet = startAll(colour)
-    const limit = READY_LIMIT_MS
-    if (await allReady(fleet, limit, stop)) return fleet
-    const silent = fleet.find(({ running }) => !running) ?? fleet[0]
-    const last = silent?.lastLines.join('\n  ') ?? ''
-    await abort(fleet)
-    throw new RehearsalImpossible(
-      `the checks of ${silent?.name ?? colour} did not pass; it said last:\n  ${last}\n`,
-      'mend that first: `tidemark start` with this config and database would do the same',
+  async function killedBeforeReady(): Promise<void> {
+    const doomed = startAll()
+    await wait(chance.fraction() * EARLY_MS)
+    const victim = chance.pick([...doomed.machines])
+    say(`kill -9 of ${victim?.name ?? 'nobody'} before its checks pass: this deploy is aborted`)
+    counts.killed_greens += 1
+    await abort(doomed)
+  }
+
+  async function killLeader(): Promise<void> {
+    const { rows } = await db.query<{ task_name: string; instance_id: string }>(sql.leaders)
+    const leaders = rows.flatMap(({ task_name: task, instance_id: id }) =>
+      [...running.keys()].filter(({ instanceId }) => instanceId === id).map((machine) => ({ machine, task })),
+    )
+    const victim = chance.pick(leaders)
+    if (victim === undefined) return
+    say(`kill -9 of ${victim.machine.name}, which leads ${victim.task}`)
+    counts.killed_leaders += 1
+    await kill(victim.machine)
+  }
+
+  async function wait(ms: number): Promise<void> {
+    await pause(ms, stop)
+    stop.throwIfAborted()
+  }
+
+  async function stopAll(release: Release): Promise<void> {
+    release.serves = false
+    const since = performance.now()
+    await Promise.all(
+      [...release.machines].map(async (machine) => {
+        const recorded = running.get(machine)
+        machine.signal('SIGTERM')
+        if (!(await within(options.killLimitMs, machine.exited))) {
+          say(`${machine.name} did not end within ${options.killLimitMs / 1000} s and is killed`)
+          counts.killed_at_limit += 1
+          machine.signal('SIGKILL')
+        }
+        await recorded
+        counts.longest_drain_ms = Math.max(counts.longest_drain_ms, Math.round(performance.now() - since))
+      }),
     )
   }
 
   return {
     counts,
     async begin() {
-      blue = await started('blue')
+      blue = await started()
     },
     async deploy() {
-      generation += 1
-      const colour = blue[0]?.colour === 'blue' ? 'green' : 'blue'
-      const fault = options.kill ? chance.pick(['leader', 'green'] as const) : undefined
-      if (fault === 'green') {
-        const doomed = startAll(colour)
-        const victim = chance.pick(doomed)
-        await waitFor(chance.fraction() * 1_000, blue)
-        if (victim !== undefined) {
-          say(`kill -9 of ${victim.name} before its checks pass: this deploy is aborted`)
-          counts.killedGreens += 1
-        }
-        await abort(doomed)
-        generation += 1
-      }
-      const green = await started(colour)
-      say(`${colour}${generation} is ready: both run for ${options.overlapMs / 1000} s`)
-      await overlap(green, fault === 'leader')
-      say(`stop signal to ${blue[0]?.name.replace(/-\d+$/, '') ?? 'nobody'}`)
+      const fault = drawFault()
+      if (fault === 'green') await killedBeforeReady()
+      const green = await started()
+      say(`${green.name} is ready: both run for ${options.overlapMs / 1000} s`)
+      const before = fault === 'leader' ? options.overlapMs * chance.fraction() : 0
+      await wait(before)
+      if (fault === 'leader') await killLeader()
+      await wait(options.overlapMs - before)
+      say(`stop signal to ${blue.name}`)
       await stopAll(blue)
       blue = green
       counts.deploys += 1
     },
     drain: () => stopAll(blue),
     async kill() {
-      const running = [...all]
-      for (const machine of running) machine.signal('SIGKILL')
-      await Promise.all(running.map(({ exited }) => exited))
+      over = true
+      const recorded = [...running.values()]
+      for (const machine of running.keys()) machine.signal('SIGKILL')
+      await Promise.all(recorded)
     },
   }
+}
+
+function lastWords({ lastLines }: Machine): string {
+  return lastLines.length === 0 ? 'it said nothing' : `it said last:\n  ${lastLines.join('\n  ')}\n`
 }

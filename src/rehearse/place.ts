@@ -13,6 +13,7 @@ import { createPool } from '../db/pool.ts'
 import type { Pool, Queryable } from '../db/pool.ts'
 import { fillIdentifiers, loadStatements } from '../db/statements.ts'
 import { RehearsalImpossible } from '../errors.ts'
+import { cleanError } from '../telemetry/errorText.ts'
 import { WRITER_CONNECTIONS } from './writer.ts'
 
 const sql = loadStatements('rehearsal_place', [
@@ -87,7 +88,14 @@ async function ownServer(): Promise<{ url: string; remove(): Promise<void> }> {
 
 /** The app's tables, from its own files: each is sent as one message, so it is one transaction unless it says otherwise. */
 export async function setUpTables(db: Queryable, files: readonly string[]): Promise<void> {
-  for (const file of files) await db.query(readFileSync(file, 'utf8'))
+  for (const file of files) {
+    try {
+      await db.query(readFileSync(file, 'utf8'))
+    } catch (cause) {
+      const remedy = "it must make the app's tables on an empty database"
+      throw new RehearsalImpossible(`--setup ${file} failed: ${cleanError(cause).text}`, remedy, { cause })
+    }
+  }
 }
 
 /** Throws {@link RehearsalImpossible} for a database that somebody may be using. */

@@ -18,7 +18,7 @@ import type { InvariantResult } from '../tables/status.ts'
 import { createChance } from './chance.ts'
 import { countChanges, countRest, countSource } from './count.ts'
 import type { LeaderChanges, Rest, SourceCount } from './count.ts'
-import { createFleet } from './deploys.ts'
+import { createDeploys } from './deploys.ts'
 import type { DeployCounts } from './deploys.ts'
 import type { MachineOptions } from './machine.ts'
 import { connectionsShort, makeRecord, requireScratch, setUpTables } from './place.ts'
@@ -70,8 +70,10 @@ export interface Rehearsal {
 
 const sql = loadStatements('rehearsal_clock', ['now'])
 
-/** Longest time in which nothing moves; besides two intervals of the slowest poller. */
-const STALL_MS = 60_000
+/** Longest time in which no row is taken in: a lease that runs out; besides it two intervals of the slowest poller. */
+const TAKE_IN_MS = 15_000
+/** Longest time in which no message is finished, besides that and what a handler may take: those of the dead come back. */
+const WORK_MS = 15_000
 /** For messages that failed by themselves: a few tries, not all that they have. */
 const RETRIES_MS = 60_000
 const LOOK_MS = 250
@@ -83,14 +85,14 @@ export async function rehearse(options: RehearsalOptions): Promise<Rehearsal> {
   let at = 0
   /** The first colour, each deploy, and the end are a step each. */
   const say = (step: string): void => options.progress(at / (deploys + 2), step)
-  const fleet = createFleet({ ...options, db: place.pool, chance, say })
+  const machines = createDeploys({ ...options, db: place.pool, chance, say })
   try {
     await prepare(options, say)
     const plan = (): Promise<RowWriter[]> =>
       withLook(place, (client) => planRows(client, config.pollers, options.inserts))
     let rows = options.ownTables ? undefined : await plan()
     say(`starting ${options.instances} of blue`)
-    await fleet.begin()
+    await machines.begin()
     rows ??= await plan()
     const from = await now(place.pool)
     const since = performance.now()
@@ -98,7 +100,7 @@ export async function rehearse(options: RehearsalOptions): Promise<Rehearsal> {
     try {
       for (at = 1; at <= deploys; at += 1) {
         say(`deploy ${at} of ${deploys}: ${writer.written} rows so far`)
-        await Promise.race([fleet.deploy(), writer.broken])
+        await Promise.race([machines.deploy(), writer.broken])
       }
     } finally {
       await writer.stop()
@@ -108,7 +110,7 @@ export async function rehearse(options: RehearsalOptions): Promise<Rehearsal> {
     const to = await now(place.pool)
     const invariants = await readInvariants(place.pool)
     say('stopping the last colour')
-    await fleet.drain()
+    await machines.drain()
     say('counting')
     const sources: SourceCount[] = []
     for (const poller of config.pollers) sources.push(await countSource(place.pool, config, poller, from, to))
@@ -128,13 +130,13 @@ export async function rehearse(options: RehearsalOptions): Promise<Rehearsal> {
       lost,
       doubled,
       longest_silence_ms: Math.max(0, ...sources.map((source) => source.longest_silence_ms)),
-      machines: { ...fleet.counts, longestDrainMs: Math.round(fleet.counts.longestDrainMs) },
+      machines: { ...machines.counts },
       sources,
       leader_changes: await countChanges(place.pool, from),
       invariants_broken: broken,
     }
   } finally {
-    await fleet.kill()
+    await machines.kill()
   }
 }
 
@@ -142,8 +144,8 @@ async function prepare(options: RehearsalOptions, say: (step: string) => void): 
   const { place, config, instances, connections } = options
   const short = await connectionsShort(place.pool, 2 * instances * connections)
   if (short !== undefined) say(short)
-  await setUpTables(place.pool, options.setup)
   await requireScratch(place.pool, config.pollers)
+  await setUpTables(place.pool, options.setup)
   await makeRecord(place.pool)
 }
 
@@ -165,7 +167,8 @@ async function now(db: Queryable): Promise<string> {
 /** Waits until everything committed is finished, or nothing moves any more. */
 async function settled(options: RehearsalOptions, say: (step: string) => void): Promise<void> {
   const { config, place, stop } = options
-  const stallMs = STALL_MS + 2 * Math.max(0, ...config.pollers.map(({ everyMs }) => everyMs))
+  const idleMs = TAKE_IN_MS + 2 * Math.max(0, ...config.pollers.map(({ everyMs }) => everyMs))
+  const busyMs = idleMs + WORK_MS + Math.max(0, ...config.processors.map(({ timeoutMs }) => timeoutMs))
   let last: Rest | undefined
   let movedAt = performance.now()
   let saidAt = movedAt
@@ -183,7 +186,7 @@ async function settled(options: RehearsalOptions, say: (step: string) => void): 
     }
     if (last === undefined || JSON.stringify(last) !== JSON.stringify(rest)) {
       movedAt = performance.now()
-    } else if (performance.now() - movedAt > stallMs) return
+    } else if (performance.now() - movedAt > (rest.open > 0 ? busyMs : idleMs)) return
     last = rest
     await pause(LOOK_MS, stop)
     stop.throwIfAborted()

@@ -46,7 +46,8 @@ const VALUE_BY_TYPE: Readonly<Record<string, string>> = {
 
 /** By `pg_type.typcategory`: text, numbers, booleans, times, spans, addresses, arrays, enums. */
 const VALUE_BY_CATEGORY: Readonly<Record<string, (column: Column) => string>> = {
-  S: () => `'rehearsal ' || ${NUMBER}`,
+  // The number first: a short column keeps that of it.
+  S: () => `${NUMBER} || ' of a rehearsal'`,
   N: () => NUMBER,
   B: () => 'false',
   D: () => 'now()',
@@ -149,7 +150,7 @@ function valueOf(column: Column, source: ResolvedPoller['source']): string | und
   if (column.fixed || column.has_default) return undefined
   const wanted = column.name === source.id || column.name === source.createdAt
   if (column.name === source.groupKey && column.category === 'S' && column.referenced === null)
-    return `('group ' || ${NUMBER} % ${GROUPS})::${column.type}`
+    return `('group ' || floor(random() * ${GROUPS}))::${column.type}`
   if (!column.not_null && !wanted && column.name !== source.groupKey) return undefined
   if (column.referenced !== null)
     return `(SELECT r.${column.referenced_column ?? ''} FROM ${column.referenced} r ORDER BY random() LIMIT 1)`

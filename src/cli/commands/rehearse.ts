@@ -1,6 +1,6 @@
 import { InvalidArgumentError, type Command } from 'commander'
 import { randomInt } from 'node:crypto'
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { resolveConfig } from '../../config/validate.ts'
@@ -86,7 +86,8 @@ async function run(flags: Flags): Promise<number> {
     return EXIT_BY_SIGNAL[signalled]
   } finally {
     for (const signal of SIGNALS) process.off(signal, onSignal)
-    if (ok || signalled !== undefined) rmSync(logs, { recursive: true, force: true })
+    if (ok || signalled !== undefined || readdirSync(logs).length === 0)
+      rmSync(logs, { recursive: true, force: true })
     else complain(`What the machines said is in ${logs}`)
   }
 }

@@ -62,7 +62,7 @@ function facts(result: Rehearsal): string[][] {
     const found = result.leader_changes.find((one) => one.reason === reason)
     return found === undefined ? '0' : `${found.changes}, the longest ${found.longest_ms ?? '?'} ms`
   }
-  const killed = machines.killedLeaders + machines.killedGreens
+  const killed = machines.killed_leaders + machines.killed_greens
   return [
     ['deploys', `${machines.deploys}${machines.aborted > 0 ? `, and ${machines.aborted} aborted` : ''}`],
     [
@@ -74,16 +74,16 @@ function facts(result: Rehearsal): string[][] {
     ['longest silence', span(result.longest_silence_ms / 1000)],
     ['hand-overs', change('handed_over')],
     ['takeovers', change('took_over')],
-    ['longest drain', span(machines.longestDrainMs / 1000)],
+    ['longest drain', span(machines.longest_drain_ms / 1000)],
     [
       'killed',
-      `${killed}${machines.killedAtLimit > 0 ? `, and ${machines.killedAtLimit} that outlasted a drain` : ''}`,
+      `${killed}${machines.killed_at_limit > 0 ? `, and ${machines.killed_at_limit} that outlasted a drain` : ''}`,
     ],
     ...(machines.crashed > 0 ? [['ended by themselves', coloured('yellow', String(machines.crashed))]] : []),
     ...(result.writes_failed > 0
       ? [['transactions that failed', coloured('yellow', String(result.writes_failed))]]
       : []),
-    ['stale writes refused', String(machines.staleWritesRefused)],
+    ['stale writes refused', String(machines.stale_writes_refused)],
     ['seed', String(result.seed)],
   ]
 }
