@@ -32,6 +32,8 @@ export interface DeployOptions {
   readonly stop: AbortSignal
   /** Told of every step, in a few words. */
   readonly say: (step: string) => void
+  /** Told of what nobody wanted, to be kept. */
+  readonly note: (text: string) => void
 }
 
 const FAULTS = ['leader', 'green'] as const
@@ -77,7 +79,7 @@ const READY_LIMIT_MS = 180_000
 const EARLY_MS = 1_000
 
 export function createDeploys(options: DeployOptions): Deploys {
-  const { db, chance, stop, say } = options
+  const { db, chance, stop, say, note } = options
   const counts: DeployCounts = {
     deploys: 0,
     aborted: 0,
@@ -100,7 +102,7 @@ export function createDeploys(options: DeployOptions): Deploys {
     const machine = startMachine(name, release.name, options.machine)
     release.machines.add(machine)
     const recorded = ended(machine, release).catch((error: unknown) =>
-      say(`what ${name} had in work could not be noted: ${cleanError(error).text}`),
+      note(`what ${name} had in work could not be noted: ${cleanError(error).text}`),
     )
     running.set(machine, recorded)
   }
@@ -115,7 +117,7 @@ export function createDeploys(options: DeployOptions): Deploys {
     if (!release.serves) return
     if (!machine.told) {
       counts.crashed += 1
-      say(`${machine.name} ended by itself (${code ?? 'a signal'}): ${lastWords(machine)}`)
+      note(`${machine.name} ended by itself (${code ?? 'a signal'}): ${lastWords(machine)}`)
     }
     release.machines.delete(machine)
     if (!stop.aborted) start(machine.name, release)
@@ -200,7 +202,7 @@ export function createDeploys(options: DeployOptions): Deploys {
         const recorded = running.get(machine)
         machine.signal('SIGTERM')
         if (!(await within(options.killLimitMs, machine.exited))) {
-          say(`${machine.name} did not end within ${options.killLimitMs / 1000} s and is killed`)
+          note(`${machine.name} did not end within ${options.killLimitMs / 1000} s and is killed`)
           counts.killed_at_limit += 1
           machine.signal('SIGKILL')
         }

@@ -48,6 +48,8 @@ export interface RehearsalOptions {
   readonly stop: AbortSignal
   /** Told of every step, and how far all is, from 0 to 1. */
   readonly progress: (done: number, step: string) => void
+  /** Told of what nobody wanted, to be kept. */
+  readonly note: (text: string) => void
 }
 
 export interface Rehearsal {
@@ -87,7 +89,7 @@ export async function rehearse(options: RehearsalOptions): Promise<Rehearsal> {
   const say = (step: string): void => options.progress(at / (deploys + 2), step)
   const machines = createDeploys({ ...options, db: place.pool, chance, say })
   try {
-    await prepare(options, say)
+    await prepare(options)
     const plan = (): Promise<RowWriter[]> =>
       withLook(place, (client) => planRows(client, config.pollers, options.inserts))
     let rows = options.ownTables ? undefined : await plan()
@@ -140,10 +142,10 @@ export async function rehearse(options: RehearsalOptions): Promise<Rehearsal> {
   }
 }
 
-async function prepare(options: RehearsalOptions, say: (step: string) => void): Promise<void> {
+async function prepare(options: RehearsalOptions): Promise<void> {
   const { place, config, instances, connections } = options
   const short = await connectionsShort(place.pool, 2 * instances * connections)
-  if (short !== undefined) say(short)
+  if (short !== undefined) options.note(short)
   await requireScratch(place.pool, config.pollers)
   await setUpTables(place.pool, options.setup)
   await makeRecord(place.pool)

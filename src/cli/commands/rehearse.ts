@@ -12,7 +12,7 @@ import { rehearse, type Rehearsal } from '../../rehearse/rehearsal.ts'
 import { EXIT, EXIT_BY_SIGNAL, type ShutdownSignal } from '../exitCodes.ts'
 import { complain, printJson } from '../terminal.ts'
 import { readingVerb, taskSetup, type Ending } from '../verb.ts'
-import { createProgress } from './rehearse/progress.ts'
+import { createProgress, type Progress } from './rehearse/progress.ts'
 import { connectionsOf, demoInsert, intervalsOf, machineEnvironment, PROGRAM } from './rehearse/machines.ts'
 import { printRehearsal } from './rehearse/report.ts'
 
@@ -74,7 +74,7 @@ async function run(flags: Flags): Promise<number> {
     const config = resolveConfig(own ?? demoConfig(() => undefined), {
       intervals: intervalsOf(settings, own === undefined),
     })
-    const result = await onPlace(flags, settings, config, own === undefined, logs, stop.signal, progress.show)
+    const result = await onPlace(flags, settings, config, own === undefined, logs, stop.signal, progress)
     progress.end()
     ok = result.ok
     if (flags.json === true) printJson(result)
@@ -99,9 +99,12 @@ async function onPlace(
   demo: boolean,
   logs: string,
   stop: AbortSignal,
-  show: (done: number, step: string) => void,
+  progress: Progress,
 ): Promise<Rehearsal> {
-  show(0, settings.databaseUrl === undefined ? 'starting a PostgreSQL of its own' : 'looking at the database')
+  progress.show(
+    0,
+    settings.databaseUrl === undefined ? 'starting a PostgreSQL of its own' : 'looking at the database',
+  )
   const place = await openPlace({ url: settings.databaseUrl, directUrl: settings.directDatabaseUrl })
   try {
     stop.throwIfAborted()
@@ -126,7 +129,8 @@ async function onPlace(
       seed: flags.seed ?? randomInt(2 ** 32),
       connections: connectionsOf(settings, config),
       stop,
-      progress: show,
+      progress: progress.show,
+      note: progress.note,
     })
   } finally {
     await place.leave()
