@@ -153,7 +153,11 @@ export function whyNotStarted(error: unknown): string | undefined {
 }
 
 /** What was found out about a source that can be read. */
-export function sayFindings(log: Log, { name, source }: ResolvedPoller, checked: CheckedSource): void {
+export function sayFindings(
+  log: Log,
+  { name, source, sweepMs }: ResolvedPoller,
+  checked: CheckedSource,
+): void {
   const { clientTimes, latenessMs, undated, nameless } = checked
   if (clientTimes !== null) {
     const minutes = latenessMs / 60_000
@@ -175,8 +179,8 @@ export function sayFindings(log: Log, { name, source }: ResolvedPoller, checked:
   if (undated > 0) {
     const count = undated > UNDATED_MOST ? `more than ${UNDATED_MOST}` : undated
     const msg =
-      `${name}: ${count} rows of ${source.table} whose ${source.createdAt} is NULL have no place in the order of a pass and ` +
-      `wait in the source; give them a time: UPDATE … SET ${source.createdAt} = now() WHERE ${source.createdAt} IS NULL`
+      `${name}: ${count} rows of ${source.table} whose ${source.createdAt} is NULL have no place in the order of a pass: only ` +
+      `the sweep, every ${sweepMs / 60_000} min, takes such rows in; let the column have DEFAULT now() and be NOT NULL`
     log.event('rows_undated', msg, { task: name, column: source.createdAt, rows: undated })
   }
 }

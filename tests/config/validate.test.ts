@@ -54,6 +54,7 @@ describe('a config that is right', () => {
           startFrom: null,
           pageSize: 500,
           retentionMs: 86_400_000,
+          sweepMs: 3_600_000,
         },
       ],
       processors: [

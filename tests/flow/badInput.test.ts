@@ -82,7 +82,10 @@ test('each source that cannot be read is named with its remedy; its neighbours r
     undated.map((line) => [line['task'], line['rows']]),
     [['later', 1]],
   )
-  assert.match(undated[0]?.msg ?? '', /at is NULL.*UPDATE … SET at = now\(\) WHERE at IS NULL/)
+  assert.match(
+    undated[0]?.msg ?? '',
+    /at is NULL.*only the sweep, every 60 min.*DEFAULT now\(\) and be NOT NULL/,
+  )
 
   const done = async (): Promise<string> => {
     const { rows } = await pool.query<{ list: string }>(
@@ -92,14 +95,14 @@ test('each source that cannot be read is named with its remedy; its neighbours r
     return rows[0]?.list ?? ''
   }
   await until(
-    'what has a time, even an infinite one, to be DONE',
-    async () => (await done()) === 'good 1, good 2, later 1, later 3, later 4',
+    'what has a time, even an infinite one, to be DONE, and by the sweep what has none',
+    async () => (await done()) === 'good 1, good 2, later 1, later 2, later 3, later 4',
   )
   await pool.query(
     'UPDATE shop.later SET at = now() WHERE at IS NULL; INSERT INTO shop.later VALUES (5, now())',
   )
   await until(
-    'the mended row',
+    'the next row',
     async () => (await done()) === 'good 1, good 2, later 1, later 2, later 3, later 4, later 5',
   )
   assert.deepEqual(instance.of('poll_failed'), [])
