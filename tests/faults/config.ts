@@ -32,8 +32,9 @@ export function configText(limits: HandlerLimits = {}): string {
   }
   const common = `timeout: '${timeout}', maxAttempts: ${maxAttempts}, backoff: { base: '100ms', max: '1s' }, concurrency: ${concurrency}`
   return `import { appendFileSync, writeFileSync } from 'node:fs'
-const note = (kind, { source, messageId }) =>
-  appendFileSync(process.env.${NOTES_VARIABLE}, JSON.stringify([kind, source, messageId, process.pid, performance.timeOrigin + performance.now()]) + '\\n')
+let runs = 0
+const note = (kind, { source, messageId }, run) =>
+  appendFileSync(process.env.${NOTES_VARIABLE}, JSON.stringify([kind, source, messageId, process.pid, performance.timeOrigin + performance.now(), run]) + '\\n')
 const isFirst = ({ source, messageId }) => {
   try { writeFileSync(process.env.${NOTES_VARIABLE} + '.' + source + '.' + messageId, '', { flag: 'wx' }); return true } catch { return false }
 }
@@ -54,9 +55,10 @@ const inside = async (message, { tx }) => {
   await behave(message)
 }
 const outside = async (message) => {
-  note('began', message)
+  const run = (runs += 1) // two runs of one message can overlap in one process
+  note('began', message, run)
   await behave(message)
-  note('ended', message)
+  note('ended', message, run)
 }
 export default {
   pollers: { orders: ${source('orders')}, calls: ${source('calls')}, tally: ${source('tally')} },

@@ -90,8 +90,8 @@ function runsOf(file: string): Record<string, unknown>[] {
     ok: boolean
   }[] = []
   const open = new Map<string, (typeof runs)[number]>()
-  for (const { kind, source, messageId, pid, at } of noted(file)) {
-    const key = `${source} ${messageId} ${pid}`
+  for (const { kind, source, messageId, pid, at, run: number } of noted(file)) {
+    const key = `${pid} ${number}`
     const time = new Date(at).toISOString()
     if (kind === 'began') {
       const run = { source, message_id: messageId, pid, began: time, ended: null, ok: false }

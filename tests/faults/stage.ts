@@ -157,6 +157,8 @@ interface Note {
   readonly messageId: string
   readonly pid: number
   readonly at: number
+  /** Number of the run in its process. */
+  readonly run: number
 }
 
 /** What external handlers noted. A process that is killed may leave half a line. */
@@ -166,14 +168,15 @@ export function noted(file: string): Note[] {
     .filter((line) => line.endsWith(']'))
     .map((line) => {
       // Written by the config's `note`, in this order.
-      const [kind, source, messageId, pid, at] = JSON.parse(line) as [
+      const [kind, source, messageId, pid, at, run] = JSON.parse(line) as [
         Note['kind'],
         string,
         string,
         number,
         number,
+        number,
       ]
-      return { kind, source, messageId, pid, at }
+      return { kind, source, messageId, pid, at, run }
     })
 }
 
