@@ -42,3 +42,20 @@ BEGIN
   RETURN NULL;
 END $$;
 CREATE TRIGGER watch_outcome AFTER UPDATE ON service_ops.integration_inbox FOR EACH ROW EXECUTE FUNCTION watch_outcome();
+
+-- Who wrote a watermark under each holder, from the takeover on; and what anybody else wrote under it.
+CREATE TABLE holder_writer (holder uuid PRIMARY KEY, writer text NOT NULL);
+CREATE TABLE stale_write (poller text, holder uuid, writer text, at timestamptz DEFAULT clock_timestamp());
+CREATE FUNCTION watch_watermark() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE who text := current_setting('application_name');
+BEGIN
+  IF who NOT LIKE 'tidemark:%' THEN RETURN NULL; END IF;
+  IF TG_OP = 'INSERT' OR NEW.holder IS DISTINCT FROM OLD.holder THEN
+    INSERT INTO holder_writer VALUES (NEW.holder, who) ON CONFLICT DO NOTHING;
+  END IF;
+  INSERT INTO stale_write (poller, holder, writer)
+    SELECT NEW.poller, NEW.holder, who FROM holder_writer h WHERE h.holder = NEW.holder AND h.writer <> who;
+  RETURN NULL;
+END $$;
+CREATE TRIGGER watch_watermark AFTER INSERT OR UPDATE ON service_ops.integration_poll_watermark
+  FOR EACH ROW EXECUTE FUNCTION watch_watermark();
