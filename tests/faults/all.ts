@@ -1,4 +1,5 @@
 import type { Fault } from './fault.ts'
+import { AIMED } from './faults/aimed.ts'
 import { CLOCKS } from './faults/clocks.ts'
 import { DEPLOYS } from './faults/deploys.ts'
 import { FORCED } from './faults/forced.ts'
@@ -20,4 +21,5 @@ export const FAULTS: readonly Fault[] = [
   ...FORCED,
   ...LIMITS,
   ...CLOCKS,
+  ...AIMED,
 ]
