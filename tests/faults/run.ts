@@ -11,6 +11,8 @@ import { watch } from './watch.ts'
 export interface RunOptions {
   /** Another build to run. Default: this checkout. */
   readonly bin?: string
+  /** Without a single message finished for so long, what is open stays open, and is judged so. Default 45 s. */
+  readonly stuckMs?: number
 }
 
 export interface Run extends Verdict {
@@ -21,7 +23,6 @@ export interface Run extends Verdict {
 
 /** Work has begun when so many effects are there. */
 const UNDER_WAY = 30
-/** Without a single message finished for this long, what is open stays open, and is judged so. */
 const STUCK_MS = 45_000
 
 /**
@@ -35,7 +36,7 @@ export async function runFault(fault: Fault, seed: number, options: RunOptions =
   let failure: unknown
   try {
     const stage = await setStage(scope, fault, seed, options.bin)
-    verdict = await play(stage, fault, seed)
+    verdict = await play(stage, fault, seed, options)
   } catch (error) {
     failure = error
   }
@@ -45,7 +46,7 @@ export async function runFault(fault: Fault, seed: number, options: RunOptions =
   return { ...verdict, broken, fault: fault.name, seed, tookMs: Math.round(performance.now() - startedAt) }
 }
 
-async function play(stage: Stage, fault: Fault, seed: number): Promise<Verdict> {
+async function play(stage: Stage, fault: Fault, seed: number, options: RunOptions): Promise<Verdict> {
   const { machines, pool } = stage
   const broken: string[] = []
   await fault.prepare?.(stage)
@@ -61,7 +62,7 @@ async function play(stage: Stage, fault: Fault, seed: number): Promise<Verdict> 
   } finally {
     await writers.stop()
   }
-  await settled(stage)
+  await settled(stage, options.stuckMs ?? STUCK_MS)
   await unwatch()
   const leaving = machines.living
   for (const one of leaving) one.kill('SIGTERM')
@@ -74,7 +75,7 @@ async function play(stage: Stage, fault: Fault, seed: number): Promise<Verdict> 
 }
 
 /** Waits until every row has its end, for as long as there is progress. */
-async function settled({ pool, number }: Stage): Promise<void> {
+async function settled({ pool, number }: Stage, stuckMs: number): Promise<void> {
   const open = (): Promise<number> =>
     number(
       `SELECT count(*) AS n FROM source_row s LEFT JOIN service_ops.integration_inbox i USING (source, message_id)
@@ -91,7 +92,7 @@ async function settled({ pool, number }: Stage): Promise<void> {
         least = now
         movedAt = performance.now()
       }
-      return now === 0 || performance.now() - movedAt > STUCK_MS
+      return now === 0 || performance.now() - movedAt > stuckMs
     },
     600_000,
   )
