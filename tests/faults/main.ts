@@ -4,6 +4,7 @@ import { SERVER_VARIABLE, throwawayServer } from '../support/server.ts'
 import { FAULTS } from './all.ts'
 import { seedsOf } from './fault.ts'
 import type { Fault } from './fault.ts'
+import { runMutants } from './mutants.ts'
 import { writeReport } from './report.ts'
 import { codeDigest, Results } from './results.ts'
 import { runFault } from './run.ts'
@@ -19,6 +20,7 @@ import { CHANGES, load, measure } from './times.ts'
  *   --resume        leave out what is known to be green for this very code
  *   --lanes N       runs side by side (default 2)
  *   --times         instead of runs: measures the time without anyone able to lead, for each way to change leaders
+ *   --mutants       instead of runs: builds without one safeguard each, of which every one must be caught
  *   --samples N     of each time (default 200)
  *   --list          names and titles
  *
@@ -35,6 +37,7 @@ const { values: flags } = parseArgs({
     resume: { type: 'boolean', default: false },
     lanes: { type: 'string', default: '2' },
     times: { type: 'boolean', default: false },
+    mutants: { type: 'boolean', default: false },
     samples: { type: 'string' },
     list: { type: 'boolean', default: false },
   },
@@ -49,7 +52,7 @@ async function main(): Promise<boolean> {
   const chosen = FAULTS.filter(({ name }) => flags.only?.some((text) => name.includes(text)) ?? true)
   for (const { name, missing } of chosen) if (missing) say(`${name} is left out: ${missing}`)
   const faults = chosen.filter(({ missing }) => !missing)
-  if (faults.length === 0 && !flags.times)
+  if (faults.length === 0 && !flags.times && !flags.mutants)
     throw new Error(`no fault is named ${flags.only?.join(' or ')}; see --list`)
   if (flags.list) {
     for (const { name, title } of faults) say(`${name.padEnd(28)} ${title}`)
@@ -59,6 +62,7 @@ async function main(): Promise<boolean> {
   const code = codeDigest()
   const commit = git('rev-parse', '--short', 'HEAD')
   if (flags.times) return takeTimes(results, code, commit)
+  if (flags.mutants) return catchMutants(results, code, commit)
   const jobs = jobsOf(faults).filter(
     ({ fault, seed }) =>
       !flags.resume || (results.find('tidemark', fault, seed, code)?.broken.length ?? 1) > 0,
@@ -96,6 +100,19 @@ async function takeTimes(results: Results, code: string, commit: string): Promis
   return true
 }
 
+async function catchMutants(results: Results, code: string, commit: string): Promise<boolean> {
+  let escaped = 0
+  await onServer(() =>
+    runMutants(({ mutant, caught, seen, run }) => {
+      if (!caught) escaped += 1
+      results.keepMutant({ name: mutant.name, code, commit, caught, seed: run.seed, seen })
+      say(`${caught ? 'caught ' : 'ESCAPED'} ${mutant.name} by ${mutant.fault} seed ${mutant.seed}: ${seen}`)
+    }),
+  )
+  writeReport(results, code)
+  return escaped === 0
+}
+
 async function play({ fault, seed }: Job, results: Results, code: string, commit: string): Promise<boolean> {
   const again = `npm run faults -- --only ${fault.name} --seed ${seed}`
   try {
@@ -130,7 +147,7 @@ function jobsOf(faults: readonly Fault[]): Job[] {
   )
 }
 
-async function onServer(work: () => Promise<void>): Promise<void> {
+async function onServer(work: () => Promise<unknown>): Promise<void> {
   const server = await throwawayServer()
   process.env[SERVER_VARIABLE] = server.url
   const interrupted = (signal: NodeJS.Signals): void =>

@@ -4,6 +4,7 @@ import { FAULTS } from './all.ts'
 import type { Fault } from './fault.ts'
 import { seedsOf } from './fault.ts'
 import { INVARIANTS } from './judge.ts'
+import { SUITE_MUTANTS } from './mutants.ts'
 import type { Kept, KeptTimes, Results } from './results.ts'
 import { faultDigest } from './results.ts'
 import { CHANGES } from './times.ts'
@@ -26,7 +27,15 @@ due every second).
 
 /** Writes docs/faults.md from what is kept. */
 export function writeReport(results: Results, code: string): void {
-  const parts = [INTRO, table(results, code), reasons(), invariants(), times(results, code), replay()]
+  const parts = [
+    INTRO,
+    table(results, code),
+    reasons(),
+    invariants(),
+    times(results, code),
+    mutants(results),
+    replay(),
+  ]
   writeFileSync(FILE, parts.join('\n'))
 }
 
@@ -117,6 +126,24 @@ function shares({ ms }: KeptTimes): string {
   const at = (share: number): number =>
     sorted[Math.min(sorted.length - 1, Math.ceil(share * sorted.length) - 1)] ?? 0
   return [at(0.5), at(0.99), sorted.at(-1) ?? 0].map((value) => Math.round(value)).join(' | ')
+}
+
+function mutants({ mutants: kept }: Results): string {
+  const lines = SUITE_MUTANTS.map(({ name, why, fault, seed }) => {
+    const known = kept.find((one) => one.name === name)
+    const verdict = known === undefined ? 'not run' : known.caught ? known.seen : `ESCAPED: ${known.seen}`
+    return `| **${name}**<br>${why} | ${fault} | ${known?.seed ?? seed} | ${verdict.replaceAll('|', '/')} |`
+  })
+  return [
+    '## The suite can fail',
+    '',
+    'Builds with one safeguard taken out each, and what went red (`npm run faults -- --mutants`).',
+    '',
+    '| without | caught by | seed | what went red |',
+    '|---|---|---|---|',
+    ...lines,
+    '',
+  ].join('\n')
 }
 
 function replay(): string {

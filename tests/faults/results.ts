@@ -41,9 +41,20 @@ export interface KeptTimes {
   readonly ms: readonly number[]
 }
 
+/** Whether a build without one safeguard was caught, and by what. */
+export interface KeptMutant {
+  readonly name: string
+  readonly code: string
+  readonly commit: string
+  readonly caught: boolean
+  readonly seed: number
+  readonly seen: string
+}
+
 interface Content {
   runs: Kept[]
   times: KeptTimes[]
+  mutants: KeptMutant[]
 }
 
 /** Digest of the files that an instance runs, as they stand in the folder now. */
@@ -68,7 +79,7 @@ export class Results {
     // Written by this class.
     this.#content = existsSync(FILE)
       ? (JSON.parse(readFileSync(FILE, 'utf8')) as Content)
-      : { runs: [], times: [] }
+      : { runs: [], times: [], mutants: [] }
   }
 
   get runs(): readonly Kept[] {
@@ -119,17 +130,32 @@ export class Results {
     this.#write()
   }
 
+  get mutants(): readonly KeptMutant[] {
+    return this.#content.mutants
+  }
+
+  keepMutant(mutant: KeptMutant): void {
+    this.#content.mutants = [...this.#content.mutants.filter(({ name }) => name !== mutant.name), mutant]
+    this.#write()
+  }
+
   keepTimes(times: KeptTimes): void {
     this.#content.times = [...this.#content.times.filter(({ name }) => name !== times.name), times]
     this.#write()
   }
 
   #write(): void {
-    const runs = this.#content.runs.toSorted(
-      (a, b) => a.program.localeCompare(b.program) || a.fault.localeCompare(b.fault) || a.seed - b.seed,
-    )
-    const times = this.#content.times.toSorted((a, b) => a.name.localeCompare(b.name))
+    const { runs, times, mutants } = this.#content
+    const parts = {
+      runs: runs.toSorted(
+        (a, b) => a.program.localeCompare(b.program) || a.fault.localeCompare(b.fault) || a.seed - b.seed,
+      ),
+      times: times.toSorted((a, b) => a.name.localeCompare(b.name)),
+      mutants: mutants.toSorted((a, b) => a.name.localeCompare(b.name)),
+    }
+    // A line each, so that a change of one is a change of one line.
     const lines = (list: readonly object[]) => list.map((one) => `    ${JSON.stringify(one)}`).join(',\n')
-    writeFileSync(FILE, `{\n  "runs": [\n${lines(runs)}\n  ],\n  "times": [\n${lines(times)}\n  ]\n}\n`)
+    const texts = Object.entries(parts).map(([name, list]) => `  "${name}": [\n${lines(list)}\n  ]`)
+    writeFileSync(FILE, `{\n${texts.join(',\n')}\n}\n`)
   }
 }
