@@ -4,7 +4,7 @@ import { ResetRefused } from '../../src/errors.ts'
 import { previewReset, resetPoller } from '../../src/ingest/reset.ts'
 import type { PreparedSource } from '../../src/ingest/sourceSql.ts'
 import { recordRun } from '../../src/tables/pollRun.ts'
-import { beginPass, readPage } from '../../src/tables/watermark.ts'
+import { beginPass, readPage, remakeWatermark } from '../../src/tables/watermark.ts'
 import type { Scope } from '../support/scope.ts'
 import { createIntake, POLLER, sourceOf } from './fixture.ts'
 import type { Intake } from './fixture.ts'
@@ -136,6 +136,21 @@ test('a watermark that is made again goes on from the reset, whatever the old le
     '2026-05-02 00:00:00+00',
   )
   assert.equal(await value(intake, EDGE_HELD), true)
+})
+
+test('one that is lost under the leader after a reset, too', async (t) => {
+  const intake = await createDays(t)
+  const old = await intake.lead()
+  await intake.pass(intake.source, old)
+  await recordRun(intake.pool, {
+    ...{ poller: POLLER, dueMsAgo: 0, startedMsAgo: 0, outcome: 'ran' },
+    ...{ rowsRead: 0, rowsInserted: 0, lateRows: 0, instanceId: 'old', error: null },
+    ...{ edge: '2026-05-05T12:00:00Z', term: old.term },
+  })
+  await reset(intake, intake.source, '2026-05-02T00:00:00Z')
+  const fence = await intake.lead()
+  await intake.pool.query('DELETE FROM service_ops.integration_poll_watermark')
+  assert.deepEqual(await remakeWatermark(intake.pool, fence), { edge: '2026-05-02 00:00:00+00' })
 })
 
 test('another source begins at the start, with ids of another type; nobody may lead the old one meanwhile', async (t) => {
