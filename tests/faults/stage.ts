@@ -29,6 +29,8 @@ export interface Setting {
   /** Why an external handler that has ended may run again here, and an attempt be burned. Default: neither may. */
   readonly mayRunAgain?: string
   readonly mayBurn?: string
+  /** Connections break: the answer to a fetch of a job may be lost, and pg-boss takes the job for active for 60 s. */
+  readonly mayLoseAnswers?: true
   readonly limits?: HandlerLimits
   readonly habits?: Habits
   /** Environment of the instances. */
@@ -77,9 +79,10 @@ export async function setStage(scope: Scope, setting: Setting, seed: number, bin
   pool.on('connect', (client) => client.on('error', () => undefined))
   scope.after(() => pool.end())
   await pool.query(TABLES)
-  await pool.query('INSERT INTO expectation VALUES ($1, $2)', [
+  await pool.query('INSERT INTO expectation VALUES ($1, $2, $3)', [
     setting.mayRunAgain !== undefined,
     setting.mayBurn !== undefined,
+    setting.mayLoseAnswers === true,
   ])
 
   const folder = mkdtempSync(join(tmpdir(), 'tidemark-faults-'))

@@ -18,7 +18,8 @@ CREATE TABLE effect (source text NOT NULL, message_id text NOT NULL, pid integer
 -- Runs of external handlers, from the file that they note them in: it works while the database does not.
 CREATE TABLE run (source text NOT NULL, message_id text NOT NULL, pid integer NOT NULL, began timestamptz NOT NULL, ended timestamptz, ok boolean);
 -- Deaths that cost the external handlers that they met a second run, and their messages an attempt.
-CREATE TABLE expectation (may_run_again boolean NOT NULL, may_burn boolean NOT NULL);
+-- may_lose_answers: connections break, and with them the answer to a fetch of a job, which nobody knows of then until it expires.
+CREATE TABLE expectation (may_run_again boolean NOT NULL, may_burn boolean NOT NULL, may_lose_answers boolean NOT NULL);
 
 CREATE TABLE seen_watermark (seq bigint GENERATED ALWAYS AS IDENTITY, poller text, edge timestamptz, term bigint, pass bigint);
 CREATE TABLE seen_leader (task_name text, term bigint, holder uuid, PRIMARY KEY (task_name, term, holder));

@@ -81,6 +81,7 @@ export const LIMITS: readonly Fault[] = [
   },
   {
     name: 'max_connections',
+    mayLoseAnswers: true,
     title: 'Strangers take every connection of the server, those too that instances lose',
     ownServer: { max_connections: '70', superuser_reserved_connections: '0' },
     async happen(stage, random) {

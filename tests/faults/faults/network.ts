@@ -44,6 +44,7 @@ async function outage(
 function blackHole(seconds: number): Fault {
   return {
     name: `network_black_hole_${seconds}_s`,
+    mayLoseAnswers: true,
     title: `All packets between the instances and PostgreSQL vanish for ${seconds} s; connections from before stay dead`,
     way: 'relay',
     ...(seconds * 1000 > LEASE_MS ? { isLong: true } : {}),
@@ -84,6 +85,7 @@ async function oneCutOff(stage: Stage, random: Random): Promise<void> {
 export const NETWORK: readonly Fault[] = [
   {
     name: 'network_cut',
+    mayLoseAnswers: true,
     title:
       'Every connection between the instances and PostgreSQL is ended (FIN); new ones are refused for 3 s',
     way: 'relay',
@@ -97,6 +99,7 @@ export const NETWORK: readonly Fault[] = [
   },
   {
     name: 'network_reset',
+    mayLoseAnswers: true,
     title:
       'Every connection between the instances and PostgreSQL is reset (RST); new ones are refused for 3 s',
     way: 'relay',
@@ -161,6 +164,7 @@ export const NETWORK: readonly Fault[] = [
   },
   {
     name: 'one_instance_cut_off',
+    mayLoseAnswers: true,
     title:
       'A leader alone is black-holed, with handlers at work, until others lead and have taken back what it had',
     way: 'relays',

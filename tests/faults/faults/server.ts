@@ -70,6 +70,7 @@ const HOW: Readonly<Record<Ending, string>> = {
 
 const restarts = (Object.keys(HOW) as Ending[]).map((how): Fault => ({
   name: `server_restarted_${how}`,
+  mayLoseAnswers: true,
   title: `PostgreSQL is ${HOW[how]} while handlers are at work, is away for 1 to 4 s, and starts again`,
   ownServer: {},
   async happen(stage, random) {
@@ -104,6 +105,7 @@ async function passesBegin({ pool }: Stage, more: number): Promise<void> {
 
 const prepared: Fault = {
   name: 'prepared_across_restarts',
+  mayLoseAnswers: true,
   title:
     'A transaction is prepared; PostgreSQL is stopped at once and started, then recovers from kill -9 of a backend; then it is committed',
   ownServer: {},
@@ -152,6 +154,7 @@ const KINDS: readonly [Kind, ...Kind[]] = [
 
 const terminated: Fault = {
   name: 'backends_terminated',
+  mayLoseAnswers: true,
   title: `pg_terminate_backend of ${TERMINATED} sessions of the instances, 5 a second: of every kind, in turn by chance`,
   async happen(stage, random) {
     const { pool } = stage
@@ -178,6 +181,7 @@ export const SERVER_FAULTS: readonly Fault[] = [
   ...restarts,
   {
     name: 'backend_killed',
+    mayLoseAnswers: true,
     title: 'kill -9 of one backend while handlers are at work: PostgreSQL ends all sessions and recovers',
     ownServer: {},
     async happen(stage) {

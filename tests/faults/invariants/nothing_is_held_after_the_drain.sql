@@ -10,4 +10,4 @@ SELECT count(*) AS found, min(what) AS detail
         SELECT 'advisory lock' FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
            AND NOT (SELECT may_burn FROM expectation)
         UNION ALL
-        SELECT 'job of ' || name FROM pgboss.job WHERE state = 'active' AND NOT (SELECT may_burn FROM expectation)) h
+        SELECT 'job of ' || name FROM pgboss.job WHERE state = 'active' AND NOT (SELECT may_burn OR may_lose_answers FROM expectation)) h
