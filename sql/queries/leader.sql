@@ -107,3 +107,12 @@ SELECT d.task_name, pg_notify('tidemark_leader', d.task_name) FROM d;
 -- name: take_sentinel
 -- $1 holder. A session lock: PostgreSQL frees it when the process or its connection dies.
 SELECT pg_try_advisory_lock(hashtextextended('tidemark:sentinel:' || $1::uuid, 0)) AS taken, pg_backend_pid() AS pid;
+
+-- name: end_former_sentinel
+-- $1 holder. Ends the session of this very process that still has its lock: the connection was lost without a word, and
+-- the server, or a proxy on the way, would keep it for hours, held for a process that may die meanwhile.
+SELECT count(pg_terminate_backend(a.pid)) AS ended
+  FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+ WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted AND a.datname = current_database() AND a.usename = current_user
+   AND (l.classid::bigint << 32) | l.objid::bigint = hashtextextended('tidemark:sentinel:' || $1::uuid, 0)
+   AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database()) AND a.pid <> pg_backend_pid();

@@ -5,13 +5,16 @@
  *
  * States: *held*; *lost* (the connection broke: reconnecting with backoff, others may see the lock free and, for
  * leadership, act on it: the fence makes that cheap); *closed*. A frozen process keeps its lock: the lease decides then.
+ *
+ * *The connection is lost without a word*: the server still has it, and with it the lock, so the next one is refused it and
+ * ends that session. Left alone it would say that this process lives long after its death.
  */
 import { Client } from 'pg'
 import { closeClient, connectionConfig } from '../db/connection.ts'
 import type { ConnectionOptions } from '../db/connection.ts'
 import { backoffMs } from '../kit/backoff.ts'
 import { startLoop } from '../kit/loop.ts'
-import { takeSentinel } from '../tables/leader.ts'
+import { endFormerSentinel, takeSentinel } from '../tables/leader.ts'
 
 export interface Sentinel {
   readonly held: boolean
@@ -62,8 +65,8 @@ export function keepSentinel(
         await next.query(SESSION)
       }
       if (!held) {
-        // Refused only while the server has not yet noticed that our former connection is gone.
         held = (await takeSentinel(client, holder)).taken
+        if (!held) await endFormerSentinel(client, holder)
         return held ? HEARTBEAT_MS : RECONNECT.baseMs
       }
       await client.query('SELECT 1')

@@ -1,7 +1,14 @@
 import type { Queryable } from '../db/pool.ts'
 import { loadStatements } from '../db/statements.ts'
 
-const sql = loadStatements('leader', ['look', 'take_over', 'renew', 'release', 'take_sentinel'])
+const sql = loadStatements('leader', [
+  'look',
+  'take_over',
+  'renew',
+  'release',
+  'take_sentinel',
+  'end_former_sentinel',
+])
 
 /** What one look says of a led task. Terms are text: they are bigint in the database and only compared. */
 export interface LeaderLook {
@@ -92,4 +99,9 @@ export async function takeSentinel(db: Queryable, holder: string): Promise<{ tak
   const [row] = rows
   if (row === undefined) throw new Error('take_sentinel returned no row')
   return row
+}
+
+/** Ends a former connection of this process that still holds its session lock; returns how many there were. */
+export async function endFormerSentinel(db: Queryable, holder: string): Promise<number> {
+  return Number((await db.query<{ ended: string }>(sql.end_former_sentinel, [holder])).rows[0]?.ended ?? 0)
 }
