@@ -39,16 +39,9 @@ export const INVARIANTS: readonly Invariant[] = readdirSync(FOLDER)
     return { name: file.replace('.sql', ''), title, counts, query: text }
   })
 
-/** The greatest gap between two passes of a poller, and between whose. */
-const SILENCE = `SELECT extract(epoch FROM started_at - before_at) * 1000 AS ms,
-       format('%s at %s, from a pass of %s (term %s) to one of %s (term %s)', poller, started_at, before_by, before_term, instance_id, term) AS detail
-  FROM (SELECT *, lag(started_at) OVER w AS before_at, lag(instance_id) OVER w AS before_by, lag(term) OVER w AS before_term
-          FROM service_ops.poll_run WHERE outcome IN ('ran', 'late', 'backstop') WINDOW w AS (PARTITION BY poller ORDER BY run_id)) r
- WHERE before_at IS NOT NULL ORDER BY 1 DESC LIMIT 1`
-
 /** Asks every invariant, when everything has come to its end and every process has left. */
 export async function judge(stage: Stage, fault: Fault): Promise<Verdict> {
-  const { pool, number } = stage
+  const { pool, number, program } = stage
   await pool.query(
     'INSERT INTO run SELECT * FROM jsonb_to_recordset($1) AS r(source text, message_id text, pid integer, began timestamptz, ended timestamptz, ok boolean)',
     [JSON.stringify(runsOf(stage.notes))],
@@ -56,14 +49,14 @@ export async function judge(stage: Stage, fault: Fault): Promise<Verdict> {
   const counted = { lost: 0, doubled: 0, burned: 0 }
   const broken: string[] = []
   for (const { name, title, counts, query } of INVARIANTS) {
-    if (fault.without?.[name] !== undefined) continue
+    if (fault.without?.[name] !== undefined || program.invariants?.includes(name) === false) continue
     const { rows } = await pool.query<{ found: string; detail: string | null }>(query)
     const found = Number(rows[0]?.found)
     if (found === 0) continue
     if (counts !== undefined) counted[counts] = Math.max(counted[counts], found)
     broken.push(`${name}: ${found} (${rows[0]?.detail ?? 'no detail'}). ${title}`)
   }
-  const [silence] = (await pool.query<{ ms: string; detail: string }>(SILENCE)).rows
+  const [silence] = (await pool.query<{ ms: string; detail: string }>(program.silence)).rows
   const silenceMs = Math.round(Number(silence?.ms ?? 0))
   if (silenceMs > (fault.silenceMs ?? Infinity))
     broken.push(`silence: ${silenceMs} ms (${silence?.detail ?? ''}). ${fault.silenceMs} ms are allowed`)

@@ -15,6 +15,8 @@ export interface MachineOptions {
   readonly databaseUrl: string
   readonly directUrl?: string
   readonly notes: string
+  /** `$1` a task: whose `instance_id` leads it. */
+  readonly leader: string
   readonly limits?: HandlerLimits
   readonly env?: Readonly<Record<string, string>>
   /** Another build to run. Default: this checkout. */
@@ -91,10 +93,7 @@ export class Machines {
 
   /** Who leads the task by the database; undefined while nobody that lives does. */
   async leader(task: string): Promise<Instance | undefined> {
-    const { rows } = await this.#pool.query<{ instance_id: string }>(
-      'SELECT instance_id FROM service_ops.background_task_leader WHERE task_name = $1 AND expires_at > clock_timestamp()',
-      [task],
-    )
+    const { rows } = await this.#pool.query<{ instance_id: string }>(this.#options.leader, [task])
     return this.living.find((one) => one.lines.length > 0 && one.id === rows[0]?.instance_id)
   }
 

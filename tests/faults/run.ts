@@ -4,6 +4,8 @@ import type { Fault } from './fault.ts'
 import { judge } from './judge.ts'
 import type { Verdict } from './judge.ts'
 import { RunScope } from './scope.ts'
+import { PROGRAMS } from './program.ts'
+import type { ProgramName } from './program.ts'
 import { setStage, startMachines } from './stage.ts'
 import type { Stage } from './stage.ts'
 import { watch } from './watch.ts'
@@ -11,11 +13,14 @@ import { watch } from './watch.ts'
 export interface RunOptions {
   /** Another build to run. Default: this checkout. */
   readonly bin?: string
-  /** Without a single message finished for so long, what is open stays open, and is judged so. Default 45 s. */
+  /** Default: tidemark. */
+  readonly program?: ProgramName
+  /** Without a single message finished for so long, what is open stays open, and is judged so. Default: the program's. */
   readonly stuckMs?: number
 }
 
 export interface Run extends Verdict {
+  readonly program: ProgramName
   readonly fault: string
   readonly seed: number
   readonly tookMs: number
@@ -23,7 +28,6 @@ export interface Run extends Verdict {
 
 /** Work has begun when so many effects are there. */
 const UNDER_WAY = 30
-const STUCK_MS = 45_000
 
 /**
  * One run of one fault. Throws only when the stage itself could not be set or the fault could not happen; whatever the
@@ -35,7 +39,10 @@ export async function runFault(fault: Fault, seed: number, options: RunOptions =
   let verdict: Verdict | undefined
   let failure: unknown
   try {
-    const stage = await setStage(scope, fault, seed, options.bin)
+    const stage = await setStage(scope, fault, seed, {
+      ...(options.bin === undefined ? {} : { bin: options.bin }),
+      program: PROGRAMS[options.program ?? 'tidemark'],
+    })
     verdict = await play(stage, fault, seed, options)
   } catch (error) {
     failure = error
@@ -43,11 +50,18 @@ export async function runFault(fault: Fault, seed: number, options: RunOptions =
   const left = await scope.end()
   if (verdict === undefined) throw failure
   const broken = [...verdict.broken, ...left.map((error) => `left behind: ${String(error)}`)]
-  return { ...verdict, broken, fault: fault.name, seed, tookMs: Math.round(performance.now() - startedAt) }
+  return {
+    ...verdict,
+    broken,
+    program: options.program ?? 'tidemark',
+    fault: fault.name,
+    seed,
+    tookMs: Math.round(performance.now() - startedAt),
+  }
 }
 
 async function play(stage: Stage, fault: Fault, seed: number, options: RunOptions): Promise<Verdict> {
-  const { machines, pool } = stage
+  const { machines, pool, program } = stage
   const broken: string[] = []
   await fault.prepare?.(stage)
   await startMachines(stage, fault.instances ?? 3)
@@ -62,7 +76,7 @@ async function play(stage: Stage, fault: Fault, seed: number, options: RunOption
   } finally {
     await writers.stop()
   }
-  await settled(stage, options.stuckMs ?? STUCK_MS)
+  await settled(stage, options.stuckMs ?? program.stuckMs)
   await unwatch()
   const leaving = machines.living
   for (const one of leaving) one.kill('SIGTERM')
@@ -75,12 +89,8 @@ async function play(stage: Stage, fault: Fault, seed: number, options: RunOption
 }
 
 /** Waits until every row has its end, for as long as there is progress. */
-async function settled({ pool, number }: Stage, stuckMs: number): Promise<void> {
-  const open = (): Promise<number> =>
-    number(
-      `SELECT count(*) AS n FROM source_row s LEFT JOIN service_ops.integration_inbox i USING (source, message_id)
-        WHERE i.status IS NULL OR i.status IN ('NEW', 'PROCESSING', 'FAILED')`,
-    )
+async function settled({ pool, number, program }: Stage, stuckMs: number): Promise<void> {
+  const open = (): Promise<number> => number(program.open)
   let least = Infinity
   let movedAt = performance.now()
   await until(
