@@ -9,6 +9,7 @@ import { LIMITS } from './faults/limits.ts'
 import { NETWORK } from './faults/network.ts'
 import { SERVER_FAULTS } from './faults/server.ts'
 import { SOURCES } from './faults/sources.ts'
+import { MARATHON } from './faults/marathon.ts'
 
 /** Every fault, in the order of the table. */
 export const FAULTS: readonly Fault[] = [
@@ -22,4 +23,5 @@ export const FAULTS: readonly Fault[] = [
   ...LIMITS,
   ...CLOCKS,
   ...AIMED,
+  ...MARATHON,
 ]

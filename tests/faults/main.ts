@@ -2,11 +2,15 @@ import { execFileSync } from 'node:child_process'
 import { parseArgs } from 'node:util'
 import { SERVER_VARIABLE, throwawayServer } from '../support/server.ts'
 import { FAULTS } from './all.ts'
-import { seedsOf } from './fault.ts'
+import { COMPARED } from './baselines/faults.ts'
+import { SEEDS, seedsOf } from './fault.ts'
 import type { Fault } from './fault.ts'
 import { runMutants } from './mutants.ts'
+import { PROGRAMS } from './program.ts'
+import type { Program } from './program.ts'
 import { writeReport } from './report.ts'
 import { codeDigest, Results } from './results.ts'
+import type { Kept } from './results.ts'
 import { runFault } from './run.ts'
 import { CHANGES, load, measure } from './times.ts'
 
@@ -19,6 +23,8 @@ import { CHANGES, load, measure } from './times.ts'
  *   --minutes M     begin no run after so long; a later `--resume` goes on
  *   --resume        leave out what is known to be green for this very code
  *   --lanes N       runs side by side (default 2)
+ *   --compare       instead of those: the faults that Tidemark and the two baselines are compared by, 5 seeds, all three
+ *   --program NAME  of those, this one alone: tidemark, naive or stock_queue
  *   --times         instead of runs: measures the time without anyone able to lead, for each way to change leaders
  *   --mutants       instead of runs: builds without one safeguard each, of which every one must be caught
  *   --samples N     of each time (default 200)
@@ -36,6 +42,8 @@ const { values: flags } = parseArgs({
     minutes: { type: 'string' },
     resume: { type: 'boolean', default: false },
     lanes: { type: 'string', default: '2' },
+    compare: { type: 'boolean', default: false },
+    program: { type: 'string' },
     times: { type: 'boolean', default: false },
     mutants: { type: 'boolean', default: false },
     samples: { type: 'string' },
@@ -44,12 +52,15 @@ const { values: flags } = parseArgs({
 })
 
 interface Job {
+  readonly program: Program
   readonly fault: Fault
   readonly seed: number
 }
 
 async function main(): Promise<boolean> {
-  const chosen = FAULTS.filter(({ name }) => flags.only?.some((text) => name.includes(text)) ?? true)
+  const chosen = (flags.compare ? COMPARED : FAULTS).filter(
+    ({ name }) => flags.only?.some((text) => name.includes(text)) ?? true,
+  )
   for (const { name, missing } of chosen) if (missing) say(`${name} is left out: ${missing}`)
   const faults = chosen.filter(({ missing }) => !missing)
   if (faults.length === 0 && !flags.times && !flags.mutants)
@@ -64,8 +75,8 @@ async function main(): Promise<boolean> {
   if (flags.times) return takeTimes(results, code, commit)
   if (flags.mutants) return catchMutants(results, code, commit)
   const jobs = jobsOf(faults).filter(
-    ({ fault, seed }) =>
-      !flags.resume || (results.find('tidemark', fault, seed, code)?.broken.length ?? 1) > 0,
+    ({ program, fault, seed }) =>
+      !flags.resume || !isKnown(results.find(program.name, fault, seed, code), program),
   )
   const endAt = performance.now() + number(flags.minutes, 'minutes', Infinity) * 60_000
   say(`${jobs.length} runs of code ${code} (commit ${commit})`)
@@ -113,19 +124,27 @@ async function catchMutants(results: Results, code: string, commit: string): Pro
   return escaped === 0
 }
 
-async function play({ fault, seed }: Job, results: Results, code: string, commit: string): Promise<boolean> {
-  const again = `npm run faults -- --only ${fault.name} --seed ${seed}`
+async function play(
+  { program, fault, seed }: Job,
+  results: Results,
+  code: string,
+  commit: string,
+): Promise<boolean> {
+  const compared = flags.compare ? ` --compare --program ${program.name}` : ''
+  const again = `npm run faults --${compared} --only ${fault.name} --seed ${seed}`
   try {
-    const run = await runFault(fault, seed)
-    results.keep('tidemark', fault, run, code, commit)
-    const verdict = run.broken.length === 0 ? 'ok ' : 'RED'
+    const run = await runFault(fault, seed, { program: program.name })
+    results.keep(program.name, fault, run, code, commit)
+    // A baseline is there to be seen losing.
+    const isGreen = run.broken.length === 0 || program.name !== 'tidemark'
+    const verdict = isGreen ? 'ok ' : 'RED'
     say(
-      `${verdict} ${fault.name} seed ${seed}: ${run.rows} rows, ${run.lost} lost, ${run.doubled} doubled, ${run.ranAgain} ran again, ` +
+      `${verdict} ${program.name === 'tidemark' ? '' : `${program.name}: `}${fault.name} seed ${seed}: ${run.rows} rows, ${run.lost} lost, ${run.doubled} doubled, ${run.ranAgain} ran again, ` +
         `${run.burned} burned, ${run.staleRefused} refused, silence ${run.silenceMs} ms (${(run.tookMs / 1000).toFixed(1)} s)`,
     )
     for (const broken of run.broken) say(`      ${broken}`)
-    if (run.broken.length > 0) say(`      again: ${again}`)
-    return run.broken.length === 0
+    if (!isGreen) say(`      again: ${again}`)
+    return isGreen
   } catch (error) {
     say(
       `RED ${fault.name} seed ${seed}: it could not happen: ${error instanceof Error ? error.stack : String(error)}`,
@@ -136,15 +155,24 @@ async function play({ fault, seed }: Job, results: Results, code: string, commit
 }
 
 function jobsOf(faults: readonly Fault[]): Job[] {
-  if (flags.seed !== undefined) {
-    const seed = number(flags.seed, 'seed', 1)
-    return faults.map((fault) => ({ fault, seed }))
-  }
-  const count = (fault: Fault): number => number(flags.seeds, 'seeds', seedsOf(fault))
-  const most = Math.max(...faults.map(count))
-  return Array.from({ length: most }, (_, i) => i + 1).flatMap((seed) =>
-    faults.filter((fault) => seed <= count(fault)).map((fault) => ({ fault, seed })),
+  const { tidemark, naive, stock_queue: stockQueue } = PROGRAMS
+  const programs = (flags.compare ? [tidemark, naive, stockQueue] : [tidemark]).filter(
+    ({ name }) => flags.program === undefined || name === flags.program,
   )
+  const seeds = (fault: Fault): number[] => {
+    if (flags.seed !== undefined) return [number(flags.seed, 'seed', 1)]
+    const count = number(flags.seeds, 'seeds', flags.compare ? SEEDS.long : seedsOf(fault))
+    return Array.from({ length: count }, (_, i) => i + 1)
+  }
+  const jobs = programs.flatMap((program) =>
+    faults.flatMap((fault) => seeds(fault).map((seed) => ({ program, fault, seed }))),
+  )
+  return jobs.toSorted((a, b) => a.seed - b.seed)
+}
+
+/** Whether a run need not be made again. A baseline's losses are no reason to. */
+function isKnown(kept: Kept | undefined, program: Program): boolean {
+  return kept !== undefined && (kept.broken.length === 0 || program.name !== 'tidemark')
 }
 
 async function onServer(work: () => Promise<unknown>): Promise<void> {

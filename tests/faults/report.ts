@@ -1,10 +1,12 @@
 import { writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { FAULTS } from './all.ts'
+import { COMPARED } from './baselines/faults.ts'
 import type { Fault } from './fault.ts'
 import { seedsOf } from './fault.ts'
 import { INVARIANTS } from './judge.ts'
 import { SUITE_MUTANTS } from './mutants.ts'
+import { PROGRAMS } from './program.ts'
 import type { Kept, KeptTimes, Results } from './results.ts'
 import { faultDigest } from './results.ts'
 import { CHANGES } from './times.ts'
@@ -31,9 +33,10 @@ export function writeReport(results: Results, code: string): void {
     INTRO,
     table(results, code),
     reasons(),
-    invariants(),
+    compared(results),
     times(results, code),
     mutants(results),
+    invariants(),
     replay(),
   ]
   writeFileSync(FILE, parts.join('\n'))
@@ -116,6 +119,41 @@ function times(results: Results, code: string): string {
     '|---|---|---|---|---|---|---|',
     ...lines,
     '',
+  ].join('\n')
+}
+
+const PROGRAM_NAMES = ['naive', 'stock_queue', 'tidemark'] as const
+
+function compared(results: Results): string {
+  const cell = (program: string, fault: string): string => {
+    const runs = results.runs.filter((run) => run.program === program && run.fault === fault)
+    if (runs.length === 0) return 'not run | |'
+    return `${sum(runs, 'rows')} in ${runs.length} | ${sum(runs, 'lost')} | ${sum(runs, 'doubled')}`
+  }
+  const lines = COMPARED.map(
+    ({ name, title }) =>
+      `| **${name}**<br>${title} | ${PROGRAM_NAMES.map((program) => cell(program, name)).join(' | ')} |`,
+  )
+  const settings = PROGRAM_NAMES.filter((name) => name !== 'tidemark').flatMap((name) => [
+    `**${PROGRAMS[name].title}**`,
+    '',
+    ...PROGRAMS[name].settings.map((setting) => `- ${setting}`),
+    `- what makes no progress for ${PROGRAMS[name].stuckMs / 1000} s at the end of a run counts as lost`,
+    '',
+  ])
+  return [
+    '## Beside what people would write or pick instead',
+    '',
+    'The same stage, writers, handlers and faults (`npm run faults -- --compare`), rows in runs. The baselines are for comparison',
+    'only and stand in `tests/faults/baselines`; an external handler that ran again where a fault explains it is not counted.',
+    '',
+    `| fault | ${PROGRAM_NAMES.map((name) => `${PROGRAMS[name].title}: rows | lost | doubled`).join(' | ')} |`,
+    `|---|${'---|'.repeat(PROGRAM_NAMES.length * 3)}`,
+    ...lines,
+    '',
+    'Their settings, with where each is recommended:',
+    '',
+    ...settings,
   ].join('\n')
 }
 
