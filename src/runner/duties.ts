@@ -6,6 +6,7 @@ import type { Pool } from '../db/pool.ts'
 import { sweep } from '../ingest/sweep.ts'
 import type { Duty, Upkeep } from '../jobs/upkeep.ts'
 import { reclaimFromLost } from '../process/reclaim.ts'
+import { bringRetriesForward } from '../process/retries.ts'
 import { forgetFinished } from '../process/retention.ts'
 import { forgetStopped } from '../tables/instance.ts'
 import { forgetRuns } from '../tables/pollRun.ts'
@@ -45,7 +46,10 @@ export function commonDuties(pool: Pool, log: Log): Duty[] {
       // An instance that said it stopped is watched by nobody; whatever it still had is found here.
       name: 'lost_messages',
       everyMs: LOST_EVERY_MS,
-      run: () => reclaimFromLost(pool, log),
+      async run() {
+        await reclaimFromLost(pool, log)
+        await bringRetriesForward(pool, log)
+      },
     },
     {
       name: 'ledger',
@@ -101,8 +105,11 @@ export function pollerDuties(options: {
   ]
 }
 
-/** A sweep that begins after now, as soon as may be; where that cannot be written down, the next one comes at its time. */
-export function sweepSoon(options: {
+/**
+ * What passes rely on did not hold: a sweep begins as soon as may be, and what waits by a former clock waits by the present
+ * one. Where that cannot be done now, both come at their time.
+ */
+export function lookAgain(options: {
   readonly pool: Pool
   readonly upkeep: Upkeep
   readonly log: Log
@@ -115,6 +122,7 @@ export function sweepSoon(options: {
     // First the word, then the job: a sweep under way sees it at its end.
     await askForSweep(pool, poller)
     await upkeep.hasten(sweepDuty(poller))
+    await bringRetriesForward(pool, log)
   }
   void asked().catch((error: unknown) => {
     log.event('loop_failed', `${poller}: the sweep could not be brought forward`, {

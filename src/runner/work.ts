@@ -31,7 +31,7 @@ import { announceInserted } from '../tables/inbox.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
 import { fitConcurrency } from './concurrency.ts'
-import { commonDuties, pollerDuties, sweepSoon } from './duties.ts'
+import { commonDuties, pollerDuties, lookAgain } from './duties.ts'
 import type { Pools } from './foundation.ts'
 import { enterLost } from './registration.ts'
 import type { Registered, RegisteredPoller } from './registration.ts'
@@ -150,7 +150,7 @@ export async function startWork(options: WorkOptions): Promise<Work> {
         instanceId: identity.instanceId,
         log,
         onInserted,
-        onDoubt: (reason) => sweepSoon({ pool: pools.work, upkeep, log, poller: name, reason }),
+        onDoubt: (reason) => lookAgain({ pool: pools.work, upkeep, log, poller: name, reason }),
       }),
     }
   }

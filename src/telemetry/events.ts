@@ -85,7 +85,7 @@ export interface Events {
   stale_write_refused: { task: string; term: number; what?: string }
 
   watermark_created: { poller: string; edge?: string; from?: string; term?: number }
-  clock_stepped: { by_ms: number | null; task?: string }
+  clock_stepped: { by_ms: number | null; task?: string; messages?: number }
   poll_completed: {
     poller: string
     rows_read: number
