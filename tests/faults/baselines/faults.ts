@@ -18,6 +18,12 @@ export const COMPARED: readonly Fault[] = [
     title: 'No fault at all: writers whose transactions overlap, commit late, are prepared or rolled back',
     happen: ({ flows }) => flows(200),
   },
+  {
+    name: 'long_transactions',
+    title: 'No fault at all: most transactions of the writers take up to 3 s',
+    habits: { weights: { long: 150 }, longMs: 3_000 },
+    happen: ({ flows }) => flows(100),
+  },
   ...DEPLOYS,
   {
     name: 'killed_at_work',
