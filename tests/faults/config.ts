@@ -10,7 +10,10 @@ export interface HandlerLimits {
   /** Default: what is found out at start. */
   readonly lateness?: string
   readonly pageSize?: number
+  readonly startFrom?: string
   readonly maxAttempts?: number
+  /** A poller, and its processor, that this config lacks. */
+  readonly leaveOut?: 'calls'
 }
 
 /** Where external handlers note their runs: a file, which works while the database does not. */
@@ -23,13 +26,14 @@ export const NOTES_VARIABLE = 'FAULT_NOTES'
  */
 export function configText(limits: HandlerLimits = {}): string {
   const { every = '1s', timeout = '60s', concurrency = 4, maxAttempts = 20 } = limits
-  const options = (['retention', 'sweep', 'lateness', 'pageSize'] as const)
+  const options = (['retention', 'sweep', 'lateness', 'pageSize', 'startFrom'] as const)
     .map((name) => (limits[name] === undefined ? '' : `, ${name}: ${JSON.stringify(limits[name])}`))
     .join('')
   const source = (table: string) => {
     const late = limits.lateness === undefined ? '' : `, lateness: '${limits.lateness}'`
     return `{ source: { table: '${table}', id: 'id', createdAt: 'at', payload: 'payload'${late} }, every: '${every}'${options.replace(/, lateness: "[^"]*"/, '')} }`
   }
+  const withCalls = (text: string): string => (limits.leaveOut === 'calls' ? '' : text)
   const common = `timeout: '${timeout}', maxAttempts: ${maxAttempts}, backoff: { base: '100ms', max: '1s' }, concurrency: ${concurrency}`
   return `import { appendFileSync, writeFileSync } from 'node:fs'
 let runs = 0
@@ -61,10 +65,10 @@ const outside = async (message) => {
   note('ended', message, run)
 }
 export default {
-  pollers: { orders: ${source('orders')}, calls: ${source('calls')}, tally: ${source('tally')} },
+  pollers: { orders: ${source('orders')}, ${withCalls(`calls: ${source('calls')},`)} tally: ${source('tally')} },
   processors: {
     order_taker: { from: 'orders', contract: 'transactional', ${common}, handle: inside },
-    caller: { from: 'calls', contract: 'external', ${common}, handle: outside },
+    ${withCalls(`caller: { from: 'calls', contract: 'external', ${common}, handle: outside },`)}
     counter: { from: 'tally', contract: 'transactional', exclusive: true, ${common}, handle: inside },
   },
 }

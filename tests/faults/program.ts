@@ -62,7 +62,7 @@ export const PROGRAMS: Readonly<Record<ProgramName, Program>> = {
     leader:
       'SELECT instance_id FROM service_ops.background_task_leader WHERE task_name = $1 AND expires_at > clock_timestamp()',
     open: `SELECT count(*) AS n FROM source_row s LEFT JOIN service_ops.integration_inbox i USING (source, message_id)
-            WHERE i.status IS NULL OR i.status IN ('NEW', 'PROCESSING', 'FAILED')`,
+            WHERE i.status IS NULL AND NOT s.forgotten OR i.status IN ('NEW', 'PROCESSING', 'FAILED')`,
     silence: BETWEEN_PASSES,
     patienceMs: 60_000,
     stuckMs: 45_000,

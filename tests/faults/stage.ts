@@ -99,10 +99,11 @@ export async function setStage(
   scope.after(() => pool.end())
   await pool.query(TABLES)
   if (program.tables !== undefined) await pool.query(program.tables)
-  await pool.query('INSERT INTO expectation VALUES ($1, $2, $3)', [
+  await pool.query('INSERT INTO expectation VALUES ($1, $2, $3, $4)', [
     setting.mayRunAgain !== undefined,
     setting.mayBurn !== undefined,
     setting.mayLoseAnswers === true,
+    setting.way === 'pgbouncer',
   ])
 
   const folder = mkdtempSync(join(tmpdir(), 'tidemark-faults-'))

@@ -10,7 +10,9 @@ CREATE INDEX ON tally (at, id);
 -- All rows of all sources, with what is expected of each: how often its handler fails before it succeeds.
 CREATE VIEW source_row AS
   SELECT s.source, s.id::text AS message_id, s.at, coalesce((s.payload ->> 'failures')::integer, 0) AS failures,
-         s.source = 'calls' AS outside, s.payload ->> 'behave' AS behave
+         s.source = 'calls' AS outside, s.payload ->> 'behave' AS behave,
+         -- What retention has forgotten was processed, and need not be in the inbox any more; its effect must be there.
+         (s.at < (SELECT t.forgotten_before FROM service_ops.background_task t WHERE t.task_name = s.source)) IS TRUE AS forgotten
     FROM (SELECT 'orders' AS source, * FROM orders UNION ALL SELECT 'calls', * FROM calls UNION ALL SELECT 'tally', * FROM tally) s;
 
 -- No key: a doubled effect must be seen, not refused.
@@ -19,7 +21,8 @@ CREATE TABLE effect (source text NOT NULL, message_id text NOT NULL, pid integer
 CREATE TABLE run (source text NOT NULL, message_id text NOT NULL, pid integer NOT NULL, began timestamptz NOT NULL, ended timestamptz, ok boolean);
 -- Deaths that cost the external handlers that they met a second run, and their messages an attempt.
 -- may_lose_answers: connections break, and with them the answer to a fetch of a job, which nobody knows of then until it expires.
-CREATE TABLE expectation (may_run_again boolean NOT NULL, may_burn boolean NOT NULL, may_lose_answers boolean NOT NULL);
+-- pooled: a pooler keeps its own connections, under the name of whom it served last.
+CREATE TABLE expectation (may_run_again boolean NOT NULL, may_burn boolean NOT NULL, may_lose_answers boolean NOT NULL, pooled boolean NOT NULL);
 
 CREATE TABLE seen_watermark (seq bigint GENERATED ALWAYS AS IDENTITY, poller text, edge timestamptz, term bigint, pass bigint);
 CREATE TABLE seen_leader (task_name text, term bigint, holder uuid, PRIMARY KEY (task_name, term, holder));

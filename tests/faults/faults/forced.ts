@@ -20,6 +20,10 @@ async function refusedMore({ machines }: Stage, before: number): Promise<void> {
   )
 }
 
+async function termOf({ number }: Stage, task: string): Promise<number> {
+  return number('SELECT term AS n FROM service_ops.background_task_leader WHERE task_name = $1', [task])
+}
+
 /** Who leads the task, in the words of its row. */
 async function leaderRow({ pool }: Stage, task: string): Promise<{ holder: string; term: string }> {
   const { rows } = await pool.query<{ holder: string; term: string }>(
@@ -57,8 +61,10 @@ export const FORCED: readonly Fault[] = [
         const old = await machines.aLeader(task)
         const other = machines.living.find((one) => one !== old)
         const refused = machines.count('stale_write_refused')
-        await give(stage, task, other?.id)
+        const term = await give(stage, task, other?.id)
         await refusedMore(stage, refused)
+        // Whoever was given the lease leads only once it has seen so, and then under a term of its own.
+        await until('a leader that knows it', async () => (await termOf(stage, task)) > term, 60_000)
         await flows(20)
       }
     },
@@ -121,17 +127,19 @@ async function readAsSecond(stage: Stage, task: string): Promise<void> {
   await releaseLease(pool, task, me, won.term)
 }
 
-/** As an operator with a superuser's rights might: the rows alone, and nobody is asked. */
-async function give({ pool }: Stage, task: string, instance: string | undefined): Promise<void> {
-  const { rowCount } = await pool.query(
+/** As an operator with a superuser's rights might: the rows alone, and nobody is asked. Returns the term given. */
+async function give({ pool }: Stage, task: string, instance: string | undefined): Promise<number> {
+  const { rows } = await pool.query<{ term: string }>(
     `WITH t AS (UPDATE service_ops.leader_term SET term = term + 1 WHERE task_name = $1 RETURNING term),
           h AS (SELECT coalesce((SELECT i.holder FROM service_ops.runner_instance i WHERE i.instance_id = $2), gen_random_uuid()) AS holder),
           l AS (UPDATE service_ops.background_task_leader SET holder = h.holder, instance_id = coalesce($2, 'nobody'), term = t.term,
                        renewed_at = clock_timestamp(), expires_at = clock_timestamp() + interval '10 s'
                   FROM t, h WHERE task_name = $1)
      UPDATE service_ops.integration_poll_watermark SET holder = h.holder, term = t.term, pass = pass + 1, scan_ts = NULL
-       FROM t, h WHERE poller = $1`,
+       FROM t, h WHERE poller = $1
+     RETURNING integration_poll_watermark.term`,
     [task, instance ?? null],
   )
-  if (rowCount !== 1) throw new Error(`the lease of ${task} could not be given away`)
+  if (rows[0] === undefined) throw new Error(`the lease of ${task} could not be given away`)
+  return Number(rows[0].term)
 }

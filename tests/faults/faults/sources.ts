@@ -1,5 +1,6 @@
 import { Client } from 'pg'
 import { until } from '../../support/until.ts'
+import type { Random } from '../../properties/random.ts'
 import type { Fault } from '../fault.ts'
 import type { Stage } from '../stage.ts'
 import { SOURCES as POLLED } from '../config.ts'
@@ -30,6 +31,41 @@ function writersThat(kind: 'twoInOneMessage' | 'chain' | 'serializable', name: s
       await cameLate(stage)
     },
   }
+}
+
+/** Rows that are dated before the edge lie below it until the next sweep. */
+const SWEPT = {
+  what_was_found_meanwhile: 'what is dated before the edge is below it until a sweep has found it',
+}
+
+async function edgesAreFinite({ number }: Stage): Promise<void> {
+  await until(
+    'every edge to be proven once',
+    async () =>
+      (await number(
+        'SELECT count(*) AS n FROM service_ops.integration_poll_watermark WHERE NOT isfinite(edge)',
+      )) === 0,
+  )
+}
+
+async function writeDated({ pool, flows }: Stage, random: Random, times: readonly string[]): Promise<void> {
+  for (let i = 0; i < 8; i += 1) {
+    for (const table of POLLED)
+      await pool.query(`INSERT INTO ${table} (at) VALUES (${random.pick(times) ?? 'NULL'})`)
+    await flows(10)
+  }
+}
+
+/** Waits until all rows of this kind, of which there must be some, have their end. */
+async function allDone({ number }: Stage, which: string): Promise<void> {
+  const rows = `FROM source_row s LEFT JOIN service_ops.integration_inbox i USING (source, message_id) WHERE ${which}`
+  if ((await number(`SELECT count(*) AS n ${rows}`)) < POLLED.length)
+    throw new Error('no such row was written')
+  await until(
+    'all of these rows to be done',
+    async () => (await number(`SELECT count(*) AS n ${rows} AND i.status IS DISTINCT FROM 'DONE'`)) === 0,
+    60_000,
+  )
 }
 
 export const SOURCES: readonly Fault[] = [
@@ -159,6 +195,46 @@ export const SOURCES: readonly Fault[] = [
       }
       const ids = await number('SELECT count(*) - count(DISTINCT id) AS n FROM orders')
       if (ids === 0) throw new Error('no id is there twice')
+    },
+  },
+  {
+    name: 'infinite_timestamps',
+    title: "Rows dated 'infinity', and rows dated '-infinity' from before the first start",
+    // Once retention has forgotten anything, it has forgotten '-infinity'.
+    limits: { startFrom: 'beginning' },
+    async prepare({ pool }) {
+      for (const table of POLLED)
+        await pool.query(`INSERT INTO ${table} (at) VALUES ('-infinity'), ('-infinity')`)
+    },
+    async happen(stage, random) {
+      await writeDated(stage, random, ["'infinity'"])
+      await allDone(stage, 'NOT isfinite(s.at)')
+    },
+  },
+  {
+    name: 'missing_timestamps',
+    title: 'Rows whose time is NULL',
+    limits: { sweep: '1s' },
+    async happen(stage, random) {
+      await writeDated(stage, random, ['NULL'])
+      await allDone(stage, 's.at IS NULL')
+    },
+  },
+  {
+    name: 'backfilled',
+    title: 'Rows dated minutes, hours and days before the edge, as a backfill or an import writes them',
+    limits: { sweep: '1s' },
+    without: SWEPT,
+    async happen(stage, random) {
+      await edgesAreFinite(stage)
+      await writeDated(
+        stage,
+        random,
+        ['1 minute', '1 hour', '5 days'].map((ago) => `now() - interval '${ago}'`),
+      )
+      await allDone(stage, "s.at < now() - interval '50 seconds'")
+      const found = await stage.number('SELECT sum(found_total) AS n FROM service_ops.poll_sweep')
+      if (found === 0) throw new Error('no sweep has found any of them: they were not behind the edge')
     },
   },
 ]

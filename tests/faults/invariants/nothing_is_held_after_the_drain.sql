@@ -6,6 +6,7 @@ SELECT count(*) AS found, min(what) AS detail
         UNION ALL
         SELECT format('session %s (%s): %s', application_name, state, left(query, 60)) FROM pg_stat_activity
          WHERE datname = current_database() AND application_name LIKE 'tidemark:%' AND NOT (SELECT may_burn FROM expectation)
+           AND NOT (state = 'idle' AND (SELECT pooled FROM expectation))
         UNION ALL
         SELECT 'advisory lock' FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
            AND NOT (SELECT may_burn FROM expectation)

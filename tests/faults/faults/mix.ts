@@ -1,0 +1,42 @@
+import type { Fault } from '../fault.ts'
+import { CONFIGS } from './configs.ts'
+import { DEPLOYS } from './deploys.ts'
+import { FORCED } from './forced.ts'
+import { HANDLERS } from './handlers.ts'
+import { KILLS_OF_LEADERS } from './kills.ts'
+import { LIMITS } from './limits.ts'
+import { SOURCES } from './sources.ts'
+
+/** Faults that ask nothing of the stage but what the mix has itself, and that may follow one another on it. */
+const BLOWS: readonly Fault[] = [
+  ...DEPLOYS,
+  ...KILLS_OF_LEADERS,
+  ...FORCED,
+  ...HANDLERS,
+  ...CONFIGS,
+  ...LIMITS,
+  ...SOURCES,
+].filter(
+  ({ isLong, ownServer, way, limits, env, prepare, without }) =>
+    isLong !== true &&
+    ownServer === undefined &&
+    way === undefined &&
+    limits === undefined &&
+    env === undefined &&
+    prepare === undefined &&
+    without === undefined,
+)
+
+export const MIX: readonly Fault[] = [
+  {
+    name: 'random_mix',
+    title: 'Four to six of the short faults after one another, as the seed draws them',
+    isLong: true,
+    seeds: 20,
+    mayRunAgain: 'some of them kill processes with handlers at work',
+    mayBurn: 'the same',
+    async happen(stage, random) {
+      for (let i = random.between(4, 6); i > 0; i -= 1) await random.pick(BLOWS)?.happen(stage, random)
+    },
+  },
+]
