@@ -27,7 +27,7 @@ SELECT t.task_name,
 -- anything else remembers: from 1 its writes would be those of leaders long gone, and the ledger would run backward. CASE:
 -- max over the ledger walks all runs of the poller, which an election with its row at hand must not wait for. Two electors
 -- that both find none are told apart by the conflict. A re-made watermark goes on from the last edge in the ledger, never
--- below what is forgotten. A processor has none.
+-- below what is forgotten; CASE, for the same reason (500 ms in a ledger of 8 days at a pass a second). A processor has none.
 WITH n AS (
   INSERT INTO service_ops.leader_term AS t (task_name, term)
   VALUES ($1, CASE WHEN EXISTS (SELECT FROM service_ops.leader_term k WHERE k.task_name = $1) THEN 1
@@ -50,7 +50,9 @@ l AS (
 w AS (
   INSERT INTO service_ops.integration_poll_watermark AS w (id, poller, holder, term, pass, edge)
   SELECT t.id, $1, $2::uuid, l.term, $7::bigint,
-         greatest((SELECT r.edge FROM service_ops.poll_run r WHERE r.poller = $1 AND r.edge IS NOT NULL ORDER BY r.term DESC, r.run_id DESC LIMIT 1), t.forgotten_before, '-infinity')
+         greatest(CASE WHEN EXISTS (SELECT FROM service_ops.integration_poll_watermark k WHERE k.poller = $1) THEN NULL
+                       ELSE (SELECT r.edge FROM service_ops.poll_run r WHERE r.poller = $1 AND r.edge IS NOT NULL ORDER BY r.term DESC, r.run_id DESC LIMIT 1) END,
+                  t.forgotten_before, '-infinity')
     FROM l, service_ops.background_task t WHERE t.task_name = $1 AND t.kind = 'poller'
   ON CONFLICT (poller) DO UPDATE
      SET holder = EXCLUDED.holder, term = EXCLUDED.term, pass = greatest(w.pass + 1, EXCLUDED.pass), scan_ts = NULL,
