@@ -5,17 +5,23 @@ import { bringForward } from './jobRows.ts'
 import type { BossWorker, HeldJob } from './workers.ts'
 
 /*
- * Our own duties (retention, records, history …) as pg-boss jobs: one queue, policy `exclusive`, one key per duty, so
- * at most one run of a duty is queued or active in the cluster, and any instance works it.
+ * Our own duties (retention, records, history …) as pg-boss jobs: queues of policy `exclusive`, one key per duty, so
+ * at most one run of a duty is queued or active in the cluster, and any instance that has it works it.
  *
  *   queued ──▶ run ──▶ completed, or failed and said ─┬─▶ queued again, in the same transaction
  *   process died, or run past 60 s: expired by pg-boss ┘   by `ensure`, which every instance runs each minute
  *
  * Exclusivity ends at the expiry while a frozen run may go on, so duties are idempotent.
+ *
+ * What every instance can do is in one queue. A duty that not every instance has (a poller's: process groups, releases with
+ * other configs) is in a queue that those alone work that have it. In one for all, strangers would fetch its job and could
+ * only end it or put it back, mostly to meet it again: a sweep of many slices got two of them in two minutes among three.
  */
 
 export interface Duty {
   readonly name: string
+  /** Its queue, where not every instance has it. Default: the one of all. */
+  readonly queue?: string
   readonly everyMs: number
   /**
    * Idempotent; ends within 60 s of its own accord or when the signal aborts. Resolves to the milliseconds until its next
@@ -51,18 +57,32 @@ export function createUpkeep(options: {
 }): Upkeep {
   const { boss, log } = options
   const duties = new Map(options.duties.map((duty) => [duty.name, duty]))
-  let worker: BossWorker | undefined
+  const workers = new Map<string, BossWorker>()
   let timer: NodeJS.Timeout | undefined
+  /** What is under way, one after the other: a queue is opened once. */
   let ensuring: Promise<void> = Promise.resolve()
+
+  async function open(queue: string): Promise<void> {
+    if (workers.has(queue)) return
+    const settings = { retryLimit: 0, expireInSeconds: EXPIRE_S, deleteAfterSeconds: KEEP_S }
+    await boss.pg.createQueue(queue, { policy: 'exclusive', ...settings })
+    await boss.pg.updateQueue(queue, settings)
+    workers.set(queue, await boss.work(queue, { pollingIntervalSeconds: LOOK_EVERY_S }, run))
+  }
 
   /** Jobs that are there already are left alone: the policy refuses a second one. */
   async function ensure(): Promise<void> {
-    const jobs = [...duties.keys()].map((duty) => ({ singletonKey: duty }))
-    if (jobs.length > 0) await boss.pg.insert(UPKEEP_QUEUE, jobs)
+    const byQueue = Map.groupBy(duties.values(), queueOf)
+    // An old release's duties are in the common queue, whether or not this one has any there.
+    for (const queue of new Set([UPKEEP_QUEUE, ...byQueue.keys()])) {
+      await open(queue)
+      const jobs = (byQueue.get(queue) ?? []).map(({ name }) => ({ singletonKey: name }))
+      if (jobs.length > 0) await boss.pg.insert(queue, jobs)
+    }
   }
 
   function ensureAgain(): void {
-    ensuring = ensure().catch((error: unknown) => {
+    ensuring = ensuring.then(ensure).catch((error: unknown) => {
       log.event('loop_failed', 'duties could not be queued', { loop: UPKEEP_QUEUE, ...cleanError(error) })
     })
   }
@@ -85,29 +105,31 @@ export function createUpkeep(options: {
       })
     }
     const next = { startAfter: Math.max(1, Math.round(nextMs / 1000)), singletonKey: duty.name }
-    await boss.finish(job, { queue: UPKEEP_QUEUE, options: next }, failure)
+    await boss.finish(job, { queue: queueOf(duty), options: next }, failure)
   }
 
   return {
     async start() {
-      const settings = { retryLimit: 0, expireInSeconds: EXPIRE_S, deleteAfterSeconds: KEEP_S }
-      await boss.pg.createQueue(UPKEEP_QUEUE, { policy: 'exclusive', ...settings })
-      await boss.pg.updateQueue(UPKEEP_QUEUE, settings)
       await ensure()
-      worker = await boss.work(UPKEEP_QUEUE, { pollingIntervalSeconds: LOOK_EVERY_S }, run)
       timer = setInterval(ensureAgain, ENSURE_EVERY_MS)
     },
     add(duty) {
       duties.set(duty.name, duty)
-      if (worker !== undefined) ensureAgain()
+      if (timer !== undefined) ensureAgain()
     },
-    async hasten(duty) {
-      if (await bringForward(boss.pool, UPKEEP_QUEUE, duty)) worker?.wake()
+    async hasten(name) {
+      const duty = duties.get(name)
+      if (duty === undefined) return
+      if (await bringForward(boss.pool, queueOf(duty), name)) workers.get(queueOf(duty))?.wake()
     },
     async stop(drainMs) {
       clearInterval(timer)
       await ensuring
-      await worker?.close(drainMs)
+      await Promise.all([...workers.values()].map((worker) => worker.close(drainMs)))
     },
   }
+}
+
+function queueOf({ queue }: Duty): string {
+  return queue ?? UPKEEP_QUEUE
 }

@@ -1,9 +1,10 @@
 /**
  * The duties of upkeep: those of every instance, and those of each poller, which only an instance that has it in its config
- * can do (another one ends the job, and it is queued again within a minute).
+ * can do, from a queue of the poller's own.
  */
 import type { Pool } from '../db/pool.ts'
 import { sweep } from '../ingest/sweep.ts'
+import { UPKEEP_QUEUE } from '../jobs/upkeep.ts'
 import type { Duty, Upkeep } from '../jobs/upkeep.ts'
 import { reclaimFromLost } from '../process/reclaim.ts'
 import { bringRetriesForward } from '../process/retries.ts'
@@ -78,9 +79,11 @@ export function pollerDuties(options: {
   const { poller, source } = options.registered
   const { name, pageSize, retentionMs, sweepMs } = poller
   let after: string | undefined
+  const queue = `${UPKEEP_QUEUE}.${name}`
   return [
     {
       name: `retention.${name}`,
+      queue,
       everyMs: Math.max(RETENTION_LEAST_MS, Math.min(RETENTION_MOST_MS, retentionMs / RETENTION_SHARE)),
       async run(signal) {
         const slice = await forgetFinished({ db: pool, name, retentionMs, signal, ...(after && { after }) })
@@ -95,6 +98,7 @@ export function pollerDuties(options: {
     },
     {
       name: sweepDuty(name),
+      queue,
       everyMs: sweepMs,
       async run(signal) {
         const end = await sweep({ db: pool, name, source, pageSize, maxAttempts, log, signal, onInserted })

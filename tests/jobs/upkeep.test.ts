@@ -74,3 +74,34 @@ test('stop gives back a duty that does not end in time, before pg-boss can fail 
   const [job] = await jobsOf(bosses.pool, UPKEEP_QUEUE)
   assert.deepEqual([job?.state, job?.retry_count], ['created', 0])
 })
+
+test('a duty that not every instance has is not held up by those that have not', async (t) => {
+  const bosses = await createBosses(t)
+  let runs = 0
+  const run = (): Promise<number> => {
+    runs += 1
+    return Promise.resolve(1_000)
+  }
+  const slices = { name: 'sweep.orders', queue: 'upkeep.orders', everyMs: 3_600_000, run }
+  for (const duties of [[], [], [slices], []]) {
+    const upkeep = createUpkeep({ boss: await bosses.boss(), duties, log: bosses.log })
+    await upkeep.start()
+    t.after(() => upkeep.stop(1_000))
+  }
+  await until('five slices', () => runs >= 5)
+  // One that began without it takes it on later.
+  const late = createUpkeep({ boss: await bosses.boss(), duties: [], log: bosses.log })
+  await late.start()
+  t.after(() => late.stop(1_000))
+  let other = 0
+  const notices = {
+    ...slices,
+    name: 'sweep.notices',
+    queue: 'upkeep.notices',
+    run: () => Promise.resolve(void (other += 1)),
+  }
+  late.add(notices)
+  await until('a run of what was taken on later', () => other === 1)
+  await late.hasten('sweep.notices')
+  await until('a run before its time', () => other === 2)
+})
