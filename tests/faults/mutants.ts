@@ -156,10 +156,13 @@ export async function runMutant(mutant: SuiteMutant, seed = mutant.seed): Promis
   }
 }
 
-/** Every mutant with its seed, one after another. */
-export async function runMutants(each: (caught: Caught) => void = () => undefined): Promise<Caught[]> {
+/** These mutants with their seeds, one after another. */
+export async function runMutants(
+  mutants: readonly SuiteMutant[],
+  each: (caught: Caught) => void,
+): Promise<Caught[]> {
   const all: Caught[] = []
-  for (const mutant of SUITE_MUTANTS) {
+  for (const mutant of mutants) {
     const caught = await runMutant(mutant)
     each(caught)
     all.push(caught)

@@ -1,8 +1,19 @@
 import type { Scope } from '../support/scope.ts'
 
+const open = new Set<RunScope>()
+
+/** Ends every run that is under way: whoever interrupts it must find nothing left. */
+export async function endOpenScopes(): Promise<void> {
+  await Promise.all([...open].map((scope) => scope.end()))
+}
+
 /** The scope of one run: what it opened is closed in the order that node:test would close it in. */
 export class RunScope implements Scope {
   readonly #hooks: (() => Promise<void> | void)[] = []
+
+  constructor() {
+    open.add(this)
+  }
 
   after(fn: () => Promise<void> | void): void {
     this.#hooks.push(fn)
@@ -10,6 +21,7 @@ export class RunScope implements Scope {
 
   /** Runs every hook, those too that a hook adds; returns what they threw. */
   async end(): Promise<unknown[]> {
+    open.delete(this)
     const errors: unknown[] = []
     for (let hook = this.#hooks.shift(); hook !== undefined; hook = this.#hooks.shift()) {
       try {
