@@ -10,6 +10,7 @@ export async function endOpenScopes(): Promise<void> {
 /** The scope of one run: what it opened is closed in the order that node:test would close it in. */
 export class RunScope implements Scope {
   readonly #hooks: (() => Promise<void> | void)[] = []
+  #ending: Promise<unknown[]> | undefined
 
   constructor() {
     open.add(this)
@@ -19,9 +20,12 @@ export class RunScope implements Scope {
     this.#hooks.push(fn)
   }
 
-  /** Runs every hook, those too that a hook adds; returns what they threw. */
-  async end(): Promise<unknown[]> {
-    open.delete(this)
+  /** Runs every hook, those too that a hook adds; returns what they threw. A second call waits for the first. */
+  end(): Promise<unknown[]> {
+    return (this.#ending ??= this.#end())
+  }
+
+  async #end(): Promise<unknown[]> {
     const errors: unknown[] = []
     for (let hook = this.#hooks.shift(); hook !== undefined; hook = this.#hooks.shift()) {
       try {
@@ -30,6 +34,7 @@ export class RunScope implements Scope {
         errors.push(error)
       }
     }
+    open.delete(this)
     return errors
   }
 }
