@@ -18,7 +18,7 @@ export class SourceChanged extends Error {
   constructor(poller: string, before: string, now: string) {
     super(
       `${poller} reads ${now} now, and its watermark was made for ${before}: the position means nothing there. ` +
-        `give it a new start there with \`tidemark reset ${poller} --from T\` (rows older than T are left out), give the new ` +
+        `Give it a new start there with \`tidemark reset ${poller} --from T\` (rows older than T are left out), give the new ` +
         'source a poller of its own name, or set the old one back',
     )
   }

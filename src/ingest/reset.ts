@@ -87,7 +87,7 @@ export async function resetPoller(
 }
 
 /** Another table or another cursor; a changed condition is the same source. */
-function isOther(
+export function isOther(
   look: { source_table: string | null; source_columns: SourceColumns | null },
   source: PreparedSource,
 ): boolean {

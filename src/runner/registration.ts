@@ -13,6 +13,7 @@ import type { Pool, Queryable } from '../db/pool.ts'
 import { errorClass, sqlState } from '../db/sqlstate.ts'
 import { withTransaction } from '../db/transaction.ts'
 import { PermissionMissing, SourceChanged, SourceInvalid, StartFromRequired } from '../errors.ts'
+import { requireSameSource } from '../ingest/sameSource.ts'
 import { checkSource } from '../ingest/sourceCheck.ts'
 import type { CheckedSource } from '../ingest/sourceCheck.ts'
 import type { PreparedSource } from '../ingest/sourceSql.ts'
@@ -196,11 +197,7 @@ async function enter(pool: Pool, record: (db: Queryable) => Promise<TaskRecord>)
 async function lookAtPoller(db: Queryable, poller: ResolvedPoller, source: PreparedSource): Promise<void> {
   const known = await findTask(db, poller.name)
   if (known.has_begun) {
-    // Which source it had is lost with its row; where it stands in it is not.
-    if (known.source_table === null) return
-    const before = `${known.source_table} (${known.source_columns?.created_at ?? ''}, ${known.source_columns?.id ?? ''})`
-    const now = `${source.table} (${source.columns.created_at}, ${source.columns.id})`
-    if (before !== now) throw new SourceChanged(poller.name, before, now)
+    requireSameSource(poller.name, known, source)
     return
   }
   if (!known.registered) await beginLowWater(db, poller.name)

@@ -104,8 +104,15 @@ test('replay and reset in the hands of a person, beside an instance that works',
       await instance.exited
       const green = await startInstance(t, { databaseUrl: database.url, config: configOf('parcel') })
       const { reason } = await green.said('task_failed_to_start')
-      assert.match(String(reason), /tidemark reset letters --from T/)
+      assert.match(String(reason), /Give it a new start there with `tidemark reset letters --from T/)
       await pool.query('INSERT INTO parcel VALUES (1), (20)')
+      for (const flags of [[], ['--apply']]) {
+        const range = ['--from', '2026-01-01T00:00:00Z', '--to', '2099-01-01T00:00:00Z']
+        const foreign = await cli('parcel', 'replay', 'letters', ...range, ...flags)
+        assert.deepEqual([foreign.code, foreign.stdout], [1, ''])
+        assert.equal(foreign.stderr, `tidemark: ${String(reason)}\n`)
+      }
+      assert.equal((await pool.query("SELECT FROM effect WHERE id = '20'")).rows.length, 0)
       const done = await cli('parcel', 'reset', 'letters', '--from', 'beginning')
       assert.equal(done.code, 0, done.stderr)
       assert.match(done.stderr, /1 rows of public\.parcel have ids that letters took in before/)

@@ -1,8 +1,10 @@
 import { type Command } from 'commander'
+import { requireSameSource } from '../../ingest/sameSource.ts'
 import { checkSource } from '../../ingest/sourceCheck.ts'
 import { findMissing, replay } from '../../ingest/replay.ts'
 import type { Missing, ReplayRange } from '../../ingest/replay.ts'
 import { announceInserted } from '../../tables/inbox.ts'
+import { findTask } from '../../tables/task.ts'
 import { EXIT } from '../exitCodes.ts'
 import { pollerSetup, readTime, withPool } from '../poller.ts'
 import { complain, print, printJson } from '../terminal.ts'
@@ -45,6 +47,7 @@ async function run(name: string, flags: Flags): Promise<number> {
   const range = { from: flags.from, to: flags.to }
   return withPool(settings, async (db) => {
     const { source } = await checkSource(db, poller.source)
+    requireSameSource(name, await findTask(db, name), source)
     const options = { db, name, source, pageSize: poller.pageSize }
     const missing = await findMissing(options, range)
     if (flags.json !== true) sayMissing(name, range, missing, flags)
