@@ -14,7 +14,7 @@ SELECT t.task_name,
        b.term,
        b.expires_at IS NULL OR b.expires_at < clock_timestamp() OR b.expires_at > clock_timestamp() + 2 * $2::interval AS is_free,
        coalesce(i.sentinel AND NOT hashtextextended('tidemark:sentinel:' || b.holder, 0) = ANY (held.keys), false) AS sentinel_free,
-       k.paused
+       k.paused, k.source_table, k.source_columns
   FROM unnest($1::text[]) t(task_name)
  CROSS JOIN held
   LEFT JOIN service_ops.background_task k USING (task_name)

@@ -20,6 +20,7 @@
  * - *The database is away*: nobody can renew or take over. The leader trusts its lease until attempt start + lease − 2 s
  *   and then stops by itself; that is only politeness, the fence is the safety.
  * - *The server restarted*: every sentinel is free while every process lives, so for a few seconds no sentinel counts.
+ * - *An operator gave a poller another source* (reset): whoever still has the former one in its config stands for it no more.
  * - *A drain*: `handOver` deletes the lease and tells the stand-bys in one statement; the next leader is there within
  *   milliseconds.
  */
@@ -64,6 +65,8 @@ export function startLeadership(options: LeadershipOptions): Leaders {
   const lookFailed = sayFailing(log, 'leaders', 'it could not be seen who leads')
   /** Tasks that were led here since somebody else was last said to lead them. */
   const led = new Set<string>()
+  /** Why tasks are not led here, as it was said last. */
+  const unfitFor = new Map<string, string>()
   /** How often in a row each task could not be taken over. */
   const failedToTakeOver = new Map<string, number>()
 
@@ -73,6 +76,16 @@ export function startLeadership(options: LeadershipOptions): Leaders {
     if (!isNews) return
     const msg = `${task} not started as leader: stand-by, leader is ${leader}`
     log.event('task_standby', msg, { task, leader })
+  }
+
+  /** It is said once for each reason; another instance, or a restart with another config, is what can lead it. */
+  function isUnfit({ name, unfit }: LedTask, look: LeaderLook): boolean {
+    const reason = unfit?.(look)
+    if (reason !== undefined && unfitFor.get(name) !== reason)
+      log.event('task_failed_to_start', `${name} is not led here: ${reason}`, { task: name, reason })
+    if (reason === undefined) unfitFor.delete(name)
+    else unfitFor.set(name, reason)
+    return reason !== undefined
   }
 
   /** Without a word: the next look mostly finds one. */
@@ -87,6 +100,7 @@ export function startLeadership(options: LeadershipOptions): Leaders {
     // A lease that is over leads nobody, and one of our own that we do not act under is no other's.
     const leader = look.is_free || look.holder === me.holder ? null : look.instance_id
     if (leader === null) nobodyLeads(task.name)
+    if (isUnfit(task, look)) return
     if (!may || !(look.is_free || dead !== undefined)) {
       if (leader !== null) standBy(task.name, leader)
       return

@@ -1,3 +1,5 @@
+import type { LeaderLook } from '../tables/leader.ts'
+
 /** The right to act for one task, for one term. */
 export interface Lease {
   readonly task: string
@@ -15,6 +17,8 @@ export interface Lease {
 
 export interface LedTask {
   readonly name: string
+  /** Why this process must not lead it as it is registered now: a reset gave it another source, say. */
+  readonly unfit?: (registered: Pick<LeaderLook, 'source_table' | 'source_columns'>) => string | undefined
   /** Works for as long as the lease's signal allows; resolves when nothing of it runs any more. */
   readonly lead: (lease: Lease) => Promise<void>
 }

@@ -3,6 +3,7 @@
  * can do, from a queue of the poller's own.
  */
 import type { Pool } from '../db/pool.ts'
+import { sourceChange } from '../ingest/sameSource.ts'
 import { sweep } from '../ingest/sweep.ts'
 import { UPKEEP_QUEUE } from '../jobs/upkeep.ts'
 import type { Duty, Upkeep } from '../jobs/upkeep.ts'
@@ -11,6 +12,7 @@ import { bringRetriesForward } from '../process/retries.ts'
 import { forgetFinished } from '../process/retention.ts'
 import { forgetStopped } from '../tables/instance.ts'
 import { forgetRuns } from '../tables/pollRun.ts'
+import { findTask } from '../tables/task.ts'
 import { askForSweep } from '../tables/sweep.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -101,6 +103,8 @@ export function pollerDuties(options: {
       queue,
       everyMs: sweepMs,
       async run(signal) {
+        // A reset gave the poller another source than this instance has.
+        if (sourceChange(name, await findTask(pool, name), source) !== undefined) return undefined
         const end = await sweep({ db: pool, name, source, pageSize, maxAttempts, log, signal, onInserted })
         if (end === 'through') return undefined
         return end === 'refused' ? Math.min(sweepMs, NOT_YET_MS) : GO_ON_MS

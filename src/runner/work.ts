@@ -10,6 +10,8 @@ import { listen } from '../db/listen.ts'
 import type { Listener } from '../db/listen.ts'
 import { createPoller } from '../ingest/poller.ts'
 import type { Poller } from '../ingest/poller.ts'
+import { requireSameSource, sourceChange } from '../ingest/sameSource.ts'
+import type { PreparedSource } from '../ingest/sourceSql.ts'
 import { watchPressure } from '../db/pressure.ts'
 import type { Pressure } from '../db/pressure.ts'
 import { createBoss } from '../jobs/boss.ts'
@@ -28,6 +30,7 @@ import { createProcessor } from '../process/processor.ts'
 import type { Processor } from '../process/processor.ts'
 import { Quarantine } from '../process/quarantine.ts'
 import { announceInserted } from '../tables/inbox.ts'
+import { findTask } from '../tables/task.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
 import { fitConcurrency } from './concurrency.ts'
@@ -61,10 +64,16 @@ export interface WorkOptions {
   readonly onQueueError: () => void
 }
 
+interface RunningPoller {
+  readonly poller: Poller
+  readonly everyMs: number
+  readonly source: PreparedSource
+}
+
 export interface Work {
   readonly boss: Boss
   readonly leaders: Leaders
-  readonly pollers: readonly { readonly poller: Poller; readonly everyMs: number }[]
+  readonly pollers: readonly RunningPoller[]
   readonly processors: readonly Processor[]
   readonly jobs: Jobs
   readonly upkeep: Upkeep
@@ -122,7 +131,7 @@ export async function startWork(options: WorkOptions): Promise<Work> {
 
   const ticks = new Map<string, Tick & { close?(): Promise<void> }>()
   const running: RegisteredPoller[] = []
-  const makePoller = (one: RegisteredPoller): Work['pollers'][number] => {
+  const makePoller = (one: RegisteredPoller): RunningPoller => {
     running.push(one)
     const { poller, source, latenessMs } = one
     const { name, everyMs } = poller
@@ -138,6 +147,7 @@ export async function startWork(options: WorkOptions): Promise<Work> {
       upkeep.add(duty)
     return {
       everyMs,
+      source,
       poller: createPoller({
         db: pools.work,
         name,
@@ -160,10 +170,13 @@ export async function startWork(options: WorkOptions): Promise<Work> {
   const enterAgain = (): Promise<void> =>
     enterLost(pools.reserved, { ...registered, pollers: running }, settings.release)
   /** A lease without a pass ends with an error; the election after it is to find the poller's row. */
-  const ledPoller = ({ poller }: Work['pollers'][number]): LedTask => ({
+  const ledPoller = ({ poller, source }: RunningPoller): LedTask => ({
     name: poller.name,
+    unfit: (known) => sourceChange(poller.name, known, source)?.message,
     async lead(lease) {
       if (lease.pass === null) await enterAgain()
+      // The look before the election may be older than a reset.
+      requireSameSource(poller.name, await findTask(pools.reserved, poller.name), source)
       await poller.lead(lease)
     },
   })

@@ -1,5 +1,6 @@
 import type { Queryable } from '../db/pool.ts'
 import { loadStatements } from '../db/statements.ts'
+import type { SourceColumns } from './task.ts'
 
 const sql = loadStatements('leader', [
   'look',
@@ -22,6 +23,9 @@ export interface LeaderLook {
   /** The leader had a sentinel, and it is gone. Evidence of death, once seen twice. */
   readonly sentinel_free: boolean
   readonly paused: boolean | null
+  /** Pollers: the source that the position stands for, as the newest registration or reset has it. */
+  readonly source_table: string | null
+  readonly source_columns: SourceColumns | null
 }
 
 export async function lookAtLeaders(
