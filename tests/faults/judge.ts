@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { until } from '../support/until.ts'
 import type { Fault } from './fault.ts'
 import { noted } from './stage.ts'
 import type { Stage } from './stage.ts'
@@ -9,6 +10,8 @@ export interface Invariant {
   readonly name: string
   readonly title: string
   readonly counts: 'lost' | 'doubled' | 'burned' | undefined
+  /** Sessions end a moment after their processes: it is asked until it holds, for so long. */
+  readonly settleMs: number
   readonly query: string
 }
 
@@ -36,7 +39,8 @@ export const INVARIANTS: readonly Invariant[] = readdirSync(FOLDER)
     if (title === undefined) throw new Error(`${file} has no title`)
     // The files are ours, and this is the only word that stands there.
     const counts = /^-- counts: (lost|doubled|burned)$/m.exec(text)?.[1] as Invariant['counts']
-    return { name: file.replace('.sql', ''), title, counts, query: text }
+    const settleMs = Number(/^-- settles within: (\d+) s$/m.exec(text)?.[1] ?? 0) * 1000
+    return { name: file.replace('.sql', ''), title, counts, settleMs, query: text }
   })
 
 /** Asks every invariant, when everything has come to its end and every process has left. */
@@ -46,15 +50,22 @@ export async function judge(stage: Stage, fault: Fault): Promise<Verdict> {
     'INSERT INTO run SELECT * FROM jsonb_to_recordset($1) AS r(source text, message_id text, pid integer, began timestamptz, ended timestamptz, ok boolean)',
     [JSON.stringify(runsOf(stage.notes))],
   )
+  await pool.query(
+    'INSERT INTO disturbed SELECT * FROM unnest($1::integer[], $2::boolean[])',
+    disturbed(stage),
+  )
   const counted = { lost: 0, doubled: 0, burned: 0 }
   const broken: string[] = []
-  for (const { name, title, counts, query } of INVARIANTS) {
+  for (const { name, title, counts, settleMs, query } of INVARIANTS) {
     if (fault.without?.[name] !== undefined || program.invariants?.includes(name) === false) continue
-    const { rows } = await pool.query<{ found: string; detail: string | null }>(query)
-    const found = Number(rows[0]?.found)
+    const ask = async () => (await pool.query<{ found: string; detail: string | null }>(query)).rows[0]
+    const holds = async () => Number((await ask())?.found) === 0
+    if (settleMs > 0) await until(name, holds, settleMs).catch(() => undefined)
+    const answer = await ask()
+    const found = Number(answer?.found)
     if (found === 0) continue
     if (counts !== undefined) counted[counts] = Math.max(counted[counts], found)
-    broken.push(`${name}: ${found} (${rows[0]?.detail ?? 'no detail'}). ${title}`)
+    broken.push(`${name}: ${found} (${answer?.detail ?? 'no detail'}). ${title}`)
   }
   const [silence] = (await pool.query<{ ms: string; detail: string }>(program.silence)).rows
   const silenceMs = Math.round(Number(silence?.ms ?? 0))
@@ -70,6 +81,15 @@ export async function judge(stage: Stage, fault: Fault): Promise<Verdict> {
     silenceMs,
     broken,
   }
+}
+
+/** Processes that were killed or frozen, or ended by themselves, and whether they died. */
+function disturbed({ machines }: Stage): [number[], boolean[]] {
+  const found = machines.all.flatMap((one) => {
+    const died = one.signals.includes('SIGKILL') || machines.endedBadly(one)
+    return one.pid !== undefined && (died || one.signals.includes('SIGSTOP')) ? [{ pid: one.pid, died }] : []
+  })
+  return [found.map(({ pid }) => pid), found.map(({ died }) => died)]
 }
 
 /** Runs of external handlers: a beginning, and the end that the same process noted for it, if it did. */

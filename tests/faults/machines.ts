@@ -38,6 +38,7 @@ export class Machines {
   readonly #pool: Pool
   readonly #options: MachineOptions
   readonly #living = new Set<Instance>()
+  readonly #endedBadly = new Set<Instance>()
   readonly #ways = new Map<Instance, Relay>()
   readonly all: Instance[] = []
 
@@ -76,8 +77,16 @@ export class Machines {
     this.all.push(one)
     if (way !== undefined) this.#ways.set(one, way)
     this.#living.add(one)
-    void one.exited.then(() => this.#living.delete(one))
+    void one.exited.then(({ code }) => {
+      this.#living.delete(one)
+      if (code !== 0) this.#endedBadly.add(one)
+    })
     return one
+  }
+
+  /** It ended with a code other than 0, or by a signal. */
+  endedBadly(one: Instance): boolean {
+    return this.#endedBadly.has(one)
   }
 
   get living(): Instance[] {

@@ -77,7 +77,7 @@ async function play(stage: Stage, fault: Fault, seed: number, options: RunOption
     await writers.stop()
   }
   await settled(stage, options.stuckMs ?? program.stuckMs)
-  await unwatch()
+  broken.push(...(await unwatch()))
   const leaving = machines.living
   for (const one of leaving) one.kill('SIGTERM')
   for (const one of leaving) {

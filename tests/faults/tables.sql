@@ -24,6 +24,9 @@ CREATE TABLE run (source text NOT NULL, message_id text NOT NULL, pid integer NO
 -- pooled: a pooler keeps its own connections, under the name of whom it served last.
 CREATE TABLE expectation (may_run_again boolean NOT NULL, may_burn boolean NOT NULL, may_lose_answers boolean NOT NULL, pooled boolean NOT NULL);
 
+-- Processes that were killed or frozen, or ended by themselves: what they had run may run again, and may have cost an attempt.
+CREATE TABLE disturbed (pid integer PRIMARY KEY, died boolean NOT NULL);
+
 CREATE TABLE seen_watermark (seq bigint GENERATED ALWAYS AS IDENTITY, poller text, edge timestamptz, term bigint, pass bigint);
 CREATE TABLE seen_leader (task_name text, term bigint, holder uuid, PRIMARY KEY (task_name, term, holder));
 -- What an invariant found while the fault was under way.

@@ -17,9 +17,13 @@ const below = (source: string): string => `INSERT INTO found_meanwhile (name, fo
      AND NOT EXISTS (SELECT FROM service_ops.integration_inbox i WHERE i.source = '${source}' AND i.message_id = s.id::text)
   HAVING count(*) > 0`
 
-/** Writes down, all through a run, what must never go back and what must never be missing. Returns how to stop. */
-export function watch(pool: Pool, options: { readonly belowTheEdge: boolean }): () => Promise<void> {
+/**
+ * Writes down, all through a run, what must never go back and what must never be missing. Returns how to stop, which tells
+ * what was never seen: an invariant over nothing cannot fail.
+ */
+export function watch(pool: Pool, options: { readonly belowTheEdge: boolean }): () => Promise<string[]> {
   const stopped = new AbortController()
+  const blind = new Set([WATERMARKS, LEADERS, ...(options.belowTheEdge ? SOURCES.map(below) : [])])
   const watching = (async () => {
     let searchedAt = 0
     while (!stopped.signal.aborted) {
@@ -29,12 +33,17 @@ export function watch(pool: Pool, options: { readonly belowTheEdge: boolean }): 
         searchedAt = performance.now()
       }
       // A table or the server may be away: that is what the fault is about.
-      for (const text of queries) await pool.query(text).catch(() => undefined)
+      for (const text of queries)
+        await pool.query(text).then(
+          () => blind.delete(text),
+          () => undefined,
+        )
       await pause(LOOK_MS, stopped.signal)
     }
   })()
   return async () => {
     stopped.abort()
     await watching
+    return [...blind].map((text) => `never seen: ${text.slice(0, 80)}`)
   }
 }

@@ -31,6 +31,9 @@ export interface Instance {
   of(event: EventName, fields?: Readonly<Record<string, unknown>>): LogLine[]
   /** Waits for the first line of an event with these fields; fails at once when the process ends without it. */
   said(event: EventName, fields?: Readonly<Record<string, unknown>>): Promise<LogLine>
+  readonly pid: number | undefined
+  /** Signals that it was sent. */
+  readonly signals: readonly NodeJS.Signals[]
   /** Its name in the database; known once it has said something. */
   readonly id: string
   /** Where it listens; known once it has said so. */
@@ -94,9 +97,14 @@ export async function startInstance(scope: Scope, options: InstanceOptions): Pro
     if (typeof value !== 'string') throw new Error(`no line has told the ${name} yet`)
     return value
   }
+  const signals: NodeJS.Signals[] = []
   return {
     lines,
     other,
+    signals,
+    get pid() {
+      return child.pid
+    },
     of,
     async said(event, fields = {}) {
       return until(
@@ -119,6 +127,7 @@ export async function startInstance(scope: Scope, options: InstanceOptions): Pro
     kill(signal) {
       // Taken before: whom the signal wakes or ends may act before this process is on again.
       const at = Date.now()
+      signals.push(signal)
       child.kill(signal)
       return at
     },
