@@ -1,22 +1,26 @@
 /**
- * Retention: what is finished is forgotten after a while, in two steps, so that it is never taken in again.
+ * Retention: what is finished is forgotten after a while, in two steps, so that it is never taken in again. Both are done
+ * for a batch of messages at a time, found by walking the primary key (an index on status would make every claim cost more,
+ * sql/migrations/3): those that are DONE, written and finished longer ago than the retention, and a second below the edge.
  *
- * 1. *Say it.* `forgotten_before` of the poller is raised to `now − retention`, or to a second below the edge where that is
- *    earlier: what is not proven to be in the inbox cannot be forgotten. It only grows, also when the retention does.
- * 2. *Do it.* Messages that are DONE, older than that, and finished longer ago than the retention are deleted, in batches
- *    found by walking the primary key (an index on status would make every claim cost more, sql/migrations/3).
+ * 1. *Say it.* `forgotten_before` of the poller is raised to just above the newest of them. It only grows, also when the
+ *    retention does.
+ * 2. *Do it.* They are deleted, where they are below it.
  *
  * Between the two everybody knows: ingest/sweep.ts has the proof that nobody takes a forgotten row in again. The database
  * owns the truth; this process keeps only where its walk is, and a walk that is broken off begins anew.
  *
+ * - *The clock was ahead for a moment*: messages were forgotten too early. The bound is above them and no further, so what is
+ *   written when the clock is right again is not below it. `now − retention` could be, and would shut it out for ever.
  * - *Two instances have different retentions* (two releases): whichever runs decides, so the shorter one wins.
  * - *Step 2 never comes* (the process dies): more is called forgotten than is deleted; the next run deletes it.
+ * - *A page that takes rows in is under way*: it keeps the bound where it is. Nobody waits for it here; the batch comes again.
  * - *The watermark's row is missing, or its edge stays* (a long transaction): nothing more is forgotten until it is back.
  * - *What never ends stays*: messages that are DEAD or open, those a person discarded, those without a source time, and the
  *   newest message of all, by which lowWater.ts knows that no numbers were lost.
  */
 import type { Queryable } from '../db/pool.ts'
-import { forgetMessages, raiseForgotten } from '../tables/retention.ts'
+import { forgetMessages, lookForForgettable, raiseForgotten } from '../tables/retention.ts'
 
 export interface RetentionOptions {
   readonly db: Queryable
@@ -42,18 +46,18 @@ export interface RetentionSlice {
 const BATCH = 2_000
 const SLICE_MS = 20_000
 
-/** Raises what may be forgotten and deletes for one slice of time. */
+/** Forgets for one slice of time, or until a page that is under way keeps it from that. */
 export async function forgetFinished(options: RetentionOptions): Promise<RetentionSlice> {
   const { db, name, retentionMs, signal, sliceMs = SLICE_MS, batch = BATCH } = options
   const until = performance.now() + sliceMs
-  await raiseForgotten(db, name, retentionMs)
   let after = options.after ?? '0'
   let forgotten = 0
   while (!signal.aborted) {
-    const done = await forgetMessages(db, name, after, batch, retentionMs)
-    forgotten += done.forgotten
-    if (done.isLast || done.upTo === null) return { forgotten, after: undefined }
-    after = done.upTo
+    const { old, isHigher, upTo, isLast } = await lookForForgettable(db, name, after, batch, retentionMs)
+    if (isHigher && !(await raiseForgotten(db, name, old))) break
+    if (old.length > 0) forgotten += await forgetMessages(db, name, old, retentionMs)
+    if (isLast || upTo === null) return { forgotten, after: undefined }
+    after = upTo
     if (performance.now() >= until) break
   }
   return { forgotten, after }

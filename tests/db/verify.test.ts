@@ -53,3 +53,21 @@ test('no_transaction_outlives_its_instance finds what a stopped or silent instan
   await left.query('ROLLBACK')
   assert.equal(await found(), undefined, 'it is over')
 })
+
+test('nothing_unread_is_forgotten finds a bound that is above the edge, or to come', async (t) => {
+  const client = await (await createDatabase(t)).client()
+  await client.query(`
+    INSERT INTO service_ops.background_task (id, task_name, kind, led, config_hash, release) VALUES (1, 'orders', 'poller', true, '', '');
+    INSERT INTO service_ops.integration_poll_watermark (id, poller, holder, term, pass, edge)
+    VALUES (1, 'orders', gen_random_uuid(), 1, 1, now() - interval '1 hour')`)
+  const forgotten = async (before: string): Promise<string | undefined> => {
+    await client.query(`UPDATE service_ops.background_task SET forgotten_before = ${before}`)
+    return (await broken(client)).get('nothing_unread_is_forgotten')
+  }
+  assert.equal(await forgotten('NULL'), undefined)
+  assert.equal(await forgotten('(SELECT edge FROM service_ops.integration_poll_watermark)'), undefined)
+  assert.match((await forgotten(`now() - interval '59 minutes'`)) ?? '', /orders before/)
+  await client.query('DELETE FROM service_ops.integration_poll_watermark')
+  assert.equal(await forgotten(`now() - interval '59 minutes'`), undefined)
+  assert.match((await forgotten(`now() + interval '1 minute'`)) ?? '', /orders before/)
+})

@@ -152,7 +152,7 @@ describe('what retention has forgotten', () => {
     await intake.pool.query(`INSERT INTO note VALUES (10, '2026-05-01', '1'), (11, NULL, '1')`)
     assert.equal(await intake.sweep(), 'through')
     assert.deepEqual(await ids(intake), ['9', '11'])
-    assert.match(intake.log.of('sweep_completed').at(-1)?.from ?? '', /^2026-06-01 11:59:59/)
+    assert.match(intake.log.of('sweep_completed').at(-1)?.from ?? '', /^2026-05-01 08:00:00.000001/)
 
     // A pass that goes back behind the edge, as after a clock that stepped back.
     const source = await intake.prepare(sourceOf('note', { payload: 'body' }))

@@ -3,6 +3,8 @@ import type { SweepEnd, SweepOptions } from '../../src/ingest/sweep.ts'
 import type { PreparedSource } from '../../src/ingest/sourceSql.ts'
 import { forgetFinished } from '../../src/process/retention.ts'
 import type { RetentionSlice } from '../../src/process/retention.ts'
+import type { Queryable } from '../../src/db/pool.ts'
+import { raiseForgotten } from '../../src/tables/retention.ts'
 import { recordedLog } from '../db/recordedLog.ts'
 import type { RecordedLog } from '../db/recordedLog.ts'
 import { until } from '../support/until.ts'
@@ -45,6 +47,20 @@ export async function finishAll({ pool }: Pick<Intake, 'pool'>): Promise<void> {
 export function forget({ pool }: Pick<Intake, 'pool'>, retentionMs = 1_000): Promise<RetentionSlice> {
   const { signal } = new AbortController()
   return forgetFinished({ db: pool, name: POLLER, retentionMs, signal })
+}
+
+/** The first step alone, for a message of yesterday. */
+export async function raise(db: Queryable): Promise<boolean> {
+  const { rows } = await db.query<{ id: string }>(
+    `INSERT INTO service_ops.integration_inbox (source, message_id, trace_id, source_created_at, status, processed_at)
+     SELECT $1, gen_random_uuid()::text, 't', at, 'DONE', at FROM (SELECT now() - interval '1 day' AS at) a RETURNING inbox_id AS id`,
+    [POLLER],
+  )
+  return raiseForgotten(
+    db,
+    POLLER,
+    rows.map(({ id }) => id),
+  )
 }
 
 /** Puts the edge there (SQL) without a pass. */

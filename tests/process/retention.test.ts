@@ -73,7 +73,7 @@ test('what is finished is forgotten when written and processed long enough ago; 
 
 test('nothing is forgotten that is not a second below the edge, nor without a watermark', async (t) => {
   const { pool, add, kept, forget, forgottenBefore } = await createInbox(t)
-  await add('far near', 20)
+  await add('far nearly near', 20)
   await add('newest', 0)
   await pool.query(
     `UPDATE service_ops.integration_inbox SET source_created_at = '2026-01-01 11:59:58.9+00' WHERE message_id = 'far'`,
@@ -81,13 +81,16 @@ test('nothing is forgotten that is not a second below the edge, nor without a wa
   await pool.query(
     `UPDATE service_ops.integration_inbox SET source_created_at = '2026-01-01 11:59:59+00' WHERE message_id = 'near'`,
   )
+  await pool.query(
+    `UPDATE service_ops.integration_inbox SET source_created_at = '2026-01-01 11:59:58.95+00' WHERE message_id = 'nearly'`,
+  )
   await pool.query(`UPDATE service_ops.integration_poll_watermark SET edge = '2026-01-01 12:00+00'`)
   await forget()
   assert.equal(await kept(), 'near newest')
-  assert.equal(await forgottenBefore(), '2026-01-01 11:59:59+00')
+  assert.equal(await forgottenBefore(), '2026-01-01 11:59:58.950001+00')
   await pool.query('DELETE FROM service_ops.integration_poll_watermark')
   assert.equal((await forget({ retentionMs: 1 })).forgotten, 0)
-  assert.equal(await forgottenBefore(), '2026-01-01 11:59:59+00')
+  assert.equal(await forgottenBefore(), '2026-01-01 11:59:58.950001+00')
 })
 
 test('the bound never goes back, whichever release with its own retention runs', async (t) => {
@@ -127,6 +130,31 @@ test('a message that somebody has locked is left to the next time, and nothing w
   client.release()
   assert.equal((await forget()).forgotten, 1)
   assert.equal(await kept(), 'newest')
+})
+
+test('a message from the future, taken in when the clock was ahead, does not end the walk', async (t) => {
+  const { add, kept, forget } = await createInbox(t)
+  await add('ahead', 0, `created_at = now() + interval '30 days'`)
+  await add('a b', 9)
+  await add('newest', 0)
+  assert.deepEqual(await forget({ batch: 2 }), { forgotten: 2, after: undefined })
+  assert.equal(await kept(), 'ahead newest')
+})
+
+test('where nothing can be forgotten, nothing is locked', async (t) => {
+  const { pool, add, kept, forget } = await createInbox(t)
+  await add('a', 9)
+  await add('b', 5)
+  await add('newest', 0)
+  await forget()
+  const client = await pool.connect()
+  await client.query('BEGIN')
+  await client.query('SELECT FROM service_ops.integration_poll_watermark FOR UPDATE')
+  await client.query('SELECT FROM service_ops.background_task FOR UPDATE')
+  assert.deepEqual(await forget(), { forgotten: 0, after: undefined })
+  await client.query('ROLLBACK')
+  client.release()
+  assert.equal(await kept(), 'b newest')
 })
 
 test('a long walk goes on where it was, and ends where messages are young', async (t) => {
