@@ -4,6 +4,7 @@ import type { Settings } from '../config/settings.ts'
 import { resolveConfig } from '../config/validate.ts'
 import type { Pool } from '../db/pool.ts'
 import { createPool } from '../db/pool.ts'
+import { findPooling, unlimited } from '../db/pooler.ts'
 import { ConfigInvalid, SetupInvalid } from '../errors.ts'
 import { findDatabase } from './database.ts'
 import { taskSetup } from './verb.ts'
@@ -43,19 +44,27 @@ export async function pollerSetup(flags: { config?: string }, name: string): Pro
   return { settings, poller, maxAttempts: processor?.maxAttempts ?? DEFAULT_ATTEMPTS }
 }
 
-/** Lends a small pool with the limits of the settings to a verb, and closes it afterwards. */
+/**
+ * Lends a small pool with the limits of the settings to a verb, and closes it afterwards. Behind a pooler, which refuses
+ * those, the limits are the role's.
+ * @throws {PoolerUnfit} when the role's isolation is not the one by which the verb's statements are right
+ */
 export async function withPool<T>(settings: Settings, fn: (pool: Pool) => Promise<T>): Promise<T> {
   const { url } = await findDatabase(settings)
+  const look = { connectTimeoutMs: settings.connectTimeoutMs }
+  const pooling = await findPooling(url, look)
+  if (pooling !== 'none') await unlimited(url, look)
   const pool = createPool({
     url,
     applicationName: 'tidemark:cli',
     max: 2,
     connectTimeoutMs: settings.connectTimeoutMs,
-    startupOptions: false,
+    startupOptions: pooling === 'none',
+    ownSession: pooling !== 'transaction',
     limits: {
       statementTimeoutMs: settings.statementTimeoutMs,
       lockTimeoutMs: settings.lockTimeoutMs,
-      idleInTransactionMs: 0,
+      idleInTransactionMs: settings.idleInTransactionMs,
     },
   })
   try {
