@@ -1,13 +1,13 @@
 -- Lock order: integration_poll_watermark, background_task, integration_inbox by id.
 
 -- name: look
--- $1 poller, $2 look at the messages above this number, $3 so many of them, $4 retention. Locks nothing. The newest message
--- of all stays: process/lowWater.ts takes the head from it. Messages without a time are never forgotten, since no time could
--- keep the sweep from taking them in again.
+-- $1 poller, $2 look at the messages above this number, $3 so many of them, $4 retention, $5 how long ago a row must have
+-- been written besides. Locks nothing. The newest message of all stays: process/lowWater.ts takes the head from it. Messages
+-- without a time are never forgotten, since no time could keep the sweep from taking them in again.
 WITH looked AS MATERIALIZED (
   SELECT m.inbox_id, m.created_at, m.source_created_at,
          m.source = $1 AND m.status = 'DONE' AND m.processed_at < now() - $4::interval
-           AND m.source_created_at < (SELECT least(w.edge - interval '1 second', now() - $4::interval)
+           AND m.source_created_at < (SELECT least(w.edge - interval '1 second', now() - greatest($4::interval, $5::interval))
                                         FROM service_ops.integration_poll_watermark w WHERE w.poller = $1)
            AND m.inbox_id < (SELECT max(n.inbox_id) FROM service_ops.integration_inbox n) AS is_old
     FROM service_ops.integration_inbox m

@@ -37,7 +37,8 @@ export interface PollerConfig {
   pageSize?: number
   /**
    * How long a finished message is kept, by when its row was written and when it was finished. Rows older than what was
-   * forgotten are never taken in again. Default: 7 d.
+   * forgotten are never taken in again. Rows are kept for two minutes, two intervals and the source's lateness at least.
+   * Default: 7 d.
    */
   retention?: Duration
   /**

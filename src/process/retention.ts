@@ -12,6 +12,8 @@
  *
  * - *The clock was ahead for a moment*: messages were forgotten too early. The bound is above them and no further, so what is
  *   written when the clock is right again is not below it. `now − retention` could be, and would shut it out for ever.
+ * - *A release from before retention leads the poller* (a deploy, or back from one): its pages know no bound. Passes read
+ *   again what was written lately, so rows are kept for that long (`rereadMs`), however short the retention.
  * - *Two instances have different retentions* (two releases): whichever runs decides, so the shorter one wins.
  * - *Step 2 never comes* (the process dies): more is called forgotten than is deleted; the next run deletes it.
  * - *A page that takes rows in is under way*: it keeps the bound where it is. Nobody waits for it here; the batch comes again.
@@ -27,6 +29,8 @@ export interface RetentionOptions {
   /** The poller whose messages are forgotten. */
   readonly name: string
   readonly retentionMs: number
+  /** Rows written less long ago stay, since passes read them again. Default: 0. */
+  readonly rereadMs?: number
   /** Where the walk of an earlier slice ended. */
   readonly after?: string
   readonly signal: AbortSignal
@@ -48,12 +52,19 @@ const SLICE_MS = 20_000
 
 /** Forgets for one slice of time, or until a page that is under way keeps it from that. */
 export async function forgetFinished(options: RetentionOptions): Promise<RetentionSlice> {
-  const { db, name, retentionMs, signal, sliceMs = SLICE_MS, batch = BATCH } = options
+  const { db, name, retentionMs, rereadMs = 0, signal, sliceMs = SLICE_MS, batch = BATCH } = options
   const until = performance.now() + sliceMs
   let after = options.after ?? '0'
   let forgotten = 0
   while (!signal.aborted) {
-    const { old, isHigher, upTo, isLast } = await lookForForgettable(db, name, after, batch, retentionMs)
+    const { old, isHigher, upTo, isLast } = await lookForForgettable(
+      db,
+      name,
+      after,
+      batch,
+      retentionMs,
+      rereadMs,
+    )
     if (isHigher && !(await raiseForgotten(db, name, old))) break
     if (old.length > 0) forgotten += await forgetMessages(db, name, old, retentionMs)
     if (isLast || upTo === null) return { forgotten, after: undefined }

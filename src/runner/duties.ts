@@ -30,6 +30,9 @@ const RETENTION_SHARE = 10
 const RETENTION_MOST_MS = 600_000
 const RETENTION_LEAST_MS = 1_000
 
+/** A pass reads again what was written in two intervals and half a minute; four times that half, for one that is slow. */
+const REREAD_MS = 120_000
+
 /** What was left over goes on after a pause in which other duties have their turn. */
 const GO_ON_MS = 1_000
 
@@ -78,8 +81,9 @@ export function pollerDuties(options: {
   readonly onInserted: () => void
 }): Duty[] {
   const { pool, log, maxAttempts, onInserted } = options
-  const { poller, source } = options.registered
-  const { name, pageSize, retentionMs, sweepMs } = poller
+  const { poller, source, latenessMs } = options.registered
+  const { name, everyMs, pageSize, retentionMs, sweepMs } = poller
+  const rereadMs = 2 * everyMs + latenessMs + REREAD_MS
   let after: string | undefined
   const queue = `${UPKEEP_QUEUE}.${name}`
   return [
@@ -88,7 +92,14 @@ export function pollerDuties(options: {
       queue,
       everyMs: Math.max(RETENTION_LEAST_MS, Math.min(RETENTION_MOST_MS, retentionMs / RETENTION_SHARE)),
       async run(signal) {
-        const slice = await forgetFinished({ db: pool, name, retentionMs, signal, ...(after && { after }) })
+        const slice = await forgetFinished({
+          db: pool,
+          name,
+          retentionMs,
+          rereadMs,
+          signal,
+          ...(after && { after }),
+        })
         after = slice.after
         if (slice.forgotten > 0)
           log.event('messages_forgotten', `${name}: ${slice.forgotten} finished messages forgotten`, {

@@ -22,13 +22,14 @@ export async function lookForForgettable(
   after: string,
   batch: number,
   retentionMs: number,
+  rereadMs: number,
 ): Promise<Forgettable> {
   const { rows } = await db.query<{
     old: string[]
     is_higher: boolean
     up_to: string | null
     is_last: boolean | null
-  }>(sql.look, [poller, after, batch, `${retentionMs} ms`])
+  }>(sql.look, [poller, after, batch, `${retentionMs} ms`, `${rereadMs} ms`])
   const [row] = rows
   if (row === undefined) throw new Error('look returned no row')
   return { old: row.old, isHigher: row.is_higher, upTo: row.up_to, isLast: row.is_last !== false }

@@ -93,6 +93,17 @@ test('nothing is forgotten that is not a second below the edge, nor without a wa
   assert.equal(await forgottenBefore(), '2026-01-01 11:59:58.950001+00')
 })
 
+test('what passes may read again stays, however short the retention', async (t) => {
+  const { add, kept, forget } = await createInbox(t)
+  await add('old', 3)
+  await add('read-again', 2)
+  await add('newest', 0)
+  const short = { retentionMs: 1_000, rereadMs: 2.5 * DAY_MS }
+  assert.equal((await forget(short)).forgotten, 1)
+  assert.equal(await kept(), 'read-again newest')
+  assert.equal((await forget({ ...short, rereadMs: DAY_MS })).forgotten, 1)
+})
+
 test('the bound never goes back, whichever release with its own retention runs', async (t) => {
   const { add, kept, forget, forgottenBefore } = await createInbox(t)
   await add('a', 9)
