@@ -6,6 +6,7 @@
 -- without a time are never forgotten, since no time could keep the sweep from taking them in again.
 WITH looked AS MATERIALIZED (
   SELECT m.inbox_id, m.created_at, m.source_created_at,
+         m.source = $1 AND m.source_created_at <= now() AND m.status NOT IN ('DEAD', 'DISCARDED') AS may_be_soon,
          m.source = $1 AND m.status = 'DONE' AND m.processed_at < now() - $4::interval
            AND m.source_created_at < (SELECT least(w.edge - interval '1 second', now() - greatest($4::interval, $5::interval))
                                         FROM service_ops.integration_poll_watermark w WHERE w.poller = $1)
@@ -16,6 +17,7 @@ SELECT coalesce(array_agg(l.inbox_id::text ORDER BY l.inbox_id) FILTER (WHERE l.
        coalesce(max(l.source_created_at) FILTER (WHERE l.is_old) + interval '1 microsecond'
          > coalesce((SELECT t.forgotten_before FROM service_ops.background_task t WHERE t.task_name = $1), '-infinity'), false) AS is_higher,
        max(l.inbox_id) AS up_to,
+       min(l.inbox_id) FILTER (WHERE (l.may_be_soon AND NOT l.is_old) OR l.created_at > now() - $4::interval) AS soon,
        -- Numbers follow the time of taking in closely: what comes after a message younger than the retention is younger too.
        -- One from the future is not young: the clock was ahead when it was taken in.
        count(*) < $3::integer OR bool_or(l.created_at > now() - $4::interval AND l.created_at <= now()) AS is_last
@@ -58,4 +60,5 @@ old AS MATERIALIZED (
    ORDER BY m.inbox_id FOR UPDATE SKIP LOCKED),
 d AS (
   DELETE FROM service_ops.integration_inbox m WHERE m.inbox_id = ANY (ARRAY(SELECT o.inbox_id FROM old o)) RETURNING m.inbox_id)
-SELECT count(*) AS forgotten FROM d;
+SELECT (SELECT count(*) FROM d) AS forgotten,
+       (SELECT min(o.id) FROM unnest($2::bigint[]) o(id) WHERE NOT EXISTS (SELECT FROM d WHERE d.inbox_id = o.id)) AS left_over;

@@ -8,7 +8,8 @@
  * 2. *Do it.* They are deleted, where they are below it.
  *
  * Between the two everybody knows: ingest/sweep.ts has the proof that nobody takes a forgotten row in again. The database
- * owns the truth; this process keeps only where its walk is, and a walk that is broken off begins anew.
+ * owns the truth; this process keeps only where its walk is. The next one begins at the first message that may be forgotten
+ * soon, so that neither those of other pollers nor those that stay are walked each time; once a day one is from the beginning.
  *
  * - *The clock was ahead for a moment*: messages were forgotten too early. The bound is above them and no further, so what is
  *   written when the clock is right again is not below it. `now − retention` could be, and would shut it out for ever.
@@ -31,8 +32,8 @@ export interface RetentionOptions {
   readonly retentionMs: number
   /** Rows written less long ago stay, since passes read them again. Default: 0. */
   readonly rereadMs?: number
-  /** Where the walk of an earlier slice ended. */
-  readonly after?: string
+  /** What the slice before returned. Default: a walk from the beginning. */
+  readonly walk?: Walk
   readonly signal: AbortSignal
   /** How long to go on at once, in milliseconds. Default: 20 s. */
   readonly sliceMs?: number
@@ -40,36 +41,61 @@ export interface RetentionOptions {
   readonly batch?: number
 }
 
+/** Where a walk is, and where the next one begins. */
+export interface Walk {
+  /** It goes on after this message. */
+  readonly after: string
+  /** The next one begins before this message, the first that this one left and that may be forgotten soon. */
+  readonly soon: string | null
+  /** When the last walk from the beginning began, by `performance.now()`. */
+  readonly wholeAt: number
+}
+
 export interface RetentionSlice {
   readonly forgotten: number
-  /** Where to go on; undefined: the walk is at its end. */
-  readonly after: string | undefined
+  /** The walk is at its end. */
+  readonly isThrough: boolean
+  readonly walk: Walk
 }
 
 /** Milliseconds of work each; handlers that claim meanwhile wait for nothing, since locked rows are passed over. */
 const BATCH = 2_000
 const SLICE_MS = 20_000
 
+/** What a walk passes by for good is looked at again so often: a message that was DEAD and is put back, say. */
+const WHOLE_EVERY_MS = 86_400_000
+
 /** Forgets for one slice of time, or until a page that is under way keeps it from that. */
 export async function forgetFinished(options: RetentionOptions): Promise<RetentionSlice> {
   const { db, name, retentionMs, rereadMs = 0, signal, sliceMs = SLICE_MS, batch = BATCH } = options
   const until = performance.now() + sliceMs
-  let after = options.after ?? '0'
+  const { wholeAt, ...start } = options.walk ?? { after: '0', soon: null, wholeAt: performance.now() }
+  let { after, soon } = start
   let forgotten = 0
   while (!signal.aborted) {
-    const { old, isHigher, upTo, isLast } = await lookForForgettable(
-      db,
-      name,
-      after,
-      batch,
-      retentionMs,
-      rereadMs,
-    )
-    if (isHigher && !(await raiseForgotten(db, name, old))) break
-    if (old.length > 0) forgotten += await forgetMessages(db, name, old, retentionMs)
-    if (isLast || upTo === null) return { forgotten, after: undefined }
-    after = upTo
+    const look = await lookForForgettable(db, name, after, batch, retentionMs, rereadMs)
+    if (look.isHigher && !(await raiseForgotten(db, name, look.old))) break
+    let { soon: left } = look
+    if (look.old.length > 0) {
+      const done = await forgetMessages(db, name, look.old, retentionMs)
+      forgotten += done.forgotten
+      left = first(left, done.leftOver)
+    }
+    soon ??= left
+    after = look.upTo ?? after
+    if (look.isLast) return { forgotten, isThrough: true, walk: nextWalk({ after, soon, wholeAt }) }
     if (performance.now() >= until) break
   }
-  return { forgotten, after }
+  return { forgotten, isThrough: false, walk: { after, soon, wholeAt } }
+}
+
+function nextWalk({ after, soon, wholeAt }: Walk): Walk {
+  const now = performance.now()
+  if (now - wholeAt >= WHOLE_EVERY_MS) return { after: '0', soon: null, wholeAt: now }
+  return { after: soon === null ? after : String(BigInt(soon) - 1n), soon: null, wholeAt }
+}
+
+function first(one: string | null, other: string | null): string | null {
+  if (one === null || other === null) return one ?? other
+  return BigInt(one) < BigInt(other) ? one : other
 }

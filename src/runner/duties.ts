@@ -10,6 +10,7 @@ import type { Duty, Upkeep } from '../jobs/upkeep.ts'
 import { reclaimFromLost } from '../process/reclaim.ts'
 import { bringRetriesForward } from '../process/retries.ts'
 import { forgetFinished } from '../process/retention.ts'
+import type { Walk } from '../process/retention.ts'
 import { forgetStopped } from '../tables/instance.ts'
 import { forgetRuns } from '../tables/pollRun.ts'
 import { findTask } from '../tables/task.ts'
@@ -84,7 +85,7 @@ export function pollerDuties(options: {
   const { poller, source, latenessMs } = options.registered
   const { name, everyMs, pageSize, retentionMs, sweepMs } = poller
   const rereadMs = 2 * everyMs + latenessMs + REREAD_MS
-  let after: string | undefined
+  let walk: Walk | undefined
   const queue = `${UPKEEP_QUEUE}.${name}`
   return [
     {
@@ -98,15 +99,15 @@ export function pollerDuties(options: {
           retentionMs,
           rereadMs,
           signal,
-          ...(after && { after }),
+          ...(walk && { walk }),
         })
-        after = slice.after
+        walk = slice.walk
         if (slice.forgotten > 0)
           log.event('messages_forgotten', `${name}: ${slice.forgotten} finished messages forgotten`, {
             poller: name,
             messages: slice.forgotten,
           })
-        return after === undefined ? undefined : GO_ON_MS
+        return slice.isThrough ? undefined : GO_ON_MS
       },
     },
     {

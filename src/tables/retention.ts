@@ -11,6 +11,8 @@ export interface Forgettable {
   readonly isHigher: boolean
   /** The greatest number that was looked at, as text; null: there was none. */
   readonly upTo: string | null
+  /** The first that is of this poller and may be forgotten soon, or so young that one before it may still commit. */
+  readonly soon: string | null
   /** There is nothing after it that could be forgotten. */
   readonly isLast: boolean
 }
@@ -28,11 +30,13 @@ export async function lookForForgettable(
     old: string[]
     is_higher: boolean
     up_to: string | null
+    soon: string | null
     is_last: boolean | null
   }>(sql.look, [poller, after, batch, `${retentionMs} ms`, `${rereadMs} ms`])
   const [row] = rows
   if (row === undefined) throw new Error('look returned no row')
-  return { old: row.old, isHigher: row.is_higher, upTo: row.up_to, isLast: row.is_last !== false }
+  const { old, is_higher: isHigher, up_to: upTo, soon, is_last: isLast } = row
+  return { old, isHigher, upTo, soon, isLast: isLast !== false }
 }
 
 /** Says that these are forgotten; false: a page that goes by what was said before is under way. */
@@ -45,13 +49,25 @@ export async function raiseForgotten(
   return rows[0]?.was_free === true
 }
 
-/** Deletes those of the messages that are finished and were said to be forgotten, and says how many. */
+export interface Forgotten {
+  readonly forgotten: number
+  /** The first that is still there; null: none. */
+  readonly leftOver: string | null
+}
+
+/** Deletes those of the messages that are finished and were said to be forgotten. */
 export async function forgetMessages(
   db: Queryable,
   poller: string,
   old: readonly string[],
   retentionMs: number,
-): Promise<number> {
-  const { rows } = await db.query<{ forgotten: string }>(sql.forget, [poller, old, `${retentionMs} ms`])
-  return Number(rows[0]?.forgotten ?? 0)
+): Promise<Forgotten> {
+  const { rows } = await db.query<{ forgotten: string; left_over: string | null }>(sql.forget, [
+    poller,
+    old,
+    `${retentionMs} ms`,
+  ])
+  const [row] = rows
+  if (row === undefined) throw new Error('forget returned no row')
+  return { forgotten: Number(row.forgotten), leftOver: row.left_over }
 }

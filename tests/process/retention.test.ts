@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { forgetFinished } from '../../src/process/retention.ts'
-import type { RetentionOptions, RetentionSlice } from '../../src/process/retention.ts'
+import type { RetentionOptions, RetentionSlice, Walk } from '../../src/process/retention.ts'
 import { LowWater } from '../../src/process/lowWater.ts'
 import { createDatabase } from '../support/database.ts'
 import type { Scope } from '../support/scope.ts'
@@ -63,7 +63,7 @@ test('what is finished is forgotten when written and processed long enough ago; 
   await add('foreign', 9, `source = 'another'`)
   await add('young', 6)
   await add('newest', 0)
-  assert.deepEqual(await forget(), { forgotten: 2, after: undefined })
+  assert.equal((await forget()).forgotten, 2)
   assert.equal(await kept(), 'dead open discarded undated done-lately foreign young newest')
   await pool.query(
     `UPDATE service_ops.integration_inbox SET status = 'DONE', processed_at = source_created_at WHERE message_id = 'open'`,
@@ -148,7 +148,8 @@ test('a message from the future, taken in when the clock was ahead, does not end
   await add('ahead', 0, `created_at = now() + interval '30 days'`)
   await add('a b', 9)
   await add('newest', 0)
-  assert.deepEqual(await forget({ batch: 2 }), { forgotten: 2, after: undefined })
+  const { forgotten, isThrough } = await forget({ batch: 2 })
+  assert.deepEqual([forgotten, isThrough], [2, true])
   assert.equal(await kept(), 'ahead newest')
 })
 
@@ -162,7 +163,8 @@ test('where nothing can be forgotten, nothing is locked', async (t) => {
   await client.query('BEGIN')
   await client.query('SELECT FROM service_ops.integration_poll_watermark FOR UPDATE')
   await client.query('SELECT FROM service_ops.background_task FOR UPDATE')
-  assert.deepEqual(await forget(), { forgotten: 0, after: undefined })
+  const { forgotten, isThrough } = await forget()
+  assert.deepEqual([forgotten, isThrough], [0, true])
   await client.query('ROLLBACK')
   client.release()
   assert.equal(await kept(), 'b newest')
@@ -172,11 +174,54 @@ test('a long walk goes on where it was, and ends where messages are young', asyn
   const { add, kept, forget } = await createInbox(t)
   await add('a b c d e', 9)
   await add('f g h i j k', 1)
-  let slice = await forget({ sliceMs: 0, batch: 2 })
-  assert.deepEqual(slice, { forgotten: 2, after: '2' })
-  slice = await forget({ sliceMs: 0, batch: 2, after: slice.after })
-  assert.deepEqual(slice, { forgotten: 2, after: '4' })
-  slice = await forget({ sliceMs: 0, batch: 2, after: slice.after })
-  assert.deepEqual(slice, { forgotten: 1, after: undefined })
+  const walked: unknown[] = []
+  for (let walk: Walk | undefined, isThrough = false; !isThrough;) {
+    const slice = await forget({ sliceMs: 0, batch: 2, ...(walk && { walk }) })
+    ;({ walk, isThrough } = slice)
+    walked.push([slice.forgotten, walk.after])
+  }
+  // The next one begins where messages were young.
+  assert.deepEqual(walked, [
+    [2, '2'],
+    [2, '4'],
+    [1, '5'],
+  ])
   assert.equal(await kept(), 'f g h i j k')
+})
+
+test('the next walk passes by what stays and what is not ours, but not what may be forgotten soon', async (t) => {
+  const { pool, add, kept, forget } = await createInbox(t)
+  await add('foreign', 9, `source = 'another'`)
+  await add('dead', 9, `status = 'DEAD', processed_at = NULL, next_attempt_at = 'infinity'`)
+  await add('undated', 9, `source_created_at = NULL`)
+  await add('old', 9)
+  await add('foreign-2', 9, `source = 'another'`)
+  const before = await forget()
+  assert.deepEqual([before.forgotten, before.walk.after], [1, '5'])
+  await add('done-lately', 9, `processed_at = now()`)
+  await add('locked', 9)
+  await add('young newest', 1)
+  const client = await pool.connect()
+  await client.query('BEGIN')
+  await client.query(`SELECT FROM service_ops.integration_inbox WHERE message_id = 'locked' FOR UPDATE`)
+  const { forgotten, walk } = await forget({ walk: before.walk })
+  assert.deepEqual([forgotten, walk.after], [0, '5'])
+  await pool.query(
+    `UPDATE service_ops.integration_inbox SET processed_at = source_created_at WHERE message_id = 'done-lately'`,
+  )
+  const later = await forget({ walk })
+  assert.deepEqual([later.forgotten, later.walk.after], [1, '6'])
+  await client.query('ROLLBACK')
+  client.release()
+  const last = await forget({ walk: later.walk })
+  assert.deepEqual([last.forgotten, last.walk.after], [1, '7'])
+  assert.equal(await kept(), 'foreign dead undated foreign-2 young newest')
+
+  // A message that was put back is found once a day, by a walk from the beginning.
+  await pool.query(
+    `UPDATE service_ops.integration_inbox SET status = 'DONE', processed_at = source_created_at, next_attempt_at = NULL WHERE message_id = 'dead'`,
+  )
+  const due = await forget({ walk: { ...last.walk, wholeAt: performance.now() - DAY_MS } })
+  assert.deepEqual([due.forgotten, due.walk.after], [0, '0'])
+  assert.equal((await forget({ walk: due.walk })).forgotten, 1)
 })
