@@ -74,13 +74,16 @@ export async function withPool<T>(settings: Settings, fn: (pool: Pool) => Promis
   }
 }
 
-/** A time with its zone, as text: PostgreSQL reads it, with its microseconds. */
+const TIME_FORM =
+  /^(\d{4}-(?:0[1-9]|1[0-2])-\d{2})T\d{2}:\d{2}(:\d{2}([.]\d{1,6})?)?(Z|[+-](0\d|1[0-5]):?[0-5]\d)$/
+
+/** A time with its zone, as text: PostgreSQL reads it, with its microseconds. It has no year 0, and no zone past 15:59. */
 export function readTime(text: string): string {
-  const form = /^(\d{4}-\d{2}-\d{2})T\d{2}:\d{2}(:\d{2}([.]\d{1,6})?)?(Z|[+-]\d{2}:?\d{2})$/.exec(text)
-  const [, day = ''] = form ?? []
+  const [, day = ''] = TIME_FORM.exec(text) ?? []
+  const midnight = new Date(`${day}T00:00:00Z`)
   // A day that there is not would be taken for another one.
-  const isDay = form !== null && new Date(`${day}T00:00:00Z`).toJSON().startsWith(day)
-  if (!isDay || Number.isNaN(Date.parse(text)))
+  const isDay = !Number.isNaN(midnight.getTime()) && midnight.toJSON().startsWith(day)
+  if (!isDay || day.startsWith('0000') || Number.isNaN(Date.parse(text)))
     throw new InvalidArgumentError(
       `It is a time with its zone: 2026-03-01T08:00:00Z, or 2026-03-01T09:00:00+01:00.`,
     )
