@@ -37,8 +37,10 @@ export async function pollerSetup(flags: { config?: string }, name: string): Pro
   const { pollers, processors } = resolveConfig(config, { intervals: settings.pollerIntervals })
   const poller = pollers.find((candidate) => candidate.name === name)
   if (poller === undefined) {
-    const names = pollers.map((candidate) => candidate.name).join(', ')
-    throw invalid([{ what: `pollers.${name}`, expected: `a poller of the config, which has ${names}` }])
+    const names = pollers.length === 0 ? 'none' : pollers.map((candidate) => candidate.name).join(', ')
+    const isProcessor = processors.some((candidate) => candidate.name === name)
+    const expected = `${isProcessor ? `a poller, and ${name} is a processor; the config` : 'a poller of the config, which'} has ${names}`
+    throw invalid([{ what: `pollers.${name}`, expected }])
   }
   const processor = processors.find(({ from }) => from.includes(name))
   return { settings, poller, maxAttempts: processor?.maxAttempts ?? DEFAULT_ATTEMPTS }
@@ -88,6 +90,23 @@ export function readTime(text: string): string {
       `It is a time with its zone: 2026-03-01T08:00:00Z, or 2026-03-01T09:00:00+01:00.`,
     )
   return text
+}
+
+/** `readTime`, or 'beginning'. */
+export function readBeginning(text: string): string {
+  return text === 'beginning' ? BEGINNING : readTime(text)
+}
+
+/** How PostgreSQL writes what is before every time. */
+export const BEGINNING = '-infinity'
+
+/** A time as PostgreSQL writes it, in the form that `readTime` takes. */
+export function timeFlag(text: string): string {
+  if (text === BEGINNING) return 'beginning'
+  return text
+    .replace(' ', 'T')
+    .replace(/([+-]\d{2})$/, '$1:00')
+    .replace('+00:00', 'Z')
 }
 
 async function demo() {

@@ -64,8 +64,8 @@ test('replay and reset in the hands of a person, beside an instance that works',
       `letters: not in the inbox: 2 of 2 rows from 2026-01-01T00:00:00Z to 2026-01-01T12:00:00Z
   1 never taken in: 4
   1 older than 2026-01-01 11:00:00+00, which retention has forgotten: 3
-    nobody can know whether they were processed, so they are left out; --include-forgotten takes them in, too
-  nothing was changed; --apply takes them in
+    nobody can know whether they were processed, so they are left out without --include-forgotten
+  nothing was changed; --apply takes in 1, --apply --include-forgotten all 2
 `,
     )
     assert.match(
@@ -73,9 +73,13 @@ test('replay and reset in the hands of a person, beside an instance that works',
       / {2}1 row taken in\n$/,
     )
     await effects(4)
+    const rest = await cli('letter', 'replay', 'letters', ...range)
+    assert.match(rest.stdout, /^letters: not in the inbox: 1 of 2 /)
+    assert.match(rest.stdout, /nothing was changed; --apply --include-forgotten takes them in\n$/)
     const all = await cli('letter', 'replay', 'letters', ...range, '--apply', '--include-forgotten', '--json')
     const told = JSON.parse(all.stdout) as Record<string, unknown>
-    assert.deepEqual([told['forgotten'], told['inserted'], told['applied']], [1, 1, true])
+    assert.deepEqual([told['not_in_inbox'], told['missing'], told['forgotten']], [1, 0, 1])
+    assert.deepEqual([told['first_forgotten'], told['inserted'], told['applied']], [['3'], 1, true])
     await effects(3)
   })
 
@@ -152,6 +156,16 @@ test('replay and reset in the hands of a person, beside an instance that works',
     assert.match(unknownSaid, /pollers\.leters.*which has letters/)
     const [future, futureSaid] = await say('reset', 'letters', '--from', '2099-01-01T00:00:00Z')
     assert.deepEqual([future, /lies in the future/.test(futureSaid)], [1, true])
+    const [work, workSaid] = await say('reset', 'work', '--from', 'now')
+    assert.deepEqual(
+      [work, /a poller, and work is a processor; the config has letters/.test(workSaid)],
+      [78, true],
+    )
+    const [bare, bareSaid] = await say('replay', 'letters')
+    assert.deepEqual(
+      [bare, bareSaid],
+      [64, "error: required and not given: '--from <time>' and '--to <time>'\n"],
+    )
     const [noDay] = await say('reset', 'letters', '--from', '2026-02-30T00:00:00Z')
     assert.equal(noDay, 64)
   })

@@ -1,18 +1,20 @@
 import { type Command } from 'commander'
 import { requireSameSource } from '../../ingest/sameSource.ts'
 import { checkSource } from '../../ingest/sourceCheck.ts'
-import { findMissing, replay } from '../../ingest/replay.ts'
-import type { Missing, ReplayRange } from '../../ingest/replay.ts'
+import { replay } from '../../ingest/replay.ts'
+import type { ReplayRange } from '../../ingest/replay.ts'
+import { lookAtRange } from '../../ingest/replayLook.ts'
+import type { ReplayLook } from '../../ingest/replayLook.ts'
 import { announceInserted } from '../../tables/inbox.ts'
 import { findTask } from '../../tables/task.ts'
 import { EXIT } from '../exitCodes.ts'
-import { pollerSetup, readTime, withPool } from '../poller.ts'
+import { BEGINNING, pollerSetup, readBeginning, readTime, withPool } from '../poller.ts'
 import { complain, print, printJson } from '../terminal.ts'
 import { readingVerb, type Ending, type ReadingFlags } from '../verb.ts'
 
 interface Flags extends ReadingFlags {
-  readonly from: string
-  readonly to: string
+  readonly from?: string
+  readonly to?: string
   readonly apply?: true
   readonly includeForgotten?: true
 }
@@ -21,38 +23,44 @@ interface Flags extends ReadingFlags {
 export function replayVerb(ending: Ending): Command {
   return readingVerb('replay', 'find what is in a range of the source and not in the inbox, and take it in')
     .argument('<name>', 'name of the poller')
-    .requiredOption(
+    .option(
       '--from <time>',
-      'rows written from then on, with its zone: 2026-03-01T08:00:00Z',
-      readTime,
+      "rows written from then on, with its zone: 2026-03-01T08:00:00Z; or 'beginning'",
+      readBeginning,
     )
-    .requiredOption('--to <time>', 'rows written before then', readTime)
+    .option('--to <time>', 'rows written before then', readTime)
     .option('--apply', 'take them in; without it nothing is changed')
     .option(
       '--include-forgotten',
       'also those older than what retention has forgotten, which may then be processed a second time',
     )
-    .action(async (name: string, flags: Flags) => {
-      if (Date.parse(flags.from) >= Date.parse(flags.to)) {
+    .action(async (name: string, flags: Flags, command: Command) => {
+      const { from, to } = flags
+      if (from === undefined || to === undefined) {
+        // commander's own requiredOption names one at a time.
+        const given = Object.entries({ "'--from <time>'": from, "'--to <time>'": to })
+        const lacking = given.filter(([, value]) => value === undefined).map(([flag]) => flag)
+        return command.error(`error: required and not given: ${lacking.join(' and ')}`)
+      }
+      if (Date.parse(from) >= Date.parse(to)) {
         complain(`tidemark: --to is not later than --from; rows are taken from --from on and before --to`)
         ending.code = EXIT.usage
         return
       }
-      ending.code = await run(name, flags)
+      ending.code = await run(name, { from, to }, flags)
     })
 }
 
-async function run(name: string, flags: Flags): Promise<number> {
+async function run(name: string, range: ReplayRange, flags: Flags): Promise<number> {
   const { settings, poller, maxAttempts } = await pollerSetup(flags, name)
-  const range = { from: flags.from, to: flags.to }
   return withPool(settings, async (db) => {
     const { source } = await checkSource(db, poller.source)
     requireSameSource(name, await findTask(db, name), source)
     const options = { db, name, source, pageSize: poller.pageSize }
-    const missing = await findMissing(options, range)
-    if (flags.json !== true) sayMissing(name, range, missing, flags)
+    const look = await lookAtRange(options, range)
+    if (flags.json !== true) sayLook(name, range, look, flags)
     if (flags.apply !== true) {
-      if (flags.json === true) printJson({ poller: name, ...range, ...missing, applied: false })
+      if (flags.json === true) printJson({ ...documentOf(name, range, look), applied: false })
       return EXIT.done
     }
     const stopping = new AbortController()
@@ -71,7 +79,7 @@ async function run(name: string, flags: Flags): Promise<number> {
     )
     if (done.inserted > 0) await announceInserted(db, name)
     if (flags.json === true) {
-      printJson({ poller: name, ...range, ...missing, applied: true, inserted: done.inserted, refused })
+      printJson({ ...documentOf(name, range, look), applied: true, inserted: done.inserted, refused })
     } else {
       print(`  ${count(done.inserted, 'row')} taken in`)
       for (const line of refused) print(`  taken in as DEAD, since it cannot be read: ${line}`)
@@ -81,24 +89,62 @@ async function run(name: string, flags: Flags): Promise<number> {
   })
 }
 
-function sayMissing(name: string, { from, to }: ReplayRange, found: Missing, flags: Flags): void {
-  const { looked, missing, firstMissing, forgotten, firstForgotten, forgottenBefore } = found
-  const all = missing + forgotten
+/** Names as `status --json` has them. */
+function documentOf(name: string, range: ReplayRange, look: ReplayLook) {
+  return {
+    poller: name,
+    ...range,
+    edge: look.edge,
+    looked: look.looked,
+    not_in_inbox: absent(look),
+    missing: look.missing,
+    first_missing: look.firstMissing,
+    waiting: look.waiting,
+    first_waiting: look.firstWaiting,
+    forgotten: look.forgotten,
+    first_forgotten: look.firstForgotten,
+    forgotten_before: look.forgottenBefore,
+  }
+}
+
+function absent({ missing, waiting, forgotten }: ReplayLook): number {
+  return missing + waiting + forgotten
+}
+
+function sayLook(name: string, { from, to }: ReplayRange, look: ReplayLook, flags: Flags): void {
+  const { missing, waiting, forgotten } = look
+  const all = absent(look)
+  const start = from === BEGINNING ? 'the beginning' : from
   print(
-    `${name}: not in the inbox: ${all === 0 ? 'none' : all} of ${count(looked, 'row')} from ${from} to ${to}`,
+    `${name}: not in the inbox: ${all === 0 ? 'none' : all} of ${count(look.looked, 'row')} from ${start} to ${to}`,
   )
-  if (missing > 0) print(`  ${missing} never taken in: ${listed(firstMissing, missing)}`)
+  if (missing > 0) print(`  ${missing} never taken in: ${listed(look.firstMissing, missing)}`)
+  if (waiting > 0) {
+    const edge = look.edge === BEGINNING || look.edge === null ? '' : ` from the edge ${look.edge} on,`
+    print(
+      `  ${waiting}${edge} not read yet, which the next pass takes in: ${listed(look.firstWaiting, waiting)}`,
+    )
+  }
   if (forgotten > 0) {
     print(
-      `  ${forgotten} older than ${forgottenBefore ?? ''}, which retention has forgotten: ${listed(firstForgotten, forgotten)}`,
+      `  ${forgotten} older than ${look.forgottenBefore ?? ''}, which retention has forgotten: ${listed(look.firstForgotten, forgotten)}`,
     )
     print(
       flags.includeForgotten === true
         ? '    nobody can know whether they were processed: taken in, they may be processed a second time'
-        : '    nobody can know whether they were processed, so they are left out; --include-forgotten takes them in, too',
+        : '    nobody can know whether they were processed, so they are left out without --include-forgotten',
     )
   }
-  if (flags.apply !== true && all > 0) print('  nothing was changed; --apply takes them in')
+  if (flags.apply !== true && all > 0) print(`  nothing was changed; ${remedy(look, flags)}`)
+}
+
+/** What takes in the rows of a dry run. */
+function remedy({ missing, waiting, forgotten }: ReplayLook, flags: Flags): string {
+  if (missing + forgotten === 0) return 'the next pass takes them in'
+  if (forgotten === 0) return '--apply takes them in'
+  if (missing === 0 || flags.includeForgotten === true) return '--apply --include-forgotten takes them in'
+  const without = missing + waiting
+  return `--apply takes in ${without}, --apply --include-forgotten all ${without + forgotten}`
 }
 
 function listed(first: readonly string[], all: number): string {
