@@ -29,7 +29,11 @@ import type { PreparedSource } from './sourceSql.ts'
 export interface ResetPreview {
   readonly look: ResetLook
   readonly isOtherSource: boolean
-  /** Rows before the new start that are not in the inbox and will not be taken in; null: not counted in another source. */
+  /**
+   * Rows before the new start that are not in the inbox and will not be taken in: those from the start that was asked for on,
+   * where it lies in what is forgotten; else those that the edge would have come to. Null: not counted, since they are all
+   * that is older in another source.
+   */
   readonly skipped: number | null
   /** Rows from the new start on that are read again or for the first time, and how many of those the inbox has by their id. */
   readonly read: number
@@ -51,13 +55,14 @@ export async function previewReset(options: ReplayOptions, from: string): Promis
   }
   const { edge, new_edge: start } = look
   const isAhead = look.is_ahead === true
-  const skipped = isAhead && !isOtherSource && edge !== null ? (await range(edge, start)).missing : 0
+  const left = leftOut(look, from, isOtherSource)
+  const skipped = left === null ? null : left === undefined ? 0 : (await range(left, start)).missing
   const end = isOtherSource || isAhead || edge === null ? 'infinity' : edge
   const { looked, missing } = await range(start, end)
   return {
     look,
     isOtherSource,
-    skipped: isOtherSource ? null : skipped,
+    skipped,
     read: looked,
     known: looked - missing,
   }
@@ -84,6 +89,14 @@ export async function resetPoller(
   }
   const start = { term, from, sourceTable: source.table, sourceColumns: source.columns, isOtherSource }
   return applyReset(db, name, start)
+}
+
+/** From where on rows are left out up to the new start; undefined: none are; null: all of another source. */
+function leftOut(look: ResetLook, from: string, isOtherSource: boolean): string | undefined | null {
+  if (look.is_forgotten) return from
+  if (look.new_edge === '-infinity') return undefined
+  if (isOtherSource) return null
+  return look.is_ahead === true && look.edge !== null ? look.edge : undefined
 }
 
 /** Another table or another cursor; a changed condition is the same source. */

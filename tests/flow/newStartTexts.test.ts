@@ -63,3 +63,44 @@ test('a dry run lists apart what the next pass takes in, and what the inbox has 
     /inbox: 3 of 3 .*\n {2}3 from the edge .*\n {2}nothing was changed; the next pass takes them in\n$/,
   )
 })
+
+test('a reset that begins later than it was told says where, why, and how to take in the rest', async (t) => {
+  const { cli, forget } = await createDays(t)
+  await forget('2026-05-03 00:00:00.000001+00')
+  const said = await cli('note', 'reset', 'notes', '--from', 'beginning')
+  assert.match(
+    said,
+    /^notes starts anew at 2026-05-03 00:00:00\.000001\+00 in public\.note; its edge was 2026-05-05/,
+  )
+  assert.match(
+    said,
+    /asked for was the beginning; what is older than 2026-05-03 00:00:00\.000001\+00 may have been/,
+  )
+  assert.match(said, /left out: 3 rows from the beginning on that are not in the inbox; this takes them in:/)
+  const [, command = ''] = /\n {4}tidemark (replay .*)\n/.exec(said) ?? []
+  assert.equal(
+    command,
+    'replay notes --from beginning --to 2026-05-03T00:00:00.000001Z --apply --include-forgotten',
+  )
+  assert.match(await cli('note', ...command.split(' ')), / {2}3 rows taken in\n$/)
+})
+
+test('a reset into another source says what it leaves out there, and nothing where that is nothing', async (t) => {
+  const { cli } = await createDays(t)
+  const whole = await cli('other', 'reset', 'notes', '--from', 'beginning')
+  assert.match(whole, /^notes starts anew at the beginning in public\.other; .*\n {2}to be read: 9 rows/)
+  const back = await cli('note', 'reset', 'notes', '--from', '2026-05-04T00:00:00Z')
+  const [, command = ''] = /is not taken in; this counts it:\n {4}tidemark (.*)\n/.exec(back) ?? []
+  assert.match(await cli('note', ...command.split(' ')), /not in the inbox: 3 of 3 rows from the beginning/)
+  const again = await cli('other', 'reset', 'notes', '--from', 'beginning', '--json')
+  const told = JSON.parse(again) as Record<string, unknown>
+  assert.deepEqual(told, {
+    ...{
+      poller: 'notes',
+      source: 'public.other',
+      edge: '2026-05-04 00:00:00+00',
+      edge_before: '2026-05-04 00:00:00+00',
+    },
+    ...{ is_other_source: true, is_forgotten: true, skipped: 3, read: 6, known: 0 },
+  })
+})

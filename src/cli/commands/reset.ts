@@ -4,7 +4,7 @@ import { previewReset, resetPoller } from '../../ingest/reset.ts'
 import type { ResetPreview } from '../../ingest/reset.ts'
 import { checkSource } from '../../ingest/sourceCheck.ts'
 import { EXIT } from '../exitCodes.ts'
-import { pollerSetup, readTime, withPool } from '../poller.ts'
+import { BEGINNING, pollerSetup, readBeginning, timeFlag, withPool } from '../poller.ts'
 import { complain, print, printJson } from '../terminal.ts'
 import { verb, type Ending } from '../verb.ts'
 
@@ -37,36 +37,46 @@ export function resetVerb(ending: Ending): Command {
             poller: name,
             source: source.table,
             edge,
-            before: look.edge,
-            isOtherSource,
+            edge_before: look.edge,
+            is_other_source: isOtherSource,
+            is_forgotten: look.is_forgotten,
             skipped,
             read,
             known,
           })
         } else {
-          say(name, source.table, edge, preview)
+          say(name, source.table, edge, preview, flags)
         }
       })
       ending.code = EXIT.done
     })
 }
 
-const STARTS: Readonly<Record<string, string>> = { beginning: '-infinity', now: 'now' }
-
 function readStart(text: string): string {
-  return STARTS[text] ?? readTime(text)
+  return text === 'now' ? text : readBeginning(text)
 }
 
-function say(name: string, table: string, edge: string, preview: ResetPreview): void {
+function say(name: string, table: string, edge: string, preview: ResetPreview, flags: Flags): void {
   const { look, isOtherSource, skipped, read, known } = preview
-  const shown = edge === '-infinity' ? 'the beginning' : edge
   print(
-    `${name} starts anew at ${shown} in ${table}${look.edge === null ? '' : `; its edge was ${look.edge}`}`,
+    `${name} starts anew at ${shown(edge)} in ${table}${look.edge === null ? '' : `; its edge was ${shown(look.edge)}`}`,
   )
-  if (look.is_forgotten)
-    print('  that is later than asked for: what is older may have been processed and was forgotten')
-  if (skipped === null) print('  what is older in the new source is not taken in')
-  else if (skipped > 0) print(`  left out: ${skipped} rows before it that are not in the inbox`)
+  const replay = `tidemark replay ${name}${flags.config === undefined ? '' : ` --config ${flags.config}`}`
+  if (look.is_forgotten) {
+    print(
+      `  asked for was ${shown(flags.from)}; what is older than ${edge} may have been processed as ${name}'s and`,
+    )
+    print('  forgotten by retention, or was left out by a reset, so it does not begin in that')
+    print(
+      `  left out: ${skipped ?? 0} rows from ${shown(flags.from)} on that are not in the inbox; this takes them in:`,
+    )
+    print(`    ${replay} --from ${timeFlag(flags.from)} --to ${timeFlag(edge)} --apply --include-forgotten`)
+  } else if (skipped === null) {
+    print('  what is older in the new source is not taken in; this counts it:')
+    print(`    ${replay} --from beginning --to ${timeFlag(edge)}`)
+  } else if (skipped > 0) {
+    print(`  left out: ${skipped} rows before it that are not in the inbox`)
+  }
   print(`  to be read: ${read} rows from there on, ${known} of which the inbox has by their id`)
   if (isOtherSource && known > 0) {
     complain(
@@ -74,4 +84,8 @@ function say(name: string, table: string, edge: string, preview: ResetPreview): 
         'processed: where they are other messages, give the new source a poller of its own name',
     )
   }
+}
+
+function shown(time: string): string {
+  return time === BEGINNING ? 'the beginning' : time
 }
