@@ -19,3 +19,9 @@ SELECT a.attname AS name, a.attnotnull OR t.typnotnull AS not_null,
                       WHERE c.conrelid = a.attrelid AND c.contype = 'f' AND c.conkey = ARRAY[a.attnum] LIMIT 1) f ON true
  WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped
  ORDER BY a.attnum;
+
+-- name: let_through
+-- $1 source. Whether the poller's condition holds for any row that has been written.
+SELECT EXISTS (
+  SELECT FROM tidemark_rehearsal.written w JOIN :"table" tidemark_source ON tidemark_source.:"id"::text = w.message_id
+   WHERE w.source = $1 AND (:"where")) AS any;

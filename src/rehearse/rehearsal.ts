@@ -62,6 +62,8 @@ export interface Rehearsal {
   readonly writes_failed: number
   readonly lost: number
   readonly doubled: number
+  /** Pollers that took in no row: nothing is known of them. */
+  readonly not_tested: readonly string[]
   readonly longest_silence_ms: number
   readonly machines: Readonly<DeployCounts>
   readonly sources: readonly SourceCount[]
@@ -119,10 +121,11 @@ export async function rehearse(options: RehearsalOptions): Promise<Rehearsal> {
     const sum = (of: (source: SourceCount) => number): number =>
       sources.reduce((all, one) => all + of(one), 0)
     const broken = invariants.filter(({ ok }) => ok === false)
+    const notTested = sources.filter((source) => source.taken_in === 0).map(({ poller }) => poller)
     const lost = sum((source) => source.lost.count)
     const doubled = sum((source) => source.doubled.count)
     return {
-      ok: lost === 0 && doubled === 0 && broken.length === 0,
+      ok: lost === 0 && doubled === 0 && broken.length === 0 && notTested.length === 0,
       seed: options.seed,
       seconds: Math.round(seconds * 10) / 10,
       written: sum((source) => source.written),
@@ -131,6 +134,7 @@ export async function rehearse(options: RehearsalOptions): Promise<Rehearsal> {
       writes_failed: writer.failed,
       lost,
       doubled,
+      not_tested: notTested,
       longest_silence_ms: Math.max(0, ...sources.map((source) => source.longest_silence_ms)),
       machines: { ...machines.counts },
       sources,

@@ -9,7 +9,7 @@ import { RehearsalImpossible } from '../errors.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 
 const sql = loadStatements('rehearsal_writer', ['write', 'write_by'])
-const place = loadStatements('rehearsal_rows', ['columns', 'resolve'])
+const place = loadStatements('rehearsal_rows', ['columns', 'resolve', 'let_through'])
 
 export interface RowWriter {
   readonly poller: string
@@ -61,6 +61,9 @@ const VALUE_BY_CATEGORY: Readonly<Record<string, (column: Column) => string>> = 
 /** Groups are there to be several, and each to have more than one message. */
 const GROUPS = 20
 
+/** A condition may let only some rows through, and a value that is always the same may do for one row alone. */
+const TRIED_ROWS = 20
+
 /** How to write to each poller's source. Each way is tried once, and rolled back. Throws {@link RehearsalImpossible}. */
 export async function planRows(
   client: Queryable,
@@ -78,7 +81,7 @@ export async function planRows(
       insert === undefined
         ? await madeWriter(client, name, table, source)
         : givenWriter(name, insert, source.id)
-    await tried(client, writer, table)
+    await tried(client, writer, { table, source, insert })
     writers.push(writer)
   }
   const [left] = byTable.keys()
@@ -159,17 +162,55 @@ function valueOf(column: Column, source: ResolvedPoller['source']): string | und
   return value === undefined ? undefined : `(${value})::${column.type}`
 }
 
-async function tried(client: Queryable, writer: RowWriter, table: string): Promise<void> {
+interface Trial {
+  readonly table: string
+  readonly source: ResolvedPoller['source']
+  /** The user's statement, where one is used. */
+  readonly insert: string | undefined
+}
+
+async function tried(client: Queryable, writer: RowWriter, trial: Trial): Promise<void> {
+  const { table, source, insert } = trial
+  const { poller } = writer
+  const remedy = `give the statement that writes one with --insert 'INSERT INTO ${table} (…) VALUES (…)'`
   await client.query('BEGIN')
   try {
-    await writer.write(client, 1)
+    await writer.write(client, TRIED_ROWS)
+    if (source.where === null || (await letThrough(client, poller, source))) return
   } catch (error) {
-    throw new RehearsalImpossible(
-      `no row could be made for ${table}, which ${writer.poller} reads: ${cleanError(error).text}`,
-      `give the statement that writes one with --insert 'INSERT INTO ${table} (…) VALUES (…)'`,
-      { cause: error },
-    )
+    const why = `${table}, which ${poller} reads: ${cleanError(error).text}`
+    throw insert === undefined
+      ? new RehearsalImpossible(`no row could be made for ${why}`, remedy, { cause: error })
+      : new RehearsalImpossible(
+          `--insert ${JSON.stringify(insert)} could not write ${TRIED_ROWS} rows to ${why}`,
+          'it is run once for each row, so what must be unique needs a new value each time, such as gen_random_uuid()',
+          { cause: error },
+        )
   } finally {
     await client.query('ROLLBACK')
   }
+  throw insert === undefined
+    ? new RehearsalImpossible(
+        `no row that \`where\` of ${poller} (${source.where}) lets through could be made for ${table}`,
+        remedy,
+      )
+    : new RehearsalImpossible(
+        `--insert ${JSON.stringify(insert)} makes no row that \`where\` of ${poller} (${source.where}) lets through`,
+        'give one that does',
+      )
+}
+
+/** Whether the poller would take in any row that has been written. */
+async function letThrough(
+  client: Queryable,
+  poller: string,
+  source: ResolvedPoller['source'],
+): Promise<boolean> {
+  const text = fillIdentifiers(place.let_through, {
+    table: quoteQualified(source.table),
+    id: quoteIdentifier(source.id),
+    where: source.where ?? 'true',
+  })
+  const { rows } = await client.query<{ any: boolean }>(text, [poller])
+  return rows[0]?.any === true
 }

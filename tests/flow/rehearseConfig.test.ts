@@ -177,6 +177,36 @@ describe('a rehearsal of a config of the user’s', () => {
     assert.match(started.stderr, /orders failed to start: .*created_at is date/)
   })
 
+  test('does not go green where nothing was tested', async (t) => {
+    const none = await appFolder(t, 'export default {}')
+    const idle = await tidemark(['rehearse'], { cwd: none, env: { TMPDIR: none } })
+    assert.equal(idle.code, 1)
+    assert.match(idle.stderr, /no poller, so there is nothing to rehearse/)
+
+    // What the probe lets through may be kept out later: here by the first row that is committed.
+    const kept = await appFolder(
+      t,
+      `export default { pollers: { p: { every: '1s',
+        source: { table: 'shop.mails', id: 'id', createdAt: 'created_at', where: 'NOT EXISTS (SELECT FROM shop.closed)' } } } }`,
+    )
+    await writeFile(
+      join(kept, 'closed.sql'),
+      `CREATE TABLE shop.closed ();
+       CREATE FUNCTION shop.close() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO shop.closed DEFAULT VALUES; RETURN NULL; END';
+       CREATE CONSTRAINT TRIGGER close AFTER INSERT ON shop.mails DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION shop.close()`,
+    )
+    const setup = ['--setup', 'tables.sql', '--setup', 'closed.sql']
+    const flags = [...setup, '--deploys', '1', '--overlap', '0', '--instances', '1', '--json']
+    const { code, stdout, stderr } = await tidemark(['rehearse', ...flags], {
+      cwd: kept,
+      env: { TMPDIR: kept },
+    })
+    assert.equal(code, 1, stderr + stdout)
+    const result = JSON.parse(stdout) as Rehearsal
+    assert.deepEqual([result.ok, result.lost, result.not_tested], [false, 0, ['p']])
+    assert.ok(result.written > 0)
+  })
+
   test('Ctrl-C ends every process and leaves nothing behind', async (t) => {
     const folder = await appFolder(t)
     const bin = resolve(import.meta.dirname, '../../bin/tidemark.js')
@@ -204,6 +234,16 @@ describe('a rehearsal of a config of the user’s', () => {
     assert.equal(await ended, 130, printed)
     assert.equal(group(0), false, 'a process of the group still runs')
     assert.deepEqual(await readdir(folder), LEFT)
+  })
+
+  test('refuses --insert where the demo writes its own rows', async (t) => {
+    const folder = await mkdtemp(join(tmpdir(), 'tidemark-none-'))
+    t.after(() => rm(folder, { recursive: true }))
+    const { code, stderr } = await tidemark(['rehearse', '--insert', 'INSERT INTO a DEFAULT VALUES'], {
+      cwd: folder,
+    })
+    assert.equal(code, 64)
+    assert.match(stderr, /^tidemark: --insert is for a config of your own/)
   })
 
   test('names a flag that it cannot read', async (t) => {

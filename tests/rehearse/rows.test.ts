@@ -87,6 +87,24 @@ describe('rows of a source', () => {
     assert.equal((await client.query('SELECT FROM tidemark_rehearsal.written')).rowCount, 2)
   })
 
+  test('are refused when the poller’s condition lets none of them through, and not when it lets some', async (t) => {
+    const { plan } = await world(
+      t,
+      'CREATE TABLE source (id serial, at timestamptz DEFAULT now(), ready boolean NOT NULL DEFAULT false)',
+    )
+    await assert.rejects(plan({ where: 'ready' }), {
+      name: 'RehearsalImpossible',
+      message:
+        /no row that `where` of reader \(ready\) lets through could be made for public\.source: .*--insert/,
+    })
+    const insert = (ready: boolean): string => `INSERT INTO source (ready) VALUES (${String(ready)})`
+    await assert.rejects(plan({ where: 'ready' }, [insert(false)]), {
+      message: /^--insert "INSERT.* makes no row that `where` of reader \(ready\) lets through/,
+    })
+    await plan({ where: 'ready' }, [insert(true)])
+    await plan({ where: 'id % 10 = 0' })
+  })
+
   test('cannot be made for what is not there, or by what is no INSERT into a source', async (t) => {
     const { plan } = await world(
       t,

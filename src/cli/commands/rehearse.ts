@@ -60,6 +60,20 @@ async function run(flags: Flags): Promise<number> {
       return EXIT.usage
     }
   }
+  const demo = own === undefined
+  if (demo && flags.insert.length > 0) {
+    complain(
+      'tidemark: --insert is for a config of your own, and there is none: the demo writes its own rows',
+    )
+    return EXIT.usage
+  }
+  const config = resolveConfig(own ?? demoConfig(() => undefined), {
+    intervals: intervalsOf(settings, demo),
+  })
+  if (config.pollers.length === 0) {
+    complain('tidemark: the config has no poller, so there is nothing to rehearse: give it one')
+    return EXIT.failed
+  }
   const stop = new AbortController()
   let signalled: ShutdownSignal | undefined
   const onSignal = (signal: ShutdownSignal): void => {
@@ -71,10 +85,7 @@ async function run(flags: Flags): Promise<number> {
   let ok = false
   const progress = createProgress(process.stderr)
   try {
-    const config = resolveConfig(own ?? demoConfig(() => undefined), {
-      intervals: intervalsOf(settings, own === undefined),
-    })
-    const result = await onPlace(flags, settings, config, own === undefined, logs, stop.signal, progress)
+    const result = await onPlace(flags, settings, config, demo, logs, stop.signal, progress)
     progress.end()
     ok = result.ok
     if (flags.json === true) printJson(result)

@@ -36,6 +36,10 @@ export function printRehearsal(result: Rehearsal): void {
   for (const { name, found, detail } of result.invariants_broken) {
     print(coloured('red', `${name} does not hold (${found ?? '?'} found): ${detail}`))
   }
+  if (result.not_tested.length > 0) {
+    const which = result.not_tested.join(', ')
+    print(coloured('red', `Not tested: no row was taken in by ${which}. A higher --rate writes more.`))
+  }
   print(
     result.ok
       ? coloured(
