@@ -37,7 +37,8 @@ export interface GivenUp {
 
 export interface SourceCount {
   readonly poller: string
-  readonly contract: ResolvedProcessor['work']['kind'] | null
+  /** As the config has it; what is handled in batches is external. */
+  readonly contract: 'transactional' | 'external' | null
   readonly written: number
   readonly taken_in: number
   readonly done: number
@@ -106,7 +107,7 @@ export async function countSource(
   const silence = await db.query<{ passes: number; longest_ms: number }>(sql.silence, [name, from, to])
   return {
     poller: name,
-    contract: kind,
+    contract: kind === 'batch' ? 'external' : kind,
     written: statuses?.written ?? 0,
     taken_in: statuses?.taken_in ?? 0,
     done: statuses?.done ?? 0,

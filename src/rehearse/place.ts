@@ -2,28 +2,19 @@
  * Where a rehearsal takes place: a scratch database. Its own, on an embedded server that is removed afterwards; or one that
  * DATABASE_URL names, which must look like scratch: a rehearsal writes rows that an app would act on.
  */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import type { ResolvedPoller } from '../config/resolved.ts'
-import { quoteQualified } from '../db/identifier.ts'
+import { readFileSync, rmSync } from 'node:fs'
 import { useEmbedded } from '../db/embedded.ts'
 import { sqlPath } from '../db/folder.ts'
 import { createPool } from '../db/pool.ts'
 import type { Pool, Queryable } from '../db/pool.ts'
-import { fillIdentifiers, loadStatements } from '../db/statements.ts'
+import { loadStatements } from '../db/statements.ts'
+import { waitForDatabase } from '../db/wait.ts'
 import { RehearsalImpossible } from '../errors.ts'
 import { cleanError } from '../telemetry/errorText.ts'
+import { serverFolder } from './abandoned.ts'
 import { WRITER_CONNECTIONS } from './writer.ts'
 
-const sql = loadStatements('rehearsal_place', [
-  'connections',
-  'exists',
-  'has_inbox',
-  'used_inbox',
-  'living',
-  'has_rows',
-])
+const sql = loadStatements('rehearsal_place', ['connections'])
 
 export interface Place {
   readonly url: string
@@ -45,8 +36,14 @@ export interface Address {
 
 const LOOK_CONNECTIONS = 4
 
+/** A database that does not answer by then is not there. */
+const ANSWER_LIMIT_MS = 10_000
+const SILENT = { event: () => undefined }
+
 /** Opens the database that was named, or a server of its own. */
 export async function openPlace({ url, directUrl }: Address): Promise<Place> {
+  // Told of as `start` tells of it: which variable, which address.
+  if (url !== undefined) await waitForDatabase(url, { attempts: 1, timeoutMs: ANSWER_LIMIT_MS, log: SILENT })
   const server = url === undefined ? await ownServer() : undefined
   const address = server?.url ?? url ?? ''
   const open = (applicationName: string, max: number): Pool =>
@@ -75,7 +72,7 @@ export async function openPlace({ url, directUrl }: Address): Promise<Place> {
 }
 
 async function ownServer(): Promise<{ url: string; remove(): Promise<void> }> {
-  const folder = mkdtempSync(join(tmpdir(), 'tidemark-rehearsal-'))
+  const folder = serverFolder()
   const drop = (): void => rmSync(folder, { recursive: true, force: true })
   try {
     const server = await useEmbedded(folder)
@@ -96,42 +93,6 @@ export async function setUpTables(db: Queryable, files: readonly string[]): Prom
       throw new RehearsalImpossible(`--setup ${file} failed: ${cleanError(cause).text}`, remedy, { cause })
     }
   }
-}
-
-/** Throws {@link RehearsalImpossible} for a database that somebody may be using. */
-export async function requireScratch(db: Queryable, pollers: readonly ResolvedPoller[]): Promise<void> {
-  const found = [...(await tidemarkInUse(db, pollers)), ...(await sourcesInUse(db, pollers))]
-  if (found.length === 0) return
-  throw new RehearsalImpossible(
-    `this database does not look like scratch: ${found.join('; ')}`,
-    'a rehearsal writes rows that your handlers act on, so give it a database of its own with DATABASE_URL (or none and ' +
-      'the tables with --setup FILE.sql); one of an earlier rehearsal is scratch again after DROP SCHEMA service_ops, ' +
-      'pgboss, tidemark_rehearsal CASCADE and TRUNCATE of the sources',
-  )
-}
-
-async function tidemarkInUse(db: Queryable, pollers: readonly ResolvedPoller[]): Promise<string[]> {
-  const there = await db.query<{ there: boolean }>(sql.has_inbox)
-  if (there.rows[0]?.there !== true) return []
-  const living = await db.query<{ instance_id: string }>(sql.living)
-  const names = pollers.map(({ name }) => name)
-  const used = await db.query<{ source: string }>(sql.used_inbox, [names])
-  return [
-    ...living.rows.map(({ instance_id: id }) => `the instance ${id} runs on it`),
-    ...used.rows.map(({ source }) => `the inbox has messages of ${source}`),
-  ]
-}
-
-async function sourcesInUse(db: Queryable, pollers: readonly ResolvedPoller[]): Promise<string[]> {
-  const found: string[] = []
-  for (const table of new Set(pollers.map(({ source }) => quoteQualified(source.table)))) {
-    // One that is not there is told of when a row for it is tried.
-    const there = await db.query<{ there: boolean }>(sql.exists, [table])
-    if (there.rows[0]?.there !== true) continue
-    const { rows } = await db.query<{ used: boolean }>(fillIdentifiers(sql.has_rows, { table }))
-    if (rows[0]?.used === true) found.push(`${table} has rows`)
-  }
-  return found
 }
 
 /** Makes the record of a rehearsal, in a schema of its own. */

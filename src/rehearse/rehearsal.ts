@@ -21,10 +21,11 @@ import type { LeaderChanges, Rest, SourceCount } from './count.ts'
 import { createDeploys } from './deploys.ts'
 import type { DeployCounts } from './deploys.ts'
 import type { MachineOptions } from './machine.ts'
-import { connectionsShort, makeRecord, requireScratch, setUpTables } from './place.ts'
+import { connectionsShort, makeRecord, setUpTables } from './place.ts'
 import type { Place } from './place.ts'
 import { planRows } from './rows.ts'
 import type { RowWriter } from './rows.ts'
+import { requireNoTables, requireScratch } from './scratch.ts'
 import { startWriter } from './writer.ts'
 
 export interface RehearsalOptions {
@@ -150,6 +151,7 @@ async function prepare(options: RehearsalOptions): Promise<void> {
   const { place, config, instances, connections } = options
   const short = await connectionsShort(place.pool, 2 * instances * connections)
   if (short !== undefined) options.note(short)
+  if (options.ownTables) await requireNoTables(place.pool)
   await requireScratch(place.pool, config.pollers)
   await setUpTables(place.pool, options.setup)
   await makeRecord(place.pool)

@@ -66,7 +66,7 @@ describe('a rehearsal of a config of the user’s', () => {
       [
         ['orders', 'transactional'],
         ['mails', 'external'],
-        ['calls', 'batch'],
+        ['calls', 'external'],
       ],
     )
     for (const source of sources) {
@@ -232,8 +232,35 @@ describe('a rehearsal of a config of the user’s', () => {
     await until('both colours to run', () => printed.includes('both run'), 120_000)
     group('SIGINT')
     assert.equal(await ended, 130, printed)
+    assert.match(printed, /^stopped; nothing was counted$/m)
     assert.equal(group(0), false, 'a process of the group still runs')
     assert.deepEqual(await readdir(folder), LEFT)
+  })
+
+  test('leaves an app’s database alone where there is no config file, and names one that does not answer', async (t) => {
+    const folder = await mkdtemp(join(tmpdir(), 'tidemark-none-'))
+    t.after(() => rm(folder, { recursive: true }))
+    const database = await createDatabase(t, { migrated: false })
+    const pool = database.pool()
+    await pool.query(TABLES)
+    const rehearse = (url: string): ReturnType<typeof tidemark> =>
+      tidemark(['rehearse'], { cwd: folder, env: { TMPDIR: folder, DATABASE_URL: url } })
+    const refused = await rehearse(database.url)
+    assert.equal(refused.code, 1)
+    assert.match(refused.stderr, /such as shop\.calls.*unset DATABASE_URL/)
+    const { rows } = await pool.query(
+      `SELECT FROM pg_namespace WHERE nspname IN ('service_ops', 'tidemark_rehearsal')`,
+    )
+    assert.deepEqual(rows, [])
+
+    const nowhere = new URL(database.url)
+    nowhere.pathname = '/no_such_database'
+    nowhere.password ||= 'a-secret'
+    const missing = await rehearse(nowhere.href)
+    assert.equal(missing.code, 1)
+    assert.ok(missing.stderr.includes(`${nowhere.host}/no_such_database`), missing.stderr)
+    assert.match(missing.stderr, /DATABASE_URL/)
+    assert.ok(!missing.stderr.includes(nowhere.password), 'no password')
   })
 
   test('refuses --insert where the demo writes its own rows', async (t) => {
@@ -254,11 +281,14 @@ describe('a rehearsal of a config of the user’s', () => {
       ['--overlap', '-1'],
       ['--seed', '1.5'],
       ['--setup', 'nowhere.sql'],
+      ['--setup', '.'],
     ] as const) {
       const { code, stderr } = await tidemark(['rehearse', flag, value], { cwd: folder })
       assert.equal(code, 64, flag)
       assert.ok(stderr.includes(flag), stderr)
     }
+    const help = await tidemark(['rehearse', '--help'], { cwd: folder })
+    assert.ok(help.stdout.includes('--insert') && !help.stdout.includes('[]'), help.stdout)
     const bad = await tidemark(['rehearse', '--config', 'nowhere.mjs'], { cwd: folder })
     assert.equal(bad.code, 78)
   })

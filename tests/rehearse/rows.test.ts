@@ -105,6 +105,14 @@ describe('rows of a source', () => {
     await plan({ where: 'id % 10 = 0' })
   })
 
+  test('are not written by a statement that can be run but once, which is named', async (t) => {
+    const { plan } = await world(t, 'CREATE TABLE source (id int PRIMARY KEY, at timestamptz DEFAULT now())')
+    await assert.rejects(plan({}, ['INSERT INTO source (id) VALUES (1)']), {
+      name: 'RehearsalImpossible',
+      message: /^--insert "INSERT INTO source .*source_pkey.*a new value each time/,
+    })
+  })
+
   test('cannot be made for what is not there, or by what is no INSERT into a source', async (t) => {
     const { plan } = await world(
       t,

@@ -1,13 +1,13 @@
 import { InvalidArgumentError, type Command } from 'commander'
 import { randomInt } from 'node:crypto'
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { statSync } from 'node:fs'
 import { resolveConfig } from '../../config/validate.ts'
 import type { Settings } from '../../config/settings.ts'
 import type { ResolvedConfig } from '../../config/resolved.ts'
 import { demoConfig } from '../../demo/config.ts'
+import { logFolder, removeAbandoned } from '../../rehearse/abandoned.ts'
 import { openPlace } from '../../rehearse/place.ts'
+import { leftIn } from '../../rehearse/scratch.ts'
 import { rehearse, type Rehearsal } from '../../rehearse/rehearsal.ts'
 import { EXIT, EXIT_BY_SIGNAL, type ShutdownSignal } from '../exitCodes.ts'
 import { complain, printJson } from '../terminal.ts'
@@ -25,8 +25,8 @@ interface Flags {
   readonly instances: number
   readonly kill?: true
   readonly seed?: number
-  readonly setup: readonly string[]
-  readonly insert: readonly string[]
+  readonly setup?: readonly string[]
+  readonly insert?: readonly string[]
 }
 
 /** `tidemark rehearse`: blue-green deploys under load on real processes, and a count of what was lost and doubled. */
@@ -42,9 +42,8 @@ export function rehearseVerb(ending: Ending): Command {
       '--setup <file>',
       "SQL that makes the app's tables on the scratch database (again for more)",
       more,
-      [],
     )
-    .option('--insert <sql>', 'statement that writes one row to a source (again for more)', more, [])
+    .option('--insert <sql>', 'statement that writes one row to a source (again for more)', more)
     .action(async (flags: Flags) => {
       ending.code = await run(flags)
     })
@@ -54,14 +53,16 @@ const SIGNALS = Object.keys(EXIT_BY_SIGNAL) as readonly ShutdownSignal[]
 
 async function run(flags: Flags): Promise<number> {
   const { settings, config: own } = await taskSetup(flags)
-  for (const file of flags.setup) {
-    if (!existsSync(file)) {
-      complain(`tidemark: --setup ${file}: there is no such file`)
-      return EXIT.usage
-    }
+  for (const file of flags.setup ?? []) {
+    const found = statSync(file, { throwIfNoEntry: false })
+    if (found?.isDirectory() === false) continue
+    complain(
+      `tidemark: --setup ${file}: ${found === undefined ? 'there is no such file' : 'this is a folder; name each file in it'}`,
+    )
+    return EXIT.usage
   }
   const demo = own === undefined
-  if (demo && flags.insert.length > 0) {
+  if (demo && flags.insert !== undefined) {
     complain(
       'tidemark: --insert is for a config of your own, and there is none: the demo writes its own rows',
     )
@@ -81,11 +82,13 @@ async function run(flags: Flags): Promise<number> {
     stop.abort()
   }
   for (const signal of SIGNALS) process.on(signal, onSignal)
-  const logs = mkdtempSync(join(tmpdir(), 'tidemark-rehearsal-logs-'))
+  const logs = logFolder()
   let ok = false
   const progress = createProgress(process.stderr)
   try {
-    const result = await onPlace(flags, settings, config, demo, logs, stop.signal, progress)
+    for (const folder of await removeAbandoned())
+      progress.note(`Removed what a rehearsal that was killed had left: ${folder}`)
+    const result = await onPlace(flags, settings, config, demo, logs.path, stop.signal, progress)
     progress.end()
     ok = result.ok
     if (flags.json === true) printJson(result)
@@ -94,12 +97,12 @@ async function run(flags: Flags): Promise<number> {
   } catch (error) {
     progress.end()
     if (signalled === undefined) throw error
+    complain('stopped; nothing was counted')
     return EXIT_BY_SIGNAL[signalled]
   } finally {
     for (const signal of SIGNALS) process.off(signal, onSignal)
-    if (ok || signalled !== undefined || readdirSync(logs).length === 0)
-      rmSync(logs, { recursive: true, force: true })
-    else complain(`What the machines said is in ${logs}`)
+    if (ok || signalled !== undefined) logs.remove()
+    else if (logs.keep()) complain(`What the machines said is in ${logs.path}`)
   }
 }
 
@@ -129,8 +132,8 @@ async function onPlace(
         logs,
       },
       ownTables: demo,
-      setup: flags.setup,
-      inserts: demo ? [demoInsert()] : flags.insert,
+      setup: flags.setup ?? [],
+      inserts: demo ? [demoInsert()] : (flags.insert ?? []),
       deploys: flags.deploys,
       instances: flags.instances,
       rate: flags.rate,
@@ -144,7 +147,10 @@ async function onPlace(
       note: progress.note,
     })
   } finally {
+    // Whatever ended the rehearsal is what is told; a database that is gone has nothing left.
+    const left = place.own ? undefined : await leftIn(place.pool, config.pollers).catch(() => undefined)
     await place.leave()
+    if (left !== undefined) progress.note(left)
   }
 }
 
@@ -165,6 +171,6 @@ function readSeconds(text: string): number {
   throw new InvalidArgumentError('It is a number of seconds, 3600 at most.')
 }
 
-function more(text: string, before: readonly string[]): readonly string[] {
+function more(text: string, before: readonly string[] = []): readonly string[] {
   return [...before, text]
 }
