@@ -1,3 +1,4 @@
+import { stripVTControlCharacters } from 'node:util'
 import type { Named, SourceCount } from '../../../rehearse/count.ts'
 import type { Rehearsal } from '../../../rehearse/rehearsal.ts'
 import { coloured, print, span, table } from '../../terminal.ts'
@@ -6,24 +7,7 @@ import { coloured, print, span, table } from '../../terminal.ts'
 export function printRehearsal(result: Rehearsal): void {
   print(table(['', ''], facts(result)))
   print()
-  print(
-    table(
-      [
-        'poller',
-        'contract',
-        'written',
-        'done',
-        'dead',
-        'to retry',
-        'lost',
-        'doubled',
-        'run again',
-        'burned',
-        'silence',
-      ],
-      result.sources.map(sourceRow),
-    ),
-  )
+  print(sourceTable(result.sources, process.stdout.columns))
   print()
   for (const source of result.sources) {
     printNamed(source.lost, `${source.poller}: lost`)
@@ -106,6 +90,36 @@ function sourceRow(source: SourceCount): string[] {
     String(source.attempts_burned.count),
     `${span(source.longest_silence_ms / 1000)} (every ${span(source.every_ms / 1000)})`,
   ]
+}
+
+const HEAD = [
+  'poller',
+  'contract',
+  'written',
+  'done',
+  'dead',
+  'to retry',
+  'lost',
+  'doubled',
+  'run again',
+  'burned',
+  'silence',
+]
+
+/** A row for each source, or a block where the terminal is too narrow for that; undefined: what is no terminal. */
+export function sourceTable(sources: readonly SourceCount[], columns: number | undefined): string {
+  const rows = sources.map(sourceRow)
+  const wide = table(HEAD, rows)
+  const width = Math.max(...wide.split('\n').map((line) => stripVTControlCharacters(line).length))
+  if (columns === undefined || width <= columns) return wide
+  return rows
+    .map((row) =>
+      table(
+        ['', ''],
+        HEAD.map((name, n) => [name, row[n] ?? '']),
+      ).trimStart(),
+    )
+    .join('\n\n')
 }
 
 function mark(count: number): string {
