@@ -26,7 +26,6 @@ SELECT tidemark_source.:"id"::text AS id
   FROM :"source" tidemark_source
  WHERE :"keyset"
    AND tidemark_source.:"id" IS NOT NULL
-   AND :"where"
  ORDER BY tidemark_source.:"created_at", tidemark_source.:"id" LIMIT 1;
 
 -- name: missing
@@ -37,23 +36,22 @@ WITH f AS MATERIALIZED (
 me AS MATERIALIZED (
   SELECT $3::timestamptz AS scan_ts, $4::text AS scan_id, $5::timestamptz AS low, $6::timestamptz AS high FROM f),
 page AS MATERIALIZED (
-  SELECT tidemark_source.:"id" AS id, :"time" AS created_at
+  SELECT tidemark_source.:"id" AS id, :"time" AS created_at, :"where" IS TRUE AS is_wanted
     FROM :"source" tidemark_source
    WHERE :"keyset"
      AND tidemark_source.:"id" IS NOT NULL
-     AND :"where"
    ORDER BY tidemark_source.:"created_at", tidemark_source.:"id" LIMIT $2::integer),
 missing AS MATERIALIZED (
   SELECT page.created_at, page.id, coalesce(page.created_at < (SELECT f.at FROM f), false) AS is_forgotten
     FROM page
     LEFT JOIN LATERAL (
          SELECT true AS hit FROM service_ops.integration_inbox i WHERE i.source = $1 AND i.message_id = :"stored_id" LIMIT 1) x ON true
-   WHERE x.hit IS NULL)
-SELECT n.n, n.n = $2::integer AS more, last.created_at::text AS scan_ts, last.id::text AS scan_id,
+   WHERE x.hit IS NULL AND page.is_wanted)
+SELECT n.n, n.is_full AS more, last.created_at::text AS scan_ts, last.id::text AS scan_id,
        (SELECT count(*) FROM missing m WHERE NOT m.is_forgotten) AS missing,
        (SELECT count(*) FROM missing m WHERE m.is_forgotten) AS forgotten,
        ARRAY(SELECT m.id::text FROM missing m WHERE NOT m.is_forgotten ORDER BY m.created_at, m.id LIMIT 10) AS first_missing,
        ARRAY(SELECT m.id::text FROM missing m WHERE m.is_forgotten ORDER BY m.created_at, m.id LIMIT 10) AS first_forgotten,
        (SELECT f.at::text FROM f) AS forgotten_before
-  FROM f CROSS JOIN (SELECT count(*) AS n FROM page) n
+  FROM f CROSS JOIN (SELECT count(*) FILTER (WHERE page.is_wanted) AS n, count(*) = $2::integer AS is_full FROM page) n
   LEFT JOIN (SELECT p.created_at, p.id FROM page p ORDER BY p.created_at DESC, p.id DESC LIMIT 1) last ON true;

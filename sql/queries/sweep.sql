@@ -63,5 +63,4 @@ SELECT tidemark_source.:"id"::text AS id
   FROM :"source" tidemark_source
  WHERE :"keyset"
    AND tidemark_source.:"id" IS NOT NULL
-   AND :"where"
  ORDER BY tidemark_source.:"created_at", tidemark_source.:"id" LIMIT 1;

@@ -18,7 +18,11 @@ export interface SourceConfig {
   groupKey?: string
   /** Column with the trace id. Default: the payload's `trace_id` when that is text, else a fresh id. */
   traceId?: string
-  /** SQL condition on columns that never change. Default: every row. */
+  /**
+   * SQL condition on columns that never change. Default: every row. Made wider, it lets the next sweep take in the rows of the
+   * past that meet it, down to what is forgotten. Sweep and replay read the rows that do not meet it, too: an index for them
+   * must not be partial.
+   */
   where?: string
   /** Zone of a `timestamp` without zone. Required for such a column, refused for any other. */
   timeZone?: string

@@ -130,6 +130,8 @@ export function prepareSource(source: ResolvedSource, relation: SourceRelation |
     trace_id: trace === null ? FRESH_TRACE_ID : traceSql(trace),
   }
   const beside = { bound: time.bound, time: time.value }
+  // What fails by name is wanted, or its condition itself cannot be told: asked again, it would fail for ever.
+  const refusedBeside = { ...refused, ...beside, where: 'true' }
   return {
     table: relation.qualified,
     columns: {
@@ -141,8 +143,8 @@ export function prepareSource(source: ResolvedSource, relation: SourceRelation |
     nextId: nextIdStatement(parts),
     probe: parts,
     refuse: pageStatement(refused),
-    sweep: sweepStatements({ ...taken, ...beside }, { ...refused, ...beside }),
-    replay: replayStatements({ ...taken, ...beside }, { ...refused, ...beside }),
+    sweep: sweepStatements({ ...taken, ...beside }, refusedBeside),
+    replay: replayStatements({ ...taken, ...beside }, refusedBeside),
     canBeUndated: !createdAt.not_null,
   }
 }

@@ -51,6 +51,6 @@ export function takeInSql(parts: TakeInSql, walk: Walk): string {
 
 /** Fills a statement that tells which row the next page begins with. */
 export function nextOf(statement: string, parts: TakeInSql, walk: Walk): string {
-  const { source, created_at, id, where } = parts
-  return fillIdentifiers(statement, { source, created_at, id, where, keyset: keysetSql(parts, walk) })
+  const { source, created_at, id } = parts
+  return fillIdentifiers(statement, { source, created_at, id, keyset: keysetSql(parts, walk) })
 }

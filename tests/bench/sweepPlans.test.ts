@@ -25,8 +25,13 @@ interface PlanNode {
   readonly Plans?: readonly PlanNode[]
 }
 
-for (const analyzed of [false, true]) {
-  test(`a page sees little more than its own rows, ${analyzed ? 'with' : 'without'} statistics of the inbox`, async (t) => {
+for (const [analyzed, where] of [
+  [false, null],
+  [true, null],
+  [true, `id = ${ROWS}`],
+] as const) {
+  const of = where === null ? 'every row' : 'one row'
+  test(`a page over ${of} sees little more than a page, ${analyzed ? 'with' : 'without'} statistics of the inbox`, async (t) => {
     const intake = await createIntake(
       t,
       `CREATE TABLE note (id bigint PRIMARY KEY, created_at timestamptz) WITH (autovacuum_enabled = off);
@@ -37,7 +42,7 @@ for (const analyzed of [false, true]) {
     )
     await intake.lead()
     await setEdge(intake, 'now()')
-    const source = await intake.prepare(sourceOf('note'))
+    const source = await intake.prepare(sourceOf('note', { where }))
     await intake.pool.query('ANALYZE note')
     if (analyzed) await intake.pool.query('ANALYZE service_ops.integration_inbox')
     const worst = { rows: 0 }

@@ -89,6 +89,18 @@ test('what retention has forgotten is listed apart, left out, and taken in only 
   assert.deepEqual(await taken(), [1, 2, 3, 4, 5, 6, 7])
 })
 
+test('rows that do not meet the condition are read page by page, and not counted', async (t) => {
+  const hours = await createHours(t, 8)
+  const source = await hours.prepare(sourceOf('note', { payload: 'body', where: 'id = 7' }))
+  const options = { db: hours.pool, name: POLLER, source, pageSize: 3 }
+  const { looked, missing, firstMissing } = await findMissing(options, MAY)
+  assert.deepEqual([looked, missing, firstMissing], [1, 1, ['7']])
+  const stopped = await hours.apply({ source, signal: AbortSignal.abort() })
+  assert.deepEqual([stopped.looked, stopped.finished], [0, false])
+  const done = await hours.apply({ source })
+  assert.deepEqual([done.looked, done.inserted, await hours.taken()], [1, 1, [7]])
+})
+
 test('told to stop, it ends after the page at hand', async (t) => {
   const { apply, taken } = await createHours(t, 8)
   const done = await apply({ signal: AbortSignal.abort() })

@@ -80,6 +80,31 @@ describe('a sweep', () => {
     assert.equal(intake.log.of('row_refused').length, 2)
   })
 
+  test('reads no more than a page of rows that are not wanted, and takes in those of which nobody can tell as DEAD', async (t) => {
+    const intake = await atNoon(t)
+    await intake.pool.query(
+      `INSERT INTO note SELECT n, CASE WHEN n > 3 THEN timestamptz '2026-05-01' END, CASE n WHEN 9 THEN '1' WHEN 5 THEN 'odd' ELSE '0' END
+         FROM generate_series(1, 9) n`,
+    )
+    const { sweep, log } = sweeperOf(
+      intake,
+      await intake.prepare(sourceOf('note', { payload: 'body', where: 'body::integer > 0 -- counted' })),
+    )
+    const position = async (): Promise<unknown> =>
+      (await intake.pool.query('SELECT undated, scan_id FROM service_ops.poll_sweep')).rows[0]
+    assert.equal(await sweep({ sliceMs: 0 }), 'under way')
+    assert.deepEqual(await position(), { undated: true, scan_id: '2' })
+    assert.equal(await sweep({ sliceMs: 0 }), 'under way')
+    assert.equal(await sweep({ sliceMs: 0, pageSize: 1 }), 'under way')
+    assert.deepEqual(await position(), { undated: false, scan_id: '4' })
+    assert.equal(await sweep(), 'through')
+    assert.deepEqual(
+      (await intake.inbox()).map((row) => `${row.message_id} ${row.status}`),
+      ['5 DEAD', '9 NEW'],
+    )
+    assert.equal(log.of('sweep_completed')[0]?.rows_read, 2)
+  })
+
   test('that ended half way goes on where it was, and counts as one', async (t) => {
     const intake = await atNoon(t)
     await intake.pool.query(
