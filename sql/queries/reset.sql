@@ -1,5 +1,5 @@
 -- A new start for a poller, in one transaction of these statements in this order, after lock_registry of task.sql. Lock order
--- as everywhere: leader_term, background_task_leader, integration_poll_watermark, background_task, poll_sweep.
+-- as everywhere: leader_term, background_task_leader, integration_poll_watermark, poll_sweep, background_task.
 
 -- name: draw_term
 -- $1 poller. A term that nobody leads under: whoever led is refused by it, and what it still writes into the ledger stands
@@ -21,6 +21,17 @@ RETURNING CASE WHEN b.expires_at > clock_timestamp() THEN b.instance_id END AS l
 -- name: lock_watermark
 -- $1 poller. Waits for the page under way.
 SELECT FROM service_ops.integration_poll_watermark w WHERE w.poller = $1 FOR UPDATE;
+
+-- name: lock_sweep
+-- $1 poller. Waits for the page of a sweep under way. The row is made where there is none: a sweep that made it after this
+-- would have it while it waits for the task, which the reset has, and the reset would wait for the row.
+INSERT INTO service_ops.poll_sweep AS s (poller) VALUES ($1)
+ON CONFLICT (poller) DO UPDATE SET turn = s.turn + 1;
+
+-- name: lock_task
+-- $1 poller. Waits for every statement that takes rows in by the present bound: they have the task FOR KEY SHARE, which the
+-- update below alone would not conflict with.
+SELECT FROM service_ops.background_task t WHERE t.task_name = $1 FOR UPDATE;
 
 -- name: look
 -- $1 poller, $2 new start. Where it is, and where it would be. No row: no such poller.

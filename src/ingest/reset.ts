@@ -1,9 +1,9 @@
 /**
  * A reset: a poller whose source changed, or that must start elsewhere, begins anew at a time that a person says.
  *
- * One transaction takes every lock in its order, so it waits for the page under way and nothing writes meanwhile. It draws a
- * term that nobody leads under, ends the lease, moves the edge, raises `pass` and drops what was noted of living
- * transactions; the ledger gets a row of its own. Whoever led finds the lease gone and stands again.
+ * One transaction takes every lock in its order, so it waits for the pages under way (of a pass, a sweep, a replay) and
+ * nothing writes meanwhile. It draws a term that nobody leads under, ends the lease, moves the edge, raises `pass` and drops
+ * what was noted of living transactions; the ledger gets a row of its own. Whoever led finds the lease gone and stands again.
  *
  * - *A page of the old leader waits for the lock*: holder, term and pass are others now, and it is refused.
  * - *A run of the old leader is recorded late*: its term is lower than the reset's, so a watermark that is made again later

@@ -2,7 +2,15 @@ import type { Queryable } from '../db/pool.ts'
 import { loadStatements } from '../db/statements.ts'
 import type { SourceColumns } from './task.ts'
 
-const sql = loadStatements('reset', ['draw_term', 'end_lease', 'lock_watermark', 'look', 'apply'])
+const sql = loadStatements('reset', [
+  'draw_term',
+  'end_lease',
+  'lock_watermark',
+  'lock_sweep',
+  'lock_task',
+  'look',
+  'apply',
+])
 
 /** Where a poller is, and where a new start would put it. Times are text. */
 export interface ResetLook {
@@ -37,6 +45,8 @@ export async function lockForReset(
   if (drawn === undefined) throw new Error('draw_term returned no row')
   const [lease] = (await db.query<{ leader: string | null }>(sql.end_lease, [poller])).rows
   await db.query(sql.lock_watermark, [poller])
+  await db.query(sql.lock_sweep, [poller])
+  await db.query(sql.lock_task, [poller])
   return { term: drawn.term, leader: lease?.leader ?? undefined }
 }
 

@@ -4,6 +4,8 @@ import { ResetRefused } from '../../src/errors.ts'
 import { previewReset, resetPoller } from '../../src/ingest/reset.ts'
 import type { PreparedSource } from '../../src/ingest/sourceSql.ts'
 import { recordRun } from '../../src/tables/pollRun.ts'
+import { replayPage } from '../../src/tables/replay.ts'
+import { beginSweep, sweepPage } from '../../src/tables/sweep.ts'
 import { beginPass, readPage, remakeWatermark } from '../../src/tables/watermark.ts'
 import type { Scope } from '../support/scope.ts'
 import { createIntake, POLLER, sourceOf } from './fixture.ts'
@@ -92,6 +94,48 @@ test('a start in the future is refused, and so is that of a poller nobody knows'
   await assert.rejects(reset(intake, intake.source, 'now'), { name: 'PollerUnknown' })
   assert.equal(await value(intake, 'SELECT count(*)::integer AS v FROM service_ops.poll_run'), 0)
 })
+
+for (const [name, begin] of [
+  [
+    'a replay',
+    async (intake: Intake, { replay }: PreparedSource) => {
+      const range = { from: '-infinity', to: 'infinity', includeForgotten: false }
+      const start = { scanTs: null, scanId: null }
+      return () => replayPage(intake.pool, replay.page, POLLER, range, start, 9, 3, null)
+    },
+  ],
+  [
+    'a sweep',
+    async (intake: Intake, { sweep }: PreparedSource) => {
+      const { turn } = await beginSweep(intake.pool, POLLER, false)
+      return () => sweepPage(intake.pool, sweep.page.dated, POLLER, turn, 9, 3, null)
+    },
+  ],
+] as const)
+  test(`waits for the page of ${name}, which goes by the bound that it raises`, async (t) => {
+    const intake = await createDays(t)
+    const take = await begin(intake, intake.source)
+    const other = await intake.pool.connect()
+    await other.query('BEGIN')
+    await other.query(
+      `INSERT INTO service_ops.integration_inbox (source, message_id, trace_id) VALUES ('${POLLER}', '1', 't')`,
+    )
+    const [taking, start] = [take(), '2026-05-08T00:00:00Z']
+    await untilWaiting(intake)
+    const resetting = reset(intake, intake.source, start)
+    await untilWaiting(intake, 2)
+    await other.query('ROLLBACK')
+    other.release()
+    assert.notEqual(await taking, undefined)
+    await resetting
+    assert.ok((await ids(intake)).includes(1))
+    await intake.pool.query('TRUNCATE service_ops.integration_inbox')
+    await take()
+    assert.deepEqual(
+      (await ids(intake)).filter((id) => id < 8),
+      [],
+    )
+  })
 
 test('a page of the pass under way is refused, also one that waits for the reset', async (t) => {
   const intake = await createDays(t)
