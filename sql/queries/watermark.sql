@@ -37,7 +37,10 @@ k AS (
   -- The floor of now, too: a second transaction of one message has its time, and can be prepared, its session idle, when
   -- the first one's end closes the candidate.
   SELECT c.poller, least(now(), c.floor), c.live, pg_postmaster_start_time() FROM c WHERE c.closed OR c.reset
-  ON CONFLICT (poller) DO UPDATE SET cand_ts = EXCLUDED.cand_ts, cand_vx = EXCLUDED.cand_vx, cand_boot = EXCLUDED.cand_boot)
+  ON CONFLICT (poller) DO UPDATE SET cand_ts = EXCLUDED.cand_ts, cand_vx = EXCLUDED.cand_vx, cand_boot = EXCLUDED.cand_boot),
+d AS (     -- A step of the clock is said once, however long the candidate stays open. Lower, it proves less, and closes no sooner.
+  UPDATE service_ops.poll_candidate k SET cand_ts = now()
+    FROM c WHERE k.poller = c.poller AND NOT c.closed AND NOT c.reset AND k.cand_ts > now())
 UPDATE service_ops.integration_poll_watermark w
    SET pass = w.pass + 1,
        scan_ts = least(w.edge, now() - $6::interval) - interval '1 microsecond',

@@ -312,3 +312,31 @@ test('rows written since the last pass are taken in although the clock stepped b
   assert.equal(steps.length, 1)
   assert.ok((steps[0] ?? 0) > 3_500_000, 'an hour, less what the test took')
 })
+
+test('a step of the clock is said once, however long a transaction from before it is open', async (t) => {
+  const intake = await createIntake(t, NOTES)
+  const source = await intake.prepare(sourceOf('note', { payload: 'body' }))
+  const writer = await intake.pool.connect()
+  await writer.query('BEGIN')
+  await writer.query(`INSERT INTO note (body) VALUES ('1')`)
+  let { fence } = await intake.pass(source, await intake.lead())
+  const ahead = async (): Promise<unknown> =>
+    intake.pool.query(`UPDATE service_ops.poll_candidate SET cand_ts = now() + interval '1 hour'`)
+  const steps: number[] = []
+  const pass = async (): Promise<string | null> => {
+    const result = await intake.pass(source, fence, { onClockStepped: (behindMs) => steps.push(behindMs) })
+    fence = result.fence
+    return result.edge
+  }
+  await ahead()
+  for (let i = 0; i < 3; i += 1) await pass()
+  assert.equal(steps.length, 1)
+  await ahead()
+  await pass()
+  assert.equal(steps.length, 2)
+  const open = await pass()
+  await writer.query('COMMIT')
+  writer.release()
+  assert.notEqual(await pass(), open, 'its end lets the edge go on')
+  assert.deepEqual([ids(await intake.inbox()), steps.length], [[1], 2])
+})
