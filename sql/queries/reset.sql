@@ -39,9 +39,11 @@ SELECT t.source_table, t.source_columns, w.edge::text AS edge, t.forgotten_befor
        $2::timestamptz > clock_timestamp() AS is_future,
        greatest($2::timestamptz, t.forgotten_before)::text AS new_edge,
        coalesce($2::timestamptz < t.forgotten_before, false) AS is_forgotten,
-       greatest($2::timestamptz, t.forgotten_before) > w.edge AS is_ahead
+       greatest($2::timestamptz, t.forgotten_before) > coalesce(w.edge, '-infinity') AS is_ahead
   FROM service_ops.background_task t
-  LEFT JOIN service_ops.integration_poll_watermark w ON w.poller = t.task_name
+  LEFT JOIN LATERAL (      -- without a watermark it would go on from the last edge of the ledger
+       SELECT coalesce((SELECT w.edge FROM service_ops.integration_poll_watermark w WHERE w.poller = $1),
+                       (SELECT r.edge FROM service_ops.poll_run r WHERE r.poller = $1 AND r.edge IS NOT NULL ORDER BY r.term DESC, r.run_id DESC LIMIT 1)) AS edge) w ON true
  WHERE t.task_name = $1 AND t.kind = 'poller';
 
 -- name: apply
@@ -53,7 +55,9 @@ WITH t AS (
      SET source_table = $4, source_columns = $5::jsonb,
          forgotten_before = CASE WHEN $6::boolean OR $3::timestamptz > w.edge THEN greatest(t.forgotten_before, $3::timestamptz)
                                  ELSE t.forgotten_before END
-    FROM (SELECT) one LEFT JOIN service_ops.integration_poll_watermark w ON w.poller = $1
+    FROM (SELECT coalesce((SELECT w.edge FROM service_ops.integration_poll_watermark w WHERE w.poller = $1),
+                          (SELECT r.edge FROM service_ops.poll_run r WHERE r.poller = $1 AND r.edge IS NOT NULL ORDER BY r.term DESC, r.run_id DESC LIMIT 1),
+                          '-infinity') AS edge) w      -- the same edge as in the look
    WHERE t.task_name = $1
   RETURNING t.id, greatest($3::timestamptz, t.forgotten_before, '-infinity') AS edge),
 w AS (

@@ -54,7 +54,7 @@ export async function previewReset(options: ReplayOptions, from: string): Promis
     return { looked, missing: missing + forgotten }
   }
   const { edge, new_edge: start } = look
-  const isAhead = look.is_ahead === true
+  const isAhead = look.is_ahead
   const left = leftOut(look, from, isOtherSource)
   const skipped = left === null ? null : left === undefined ? 0 : (await range(left, start)).missing
   const end = isOtherSource || isAhead || edge === null ? 'infinity' : edge

@@ -16,15 +16,15 @@ const sql = loadStatements('reset', [
 export interface ResetLook {
   readonly source_table: string | null
   readonly source_columns: SourceColumns | null
-  /** Null: it has no watermark. */
+  /** Without a watermark the last one of the ledger; null: there is none either. */
   readonly edge: string | null
   readonly forgotten_before: string | null
   readonly new_edge: string
   readonly is_future: boolean
   /** The start lies in what is forgotten; the new edge does not. */
   readonly is_forgotten: boolean
-  /** The new edge is later than the present one; null: there is none. */
-  readonly is_ahead: boolean | null
+  /** The new edge is later than the present one; also where there is none. */
+  readonly is_ahead: boolean
 }
 
 /** Undefined: there is no such poller. `from`: as PostgreSQL reads times. */

@@ -80,6 +80,27 @@ test('a start ahead of the edge leaves out what lies before, for the sweep as we
   assert.deepEqual(await ids(intake), [8, 9])
 })
 
+for (const [known, skipped] of [
+  ['an edge in the ledger', 2],
+  ['none', 7],
+] as const)
+  test(`also while the watermark is missing, with ${known}`, async (t) => {
+    const intake = await createDays(t)
+    if (skipped === 2)
+      await intake.pool.query(
+        `INSERT INTO service_ops.poll_run (poller, due_at, started_at, outcome, edge, term, instance_id)
+         SELECT poller, now(), now(), 'ran', edge, term, 'test' FROM service_ops.integration_poll_watermark`,
+      )
+    await intake.pool.query('DELETE FROM service_ops.integration_poll_watermark')
+    const options = { db: intake.pool, name: POLLER, source: intake.source, pageSize: 2 }
+    const preview = await previewReset(options, '2026-05-08T00:00:00Z')
+    assert.deepEqual([preview.skipped, preview.read], [skipped, 2])
+    await reset(intake, intake.source, '2026-05-08T00:00:00Z')
+    await intake.pass(intake.source, await intake.lead())
+    await sweeperOf(intake, intake.source).sweep()
+    assert.deepEqual(await ids(intake), [8, 9])
+  })
+
 test('a start in what is forgotten is moved up to its end', async (t) => {
   const intake = await createDays(t)
   await intake.pool.query(`UPDATE service_ops.background_task SET forgotten_before = '2026-05-04 00:00+00'`)
