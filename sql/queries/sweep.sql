@@ -2,10 +2,11 @@
 -- Lock order: poll_sweep, background_task, integration_inbox.
 
 -- name: begin
--- $1 poller, $2 its source may have rows without a time. A sweep under way goes on from its position; else a new one begins. Either way who was sweeping is refused
--- from now on.
+-- $1 poller, $2 its source may have rows without a time. A sweep under way goes on from its position; else a new one begins.
+-- Either way who was sweeping is refused from now on. No row: the poller is paused.
 INSERT INTO service_ops.poll_sweep AS s (poller, turn, undated, started_at)
-VALUES ($1, 1, $2::boolean, clock_timestamp())
+SELECT $1::text, 1, $2::boolean, clock_timestamp()
+ WHERE NOT EXISTS (SELECT FROM service_ops.background_task t WHERE t.task_name = $1 AND t.paused)
 ON CONFLICT (poller) DO UPDATE
    SET turn = s.turn + 1,
        started_at = CASE WHEN s.finished_at IS NULL AND s.started_at IS NOT NULL THEN s.started_at ELSE clock_timestamp() END,
@@ -22,14 +23,18 @@ RETURNING s.turn, s.undated;
 INSERT INTO service_ops.poll_sweep AS s (poller, asked_at) VALUES ($1, clock_timestamp())
 ON CONFLICT (poller) DO UPDATE SET asked_at = EXCLUDED.asked_at;
 
+-- name: asked
+-- $1 poller. Whether one was asked for since the newest began.
+SELECT coalesce(s.asked_at > s.started_at, false) AS again FROM service_ops.poll_sweep s WHERE s.poller = $1;
+
 -- name: page
 -- $1 poller, $2 page size, $3 attempts a message has, $4 why its one row is refused (NULL: it is not), $5 the id of that one
--- row (NULL: a page like any other), $6 turn. No row: somebody else sweeps; n is NULL: the poller has no watermark or is
--- not known, so that nobody can say what is below its edge or forgotten.
+-- row (NULL: a page like any other), $6 turn. No row: somebody else sweeps, the poller is paused, has no watermark or is not
+-- known, so that nobody can say what is below its edge or forgotten.
 WITH s AS (
   SELECT s.* FROM service_ops.poll_sweep s WHERE s.poller = $1 AND s.turn = $6::bigint AND s.finished_at IS NULL FOR UPDATE),
 k AS MATERIALIZED (
-  SELECT t.task_name FROM service_ops.background_task t WHERE t.task_name = $1 AND EXISTS (SELECT FROM s) FOR KEY SHARE),
+  SELECT t.task_name FROM service_ops.background_task t WHERE t.task_name = $1 AND NOT t.paused AND EXISTS (SELECT FROM s) FOR KEY SHARE),
 f AS MATERIALIZED (SELECT service_ops.forgotten_before(k.task_name) AS at FROM k),
 me AS MATERIALIZED (
   SELECT s.scan_ts, s.scan_id, coalesce(f.at, '-infinity') AS low, w.edge AS high
@@ -48,7 +53,7 @@ UPDATE service_ops.poll_sweep w
   FROM s CROSS JOIN n CROSS JOIN i LEFT JOIN me ON true LEFT JOIN last ON true
  WHERE w.poller = s.poller AND me.high IS NOT NULL
 RETURNING w.turn, w.undated, w.finished_at IS NULL AS more, n.n, i.inserted, i.oldest::text AS oldest, i.example, w.looked, w.found,
-          w.asked_at > w.started_at AS asked_again, extract(epoch FROM clock_timestamp() - w.started_at) * 1000 AS since_ms,
+          extract(epoch FROM clock_timestamp() - w.started_at) * 1000 AS since_ms,
           me.low::text AS low, me.high::text AS high;
 
 -- name: next_id

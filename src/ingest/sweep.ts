@@ -23,12 +23,13 @@
  * - *The process dies*: the next one goes on from the position; the page at hand was one transaction.
  * - *A row is written behind the position*: the next sweep has it. One that is asked for while a sweep is under way (the clock
  *   stepped back, the server lives another life, a watermark was made again) follows that at once.
+ * - *The poller is paused*: nothing is taken in; its sweep goes on where it was when it is resumed.
  * - *A row cannot be read*: it is taken in as DEAD (halving.ts).
  * - *Retention moves past the position*: the sweep goes on at the new bound. Below it nobody looks; `tidemark replay` lists it.
  * - *The poller has no watermark or no row in background_task*: nothing is known of edge or bound, so nothing is taken in.
  */
 import type { Queryable } from '../db/pool.ts'
-import { beginSweep, sweepNextId, sweepPage } from '../tables/sweep.ts'
+import { beginSweep, isSweepAsked, sweepNextId, sweepPage } from '../tables/sweep.ts'
 import type { SweepPage, SweepTurn } from '../tables/sweep.ts'
 import type { Walk } from '../tables/takeIn.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -50,7 +51,8 @@ export interface SweepOptions {
   onInserted(rows: number): void
 }
 
-/** How a slice ended: what is left is for the next slice; `again`: through, and another was asked for meanwhile. */
+/** How a slice ended: what is left is for the next slice; `again`: through, and another was asked for meanwhile; `refused`: another sweeps,
+ * the poller is paused, or its rows are not there. */
 export type SweepEnd = 'through' | 'again' | 'under way' | 'refused'
 
 /** A third of what a duty of upkeep may take, so that no slice runs into its end. */
@@ -61,7 +63,9 @@ export async function sweep(options: SweepOptions): Promise<SweepEnd> {
   const { db, name, source, signal, sliceMs = SLICE_MS } = options
   const until = performance.now() + sliceMs
   const finds = new Finds()
-  let turn = await overRaces(signal, () => beginSweep(db, name, source.canBeUndated))
+  const begun = await overRaces(signal, () => beginSweep(db, name, source.canBeUndated))
+  if (begun === undefined) return 'refused'
+  let turn: SweepTurn = begun
   let size = options.pageSize
   try {
     for (;;) {
@@ -77,7 +81,8 @@ export async function sweep(options: SweepOptions): Promise<SweepEnd> {
       }
       if (!page.more) {
         sayThrough(options, page)
-        return page.askedAgain ? 'again' : 'through'
+        // Asked now, and not with the last page: who asks meanwhile finds no job to bring forward.
+        return (await isSweepAsked(db, name)) ? 'again' : 'through'
       }
       if (signal.aborted || performance.now() >= until) return 'under way'
       turn = page

@@ -37,7 +37,7 @@ const REREAD_MS = 120_000
 /** What was left over goes on after a pause in which other duties have their turn. */
 const GO_ON_MS = 1_000
 
-/** A poller without a watermark has not been led yet: a moment more. */
+/** A poller without a watermark has not been led yet, one that is paused is looked at again: a moment more. */
 const NOT_YET_MS = 10_000
 
 export function commonDuties(pool: Pool, log: Log): Duty[] {

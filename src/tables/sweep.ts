@@ -4,7 +4,7 @@ import { nextOf, takeInSql } from './takeIn.ts'
 import type { TakeInSql, Walk } from './takeIn.ts'
 import type { AloneRow } from './watermark.ts'
 
-const sql = loadStatements('sweep', ['begin', 'ask', 'page', 'next_id'])
+const sql = loadStatements('sweep', ['begin', 'ask', 'asked', 'page', 'next_id'])
 
 /** The statements of a sweep over one source. */
 export interface SweepSql {
@@ -34,17 +34,24 @@ export interface SweepTurn {
   readonly undated: boolean
 }
 
-/** Goes on with the sweep under way, or begins one. Whoever was sweeping is refused from now on. */
-export async function beginSweep(db: Queryable, poller: string, canBeUndated: boolean): Promise<SweepTurn> {
+/** Goes on with the sweep under way, or begins one. Whoever was sweeping is refused from now on. Undefined: it is paused. */
+export async function beginSweep(
+  db: Queryable,
+  poller: string,
+  canBeUndated: boolean,
+): Promise<SweepTurn | undefined> {
   const values = [poller, canBeUndated]
-  const [row] = (await db.query<SweepTurn & Record<string, unknown>>(sql.begin, values)).rows
-  if (row === undefined) throw new Error('begin returned no row')
-  return row
+  return (await db.query<SweepTurn & Record<string, unknown>>(sql.begin, values)).rows[0]
 }
 
 /** Notes that a sweep is wanted which begins after now. */
 export async function askForSweep(db: Queryable, poller: string): Promise<void> {
   await db.query(sql.ask, [poller])
+}
+
+/** Somebody asked for another sweep since the newest began. */
+export async function isSweepAsked(db: Queryable, poller: string): Promise<boolean> {
+  return (await db.query<{ again: boolean }>(sql.asked, [poller])).rows[0]?.again === true
 }
 
 export interface SweepPage extends SweepTurn {
@@ -59,8 +66,6 @@ export interface SweepPage extends SweepTurn {
   readonly looked: number
   readonly found: number
   readonly sinceMs: number
-  /** Somebody asked for another one since it began. */
-  readonly askedAgain: boolean
   /** It looks at the rows from here up to there. */
   readonly low: string
   readonly high: string
@@ -75,12 +80,11 @@ interface PageRow extends SweepTurn, Record<string, unknown> {
   readonly looked: string
   readonly found: string
   readonly since_ms: string
-  readonly asked_again: boolean | null
   readonly low: string
   readonly high: string
 }
 
-/** Takes in one page's missing rows. Undefined: somebody else sweeps, or the poller's rows are not there. */
+/** Takes in one page's missing rows. Undefined: somebody else sweeps, it is paused, or its rows are not there. */
 export async function sweepPage(
   db: Queryable,
   statement: string,
@@ -104,7 +108,6 @@ export async function sweepPage(
     looked: Number(row.looked),
     found: Number(row.found),
     sinceMs: Number(row.since_ms),
-    askedAgain: row.asked_again === true,
     low: row.low,
     high: row.high,
   }

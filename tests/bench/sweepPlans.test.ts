@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { missingPage } from '../../src/tables/replay.ts'
-import { beginSweep, sweepPage } from '../../src/tables/sweep.ts'
+import { sweepPage } from '../../src/tables/sweep.ts'
 import type { SweepPage } from '../../src/tables/sweep.ts'
 import type { Queryable } from '../../src/db/pool.ts'
 import { createIntake, POLLER, sourceOf } from '../ingest/fixture.ts'
-import { setEdge } from '../ingest/sweeping.ts'
+import { begunSweep, setEdge } from '../ingest/sweeping.ts'
 
 /*
  * Plans of the pages that walk a whole source beside a large inbox that was analyzed or never was. Rows, not
@@ -48,7 +48,7 @@ for (const [analyzed, where] of [
     const worst = { rows: 0 }
     const db = explaining(intake.pool, (rows) => (worst.rows = Math.max(worst.rows, rows)))
 
-    let turn = await beginSweep(intake.pool, POLLER, true)
+    let turn = await begunSweep(intake.pool, true)
     let pages = 0
     for (;;) {
       const walk = turn.undated ? 'undated' : 'dated'

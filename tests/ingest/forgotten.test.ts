@@ -2,12 +2,12 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { Queryable } from '../../src/db/pool.ts'
 import { replayPage } from '../../src/tables/replay.ts'
-import { beginSweep, sweepPage } from '../../src/tables/sweep.ts'
+import { sweepPage } from '../../src/tables/sweep.ts'
 import { beginPass, readPage } from '../../src/tables/watermark.ts'
 import type { PreparedSource } from '../../src/ingest/sourceSql.ts'
 import { createIntake, POLLER, sourceOf } from './fixture.ts'
 import type { Intake } from './fixture.ts'
-import { finishAll, forget, raise, setEdge, sweeperOf, untilWaiting } from './sweeping.ts'
+import { begunSweep, finishAll, forget, raise, setEdge, sweeperOf, untilWaiting } from './sweeping.ts'
 
 /*
  * The race that would take a forgotten row in a second time: a statement that takes rows in looks at the inbox, then waits
@@ -50,7 +50,7 @@ const TAKERS: readonly Taker[] = [
     async prepare(intake, source) {
       await intake.lead()
       await setEdge(intake, `now() - interval '1 minute'`)
-      const { turn } = await beginSweep(intake.pool, POLLER, false)
+      const { turn } = await begunSweep(intake.pool)
       return {
         take: (db, mutate = same) =>
           sweepPage(db, mutate(source.sweep.page.dated), POLLER, turn, 100, 3, null),

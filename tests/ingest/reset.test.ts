@@ -5,12 +5,12 @@ import { previewReset, resetPoller } from '../../src/ingest/reset.ts'
 import type { PreparedSource } from '../../src/ingest/sourceSql.ts'
 import { recordRun } from '../../src/tables/pollRun.ts'
 import { replayPage } from '../../src/tables/replay.ts'
-import { beginSweep, sweepPage } from '../../src/tables/sweep.ts'
+import { sweepPage } from '../../src/tables/sweep.ts'
 import { beginPass, readPage, remakeWatermark } from '../../src/tables/watermark.ts'
 import type { Scope } from '../support/scope.ts'
 import { createIntake, POLLER, sourceOf } from './fixture.ts'
 import type { Intake } from './fixture.ts'
-import { setEdge, sweeperOf, untilWaiting } from './sweeping.ts'
+import { begunSweep, setEdge, sweeperOf, untilWaiting } from './sweeping.ts'
 
 const DAY = "timestamptz '2026-05-01 00:00+00'"
 
@@ -128,7 +128,7 @@ for (const [name, begin] of [
   [
     'a sweep',
     async (intake: Intake, { sweep }: PreparedSource) => {
-      const { turn } = await beginSweep(intake.pool, POLLER, false)
+      const { turn } = await begunSweep(intake.pool)
       return () => sweepPage(intake.pool, sweep.page.dated, POLLER, turn, 9, 3, null)
     },
   ],

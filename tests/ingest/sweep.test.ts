@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { askForSweep, beginSweep, sweepPage } from '../../src/tables/sweep.ts'
+import type { Queryable } from '../../src/db/pool.ts'
+import { askForSweep, sweepPage } from '../../src/tables/sweep.ts'
 import { createIntake, POLLER, sourceOf } from './fixture.ts'
 import type { Intake } from './fixture.ts'
-import { finishAll, forget, setEdge, sweeperOf, untilWaiting } from './sweeping.ts'
+import { begunSweep, finishAll, forget, setEdge, sweeperOf, untilWaiting } from './sweeping.ts'
 import type { Sweeper } from './sweeping.ts'
 
 const NOTES = `CREATE TABLE note (id bigint PRIMARY KEY, created_at timestamptz, body text); CREATE INDEX ON note (created_at, id)`
@@ -130,6 +131,39 @@ describe('a sweep', () => {
     assert.deepEqual(await ids(intake), oneTo(4))
   })
 
+  test('is followed by one that was asked for after its last page, while its job was not over', async (t) => {
+    const intake = await atNoon(t)
+    await intake.pool.query(`INSERT INTO note VALUES (1, '2026-05-01', '1')`)
+    let asked = false
+    const db: Queryable = {
+      async query(text, values) {
+        const result = await intake.pool.query(text, values === undefined ? [] : [...values])
+        if (!asked && JSON.stringify(result.rows).includes('"more":false')) {
+          asked = true
+          await askForSweep(intake.pool, POLLER)
+        }
+        return result
+      },
+    }
+    assert.equal(await intake.sweep({ db }), 'again')
+    assert.equal(await intake.sweep({ db }), 'through')
+  })
+
+  test('stands still while the poller is paused, and goes on where it was', async (t) => {
+    const intake = await atNoon(t)
+    await intake.pool.query(`INSERT INTO note SELECT n, '2026-05-01', '1' FROM generate_series(1, 5) n`)
+    while ((await ids(intake)).length === 0) assert.equal(await intake.sweep({ sliceMs: 0 }), 'under way')
+    const { turn } = await begunSweep(intake.pool, true)
+    await intake.pool.query('UPDATE service_ops.background_task SET paused = true')
+    const { page } = (await intake.prepare(sourceOf('note'))).sweep
+    assert.equal(await sweepPage(intake.pool, page.dated, POLLER, turn, 2, 3, null), undefined)
+    assert.equal(await intake.sweep(), 'refused')
+    assert.deepEqual(await ids(intake), oneTo(2))
+    await intake.pool.query('UPDATE service_ops.background_task SET paused = false')
+    assert.equal(await intake.sweep(), 'through')
+    assert.equal(intake.log.of('sweep_completed')[0]?.rows_read, 5)
+  })
+
   test('does nothing while the poller has no watermark, or is not known', async (t) => {
     const intake = await createIntake(t, `${NOTES}; INSERT INTO note VALUES (1, '2026-05-01', '1')`)
     const { sweep } = sweeperOf(intake, await intake.prepare(sourceOf('note', { payload: 'body' })))
@@ -147,12 +181,12 @@ describe('a sweeper whose sweep another goes on with', () => {
     const intake = await atNoon(t)
     await intake.pool.query(`INSERT INTO note VALUES (1, '2026-05-01', '1')`)
     const source = await intake.prepare(sourceOf('note', { payload: 'body' }))
-    const stale = await beginSweep(intake.pool, POLLER, false)
+    const stale = await begunSweep(intake.pool)
     const page = (turn: string): Promise<unknown> =>
       sweepPage(intake.pool, source.sweep.page.dated, POLLER, turn, 2, 3, null)
     const other = await intake.pool.connect()
     await other.query('BEGIN')
-    const fresh = await beginSweep(other, POLLER, false)
+    const fresh = await begunSweep(other)
     const waiting = page(stale.turn)
     await untilWaiting(intake)
     await other.query('COMMIT')

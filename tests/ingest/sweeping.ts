@@ -1,9 +1,11 @@
+import type { Queryable } from '../../src/db/pool.ts'
+import { beginSweep } from '../../src/tables/sweep.ts'
+import type { SweepTurn } from '../../src/tables/sweep.ts'
 import { sweep } from '../../src/ingest/sweep.ts'
 import type { SweepEnd, SweepOptions } from '../../src/ingest/sweep.ts'
 import type { PreparedSource } from '../../src/ingest/sourceSql.ts'
 import { forgetFinished } from '../../src/process/retention.ts'
 import type { RetentionSlice } from '../../src/process/retention.ts'
-import type { Queryable } from '../../src/db/pool.ts'
 import { raiseForgotten } from '../../src/tables/retention.ts'
 import { recordedLog } from '../db/recordedLog.ts'
 import type { RecordedLog } from '../db/recordedLog.ts'
@@ -33,6 +35,13 @@ export function sweeperOf(intake: Intake, source: PreparedSource): Sweeper {
         ...options,
       }),
   }
+}
+
+/** Begins the sweep of a poller that is not paused. */
+export async function begunSweep(db: Queryable, canBeUndated = false): Promise<SweepTurn> {
+  const begun = await beginSweep(db, POLLER, canBeUndated)
+  if (begun === undefined) throw new Error('the poller is paused')
+  return begun
 }
 
 /** Every message so far was taken in and processed a month ago. */
