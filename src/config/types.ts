@@ -35,7 +35,10 @@ export interface PollerConfig {
   source: SourceConfig
   /** Time between passes, 1 s at least. Default: 60 s. `<NAME>_INTERVAL_SECONDS` in the environment overrides it. */
   every?: Duration
-  /** Where a poller without a watermark begins: `'beginning'`, `'now'`, or an ISO 8601 time. Default: `'beginning'`. */
+  /**
+   * Where a poller without a watermark begins: `'beginning'`, `'now'`, or an ISO 8601 time. Default: `'beginning'`. It leaves
+   * out rows by their time, so rows without one are taken in all the same: leave those out with `source.where`.
+   */
   startFrom?: string
   /** Rows in one page. Default: 500. */
   pageSize?: number

@@ -135,7 +135,7 @@ class Finds {
     const [rows, undated] = [this.#rows, this.#undated]
     const dated =
       'their times were older than the edge when they were committed: let the database set the time (DEFAULT now()), ' +
-      'or give `source.lateness` in the config'
+      'or give `source.lateness` in the config; or `source.where` has become wider'
     const timeless = `without a time: ${undated}; let the column have a default and NOT NULL`
     const why = [...(rows > undated ? [dated] : []), ...(undated > 0 ? [timeless] : [])].join('; ')
     const oldest = this.#oldest === null ? '' : `, the oldest from ${this.#oldest}`
