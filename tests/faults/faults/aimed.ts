@@ -29,6 +29,7 @@ const OUTLASTING_ROWS = 12
 export const AIMED: readonly Fault[] = [
   {
     name: 'late_commit',
+    inShortForm: true,
     title: 'A prepared transaction commits its rows long after later ones were taken in and passes went by',
     async happen({ pool, number, effects, flows }) {
       // What is prepared has no session that would tell how old it is: that it is alive must be known.
@@ -54,6 +55,7 @@ export const AIMED: readonly Fault[] = [
   },
   {
     name: 'frozen_in_mid_pass',
+    inShortForm: true,
     title: 'A leader freezes between two pages and loses its sentinel; it wakes when another one leads',
     limits: { pageSize: SMALL_PAGE },
     async happen({ machines, pool, flows }, random) {
@@ -141,6 +143,7 @@ export const AIMED: readonly Fault[] = [
   },
   {
     name: 'leader_killed',
+    inShortForm: true,
     title: 'kill -9 of a leader, once, with nobody started in its place',
     mayRunAgain: 'a handler had ended when its process was killed, and its outcome was not written yet',
     mayBurn: 'a handler was at work when its process was killed',

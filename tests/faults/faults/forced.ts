@@ -37,6 +37,7 @@ async function leaderRow({ pool }: Stage, task: string): Promise<{ holder: strin
 export const FORCED: readonly Fault[] = [
   {
     name: 'two_leaders_read',
+    inShortForm: true,
     title: 'A second leader reads the same pages while the first, which knows of nothing, still does',
     limits: { pageSize: PAGE_SIZE },
     async happen(stage, random) {

@@ -80,6 +80,7 @@ export const HANDLERS: readonly Fault[] = [
   },
   {
     name: 'handlers_dead',
+    inShortForm: true,
     title: 'Handlers that never succeed: their messages are DEAD after three attempts, and hold nobody up',
     limits: { maxAttempts: 3 },
     async happen(stage, random) {

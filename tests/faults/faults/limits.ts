@@ -122,6 +122,7 @@ export const LIMITS: readonly Fault[] = [
   },
   {
     name: 'statement_limits',
+    inShortForm: true,
     title: 'A statement limit of 1 s, and a source, then the inbox, that is locked for longer',
     env: { DB_STATEMENT_TIMEOUT_SECONDS: '1' },
     async happen(stage, random) {

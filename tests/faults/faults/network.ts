@@ -99,6 +99,7 @@ export const NETWORK: readonly Fault[] = [
   },
   {
     name: 'network_reset',
+    inShortForm: true,
     mayLoseAnswers: true,
     title:
       'Every connection between the instances and PostgreSQL is reset (RST); new ones are refused for 3 s',

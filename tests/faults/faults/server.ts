@@ -154,6 +154,7 @@ const KINDS: readonly [Kind, ...Kind[]] = [
 
 const terminated: Fault = {
   name: 'backends_terminated',
+  inShortForm: true,
   mayLoseAnswers: true,
   title: `pg_terminate_backend of ${TERMINATED} sessions of the instances, 5 a second: of every kind, in turn by chance`,
   async happen(stage, random) {
@@ -181,6 +182,7 @@ export const SERVER_FAULTS: readonly Fault[] = [
   ...restarts,
   {
     name: 'backend_killed',
+    inShortForm: true,
     mayLoseAnswers: true,
     title: 'kill -9 of one backend while handlers are at work: PostgreSQL ends all sessions and recovers',
     ownServer: {},

@@ -213,6 +213,7 @@ export const SOURCES: readonly Fault[] = [
   },
   {
     name: 'missing_timestamps',
+    inShortForm: true,
     title: 'Rows whose time is NULL',
     limits: { sweep: '1s' },
     async happen(stage, random) {
@@ -222,6 +223,7 @@ export const SOURCES: readonly Fault[] = [
   },
   {
     name: 'backfilled',
+    inShortForm: true,
     title: 'Rows dated minutes, hours and days before the edge, as a backfill or an import writes them',
     limits: { sweep: '1s' },
     without: SWEPT,
