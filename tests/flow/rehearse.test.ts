@@ -11,7 +11,7 @@ test('the demo goes through two deploys under load, and nothing is lost or doubl
   t.after(() => rm(folder, { recursive: true }))
   const args = ['rehearse', '--deploys', '2', '--overlap', '1', '--rate', '50', '--json']
   const { code, stdout, stderr } = await tidemark(args, { cwd: folder, env: { TMPDIR: folder } })
-  assert.equal(code, 0, stderr)
+  assert.equal(code, 0, stderr + stdout)
   assert.deepEqual(await readdir(folder), [], 'neither server nor logs are left')
   const result = JSON.parse(stdout) as Rehearsal
   assert.deepEqual([result.lost, result.doubled, result.invariants_broken], [0, 0, []])
