@@ -96,7 +96,7 @@ function leftOut(look: ResetLook, from: string, isOtherSource: boolean): string 
   if (look.is_forgotten) return from
   if (look.new_edge === '-infinity') return undefined
   if (isOtherSource) return null
-  return look.is_ahead && look.edge !== null ? look.edge : undefined
+  return look.is_ahead ? (look.edge ?? '-infinity') : undefined
 }
 
 /** Another table or another cursor; a changed condition is the same source. */

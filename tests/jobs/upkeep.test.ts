@@ -102,6 +102,9 @@ test('a duty that not every instance has is not held up by those that have not',
   }
   late.add(notices)
   await until('a run of what was taken on later', () => other === 1)
-  await late.hasten('sweep.notices')
-  await until('a run before its time', () => other === 2)
+  // Its job is queued again a moment after the run.
+  await until('a run before its time', async () => {
+    await late.hasten('sweep.notices')
+    return other >= 2
+  })
 })
