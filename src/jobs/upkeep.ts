@@ -25,9 +25,10 @@ export interface Duty {
   readonly everyMs: number
   /**
    * Idempotent; ends within 60 s of its own accord or when the signal aborts. Resolves to the milliseconds until its next
-   * run where that is not `everyMs`: what it left over, say.
+   * run where that is not `everyMs`: what it left over, say. `leave`: this instance has no part in it any more, and works
+   * its queue no longer; looking at it as often as others do, it could keep them from ever getting the job.
    */
-  readonly run: (signal: AbortSignal) => Promise<number | undefined> | Promise<void>
+  readonly run: (signal: AbortSignal) => Promise<number | 'leave' | undefined> | Promise<void>
 }
 
 export interface Upkeep {
@@ -49,6 +50,8 @@ const KEEP_S = 3_600
 /** How often it is made sure that every duty is queued, in ms. */
 const ENSURE_EVERY_MS = 60_000
 const LOOK_EVERY_S = 2
+/** For the run that found out that its queue is to be left. */
+const LEAVE_MS = 5_000
 
 export function createUpkeep(options: {
   readonly boss: Boss
@@ -87,6 +90,14 @@ export function createUpkeep(options: {
     })
   }
 
+  /** Without a wait: the run that asks for it is one of the queue's own. */
+  function leave(queue: string): void {
+    for (const duty of duties.values()) if (queueOf(duty) === queue) duties.delete(duty.name)
+    const worker = workers.get(queue)
+    workers.delete(queue)
+    void worker?.close(LEAVE_MS).catch(() => undefined) // what it still held is given out again when it expires
+  }
+
   async function run(job: HeldJob, signal: AbortSignal): Promise<void> {
     const duty = duties.get(job.singletonKey ?? '')
     // Another release's duty: it ends here, and an instance that knows it queues it again within a minute.
@@ -94,7 +105,9 @@ export function createUpkeep(options: {
     let failure: unknown
     let nextMs = duty.everyMs
     try {
-      nextMs = (await duty.run(signal)) ?? nextMs
+      const said = (await duty.run(signal)) ?? nextMs
+      if (said === 'leave') leave(queueOf(duty))
+      nextMs = said === 'leave' ? 0 : said
     } catch (error) {
       // Given back or expired: what was written about this attempt is not ours any more.
       if (signal.aborted) throw error

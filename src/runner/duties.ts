@@ -116,7 +116,7 @@ export function pollerDuties(options: {
       everyMs: sweepMs,
       async run(signal) {
         // A reset gave the poller another source than this instance has.
-        if (sourceChange(name, await findTask(pool, name), source) !== undefined) return undefined
+        if (sourceChange(name, await findTask(pool, name), source) !== undefined) return 'leave'
         const end = await sweep({ db: pool, name, source, pageSize, maxAttempts, log, signal, onInserted })
         if (end === 'through') return undefined
         return end === 'refused' ? Math.min(sweepMs, NOT_YET_MS) : GO_ON_MS

@@ -108,3 +108,31 @@ test('a duty that not every instance has is not held up by those that have not',
     return other >= 2
   })
 })
+
+test('an instance that leaves a duty leaves its queue to the others', async (t) => {
+  const bosses = await createBosses(t)
+  const runs = { leaver: 0, other: 0 }
+  const duty = (run: () => Promise<number | 'leave'>) => ({
+    name: 'sweep.orders',
+    queue: 'upkeep.orders',
+    everyMs: 1_000,
+    run,
+  })
+  const leaver = createUpkeep({
+    boss: await bosses.boss(),
+    duties: [duty(() => Promise.resolve(((runs.leaver += 1), 'leave' as const)))],
+    log: bosses.log,
+  })
+  await leaver.start()
+  t.after(() => leaver.stop(1_000))
+  await until('it to have met its duty', () => runs.leaver === 1)
+  const other = createUpkeep({
+    boss: await bosses.boss(),
+    duties: [duty(() => Promise.resolve((runs.other += 1) && 1_000))],
+    log: bosses.log,
+  })
+  await other.start()
+  t.after(() => other.stop(1_000))
+  await until('the other to do it alone', () => runs.other >= 4)
+  assert.equal(runs.leaver, 1)
+})
