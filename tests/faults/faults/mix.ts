@@ -1,5 +1,4 @@
 import type { Fault } from '../fault.ts'
-import { CONFIGS } from './configs.ts'
 import { DEPLOYS } from './deploys.ts'
 import { FORCED } from './forced.ts'
 import { HANDLERS } from './handlers.ts'
@@ -13,7 +12,6 @@ const BLOWS: readonly Fault[] = [
   ...KILLS_OF_LEADERS,
   ...FORCED,
   ...HANDLERS,
-  ...CONFIGS,
   ...LIMITS,
   ...SOURCES,
 ].filter(
@@ -36,7 +34,13 @@ export const MIX: readonly Fault[] = [
     mayRunAgain: 'some of them kill processes with handlers at work',
     mayBurn: 'the same',
     async happen(stage, random) {
-      for (let i = random.between(4, 6); i > 0; i -= 1) await random.pick(BLOWS)?.happen(stage, random)
+      const { machines } = stage
+      const count = machines.living.length
+      for (let i = random.between(4, 6); i > 0; i -= 1) {
+        await random.pick(BLOWS)?.happen(stage, random)
+        // Some leave fewer behind than they found.
+        while (machines.living.length < count) await machines.start()
+      }
     },
   },
 ]
