@@ -33,8 +33,11 @@ async function stepBack(stage: Stage, seconds: number): Promise<void> {
   const off = (offsets.get(stage) ?? 0) - seconds
   offsets.set(stage, off)
   stage.server?.setClock(off)
-  const step = (await now()) - before
-  if (Math.abs(step + seconds) > 1) throw new Error(`the clock has moved by ${step} s`)
+  const startedAt = performance.now()
+  await until('the clock to step', async () => {
+    const step = (await now()) - before - (performance.now() - startedAt) / 1000
+    return Math.abs(step + seconds) < 1
+  })
 }
 
 export const CLOCKS: readonly Fault[] = [
@@ -108,6 +111,14 @@ export const CLOCKS: readonly Fault[] = [
     title: 'The clock of the database steps back by an hour',
     missing: faketimeMissing,
     ownServer: {},
+    // Signals that meet libfaketime at work are shown the true time, an hour ahead (seen: a limit of 62 s that was over
+    // after 35 ms): no limit of the server's may be over by it.
+    limits: { timeout: '2h' },
+    env: {
+      DB_STATEMENT_TIMEOUT_SECONDS: '7200',
+      DB_LOCK_TIMEOUT_SECONDS: '7200',
+      DB_IDLE_IN_TRANSACTION_SECONDS: '7200',
+    },
     // pg_sleep() waits for a time on the clock: one that is under way would last an hour.
     habits: { longMs: 6_000, weights: { twoInOneMessage: 0, chain: 0, serializable: 0 } },
     without: {

@@ -71,6 +71,7 @@ export const RETENTION: readonly Fault[] = [
   {
     name: 'retention',
     title: 'Retention of 3 s before and during the loss of watermarks, replays and sweeps; then it is raised',
+    isLong: true,
     limits: SHORT,
     // Passes may read again what was written in the last two minutes, which is kept that long: there are rows of before.
     async prepare({ pool }) {
