@@ -26,12 +26,12 @@ export const NOTES_VARIABLE = 'FAULT_NOTES'
  */
 export function configText(limits: HandlerLimits = {}): string {
   const { every = '1s', timeout = '60s', concurrency = 4, maxAttempts = 20 } = limits
-  const options = (['retention', 'sweep', 'lateness', 'pageSize', 'startFrom'] as const)
+  const options = (['retention', 'sweep', 'pageSize', 'startFrom'] as const)
     .map((name) => (limits[name] === undefined ? '' : `, ${name}: ${JSON.stringify(limits[name])}`))
     .join('')
   const source = (table: string) => {
     const late = limits.lateness === undefined ? '' : `, lateness: '${limits.lateness}'`
-    return `{ source: { table: '${table}', id: 'id', createdAt: 'at', payload: 'payload'${late} }, every: '${every}'${options.replace(/, lateness: "[^"]*"/, '')} }`
+    return `{ source: { table: '${table}', id: 'id', createdAt: 'at', payload: 'payload'${late} }, every: '${every}'${options} }`
   }
   const withCalls = (text: string): string => (limits.leaveOut === 'calls' ? '' : text)
   const common = `timeout: '${timeout}', maxAttempts: ${maxAttempts}, backoff: { base: '100ms', max: '1s' }, concurrency: ${concurrency}`

@@ -51,6 +51,14 @@ test('an instance that slept through a reset to another source does not lead, sw
   former.kill('SIGCONT')
   const refused = await former.said('task_failed_to_start', { task: 'letters' })
   assert.match(refused.msg, /reads public\.letter .*made for public\.parcel/)
+  // Longer than it would wait before it stands for a task again.
+  await until('some heartbeats of it alone', async () => {
+    const { rows } = await pool.query(
+      `SELECT FROM service_ops.runner_instance WHERE last_seen_at > to_timestamp($1::double precision / 1000) + interval '5 seconds'`,
+      [refused.at],
+    )
+    return rows.length === 1
+  })
   const next = await start('parcel')
   await until('the row of the new source', async () => (await effects()).includes('parcel 1'))
   await next.said('sweep_completed')
@@ -60,4 +68,5 @@ test('an instance that slept through a reset to another source does not lead, sw
   assert.deepEqual(await effects(), ['letter 1', 'parcel 1'])
   assert.equal(former.of('sweep_completed').length, looked, 'it sweeps no more')
   assert.equal(former.of('task_failed_to_start').length, 1, 'said once')
+  assert.deepEqual(former.of('loop_failed'), [], 'nor does it stand for it, to fail as its leader')
 })
