@@ -56,7 +56,7 @@ w AS (
     FROM l, service_ops.background_task t WHERE t.task_name = $1 AND t.kind = 'poller'
   ON CONFLICT (poller) DO UPDATE
      SET holder = EXCLUDED.holder, term = EXCLUDED.term, pass = greatest(w.pass + 1, EXCLUDED.pass), scan_ts = NULL,
-         updated_at = clock_timestamp()
+         proven = NULL, updated_at = clock_timestamp()
   RETURNING w.pass, w.edge, xmax = 0 AS created),
 h AS (               -- the hand-over that this answers; the terms in between were drawn by electors that lost
   SELECT n.released_from, n.released_at FROM n

@@ -177,6 +177,7 @@ export function createPoller(options: PollerOptions): Poller {
         position.lastBeganAt === undefined
           ? UNKNOWN_PASS_MS + 2 * options.everyMs
           : performance.now() - position.lastBeganAt,
+      sinceIsMeasured: position.lastBeganAt !== undefined,
       pageSize: options.pageSize,
       maxAttempts: options.maxAttempts,
       signal: lease.signal,

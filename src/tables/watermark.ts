@@ -25,17 +25,20 @@ export interface PassBegun {
 }
 
 /**
- * Opens the next pass. `sinceMs`: how long ago, by the poller's own clock, the pass before began; the scan goes back so
- * far even behind a later edge. Undefined: fenced out, or the row is missing.
+ * Opens the next pass. `sinceMs`: how long ago the pass before began, at most; the scan goes back so far even behind a
+ * later edge. `measured`: by the poller's own clock, so that a step of the database's shows against it. Undefined: fenced
+ * out, or the row is missing.
  */
 export async function beginPass(
   db: Queryable,
   fence: PassFence,
   slackMs: number,
   sinceMs = 0,
+  measured = false,
 ): Promise<PassBegun | undefined> {
   const { poller, holder, term, pass } = fence
-  const values = [poller, holder, term, pass, `${slackMs} ms`, `${slackMs + sinceMs} ms`]
+  const since = `${slackMs + sinceMs} ms`
+  const values = [poller, holder, term, pass, `${slackMs} ms`, since, measured ? since : null]
   return (await db.query<PassBegun & Record<string, unknown>>(sql.begin, values)).rows[0]
 }
 

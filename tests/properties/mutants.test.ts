@@ -42,6 +42,12 @@ describe('a schedule of its own catches the mutant', () => {
     ['pass_not_compared', NAMED_MUTANTS.pass_not_compared, schedules.pageWaitedThroughBegin],
     ['pass_not_raised', NAMED_MUTANTS.pass_not_raised, schedules.pageWaitedThroughBegin],
     ['no_clock_guard', NAMED_MUTANTS.no_clock_guard, schedules.clockSteppedBack],
+    ['step_forgotten_at_once', NAMED_MUTANTS.step_forgotten_at_once, schedules.longTransactionAfterStep],
+    [
+      'candidate_from_before_the_step',
+      NAMED_MUTANTS.candidate_from_before_the_step,
+      schedules.preparedAfterHiddenStep,
+    ],
     ['no_floor (two transactions in one message)', RANDOM_MUTANTS.no_floor, schedules.twoInOneMessage],
     ['no_floor (COMMIT AND CHAIN)', RANDOM_MUTANTS.no_floor, schedules.chainAfterSlowCommit],
     ['floor_of_proof_alone', RANDOM_MUTANTS.floor_of_proof_alone, schedules.secondOfOneMessageIsPrepared],

@@ -8,15 +8,16 @@ export interface Mutant extends Strategy {
   readonly seed?: number
 }
 
-const SCAN_START =
-  "scan_ts = least(w.edge, now() - $6::interval) - interval '1 microsecond',\n       scan_id = NULL,"
+const SCAN_START = "scan_ts = least(w.edge, c.scan_from) - interval '1 microsecond',\n       scan_id = NULL,"
 /** The position of the last row ever read, in place of the edge. */
 const FROM_LAST_ROW =
   "scan_ts = coalesce(w.last_created_at, '-infinity', now() - $6::interval), scan_id = w.last_message_id,"
 const PAGE_WHERE = 'AND true\n   ORDER BY tidemark_source'
 const BEGIN_GUARD = 'AND w.pass = $4::bigint FOR UPDATE'
 const PAGE_GUARD = 'AND w.pass = $4::bigint AND w.scan_ts IS NOT NULL FOR UPDATE'
-const CLOSED = 'NOT x.reset AND NOT (k.cand_vx && s.live) AS closed'
+const CLOSED = 'NOT (k.cand_vx && s.live) AS closed'
+const SINCE_STEP =
+  'CASE WHEN k.scan_from IS NULL OR me.scan_ts IS NOT NULL THEN k.scan_from ELSE greatest(k.scan_from, me.proven) END'
 const PREPARED = "OR (l.pid IS NULL AND l.locktype = 'transactionid'"
 const FLOOR_OF_CANDIDATE = 'least(now(), c.floor)'
 const FLOOR_OF_PROOF = 'least(c.cand_ts, c.floor, now())'
@@ -52,7 +53,7 @@ export const RANDOM_MUTANTS = {
   no_closure_check: {
     why: 'moves the edge while transactions from before it are alive',
     seed: 2,
-    begin: replacing([CLOSED, 'NOT x.reset AS closed']),
+    begin: replacing([CLOSED, 'true AS closed']),
   },
   prepared_ignored: {
     why: 'takes a prepared transaction for one that has ended',
@@ -94,8 +95,20 @@ export const NAMED_MUTANTS = {
   no_clock_guard: {
     why: 'after a clock stepped back, new rows are older than the edge',
     begin: replacing(
-      ['least(w.edge, now() - $6::interval)', 'coalesce(w.edge, now() - $6::interval)'],
+      ['least(w.edge, c.scan_from)', 'w.edge'],
       ['least(c.cand_ts, c.floor, now())', 'least(c.cand_ts, c.floor)'],
+    ),
+  },
+  step_forgotten_at_once: {
+    why: 'a transaction that began after the step can be longer than the time between two passes',
+    begin: replacing([SINCE_STEP, 'CAST(NULL AS timestamptz)']),
+  },
+  candidate_from_before_the_step: {
+    why: 'what began after the step with an earlier time and is prepared by now is not in its list',
+    begin: replacing(
+      ['NOT x.reset AND NOT x.stepped AND', 'NOT x.reset AND'],
+      ['c.reset OR c.stepped\n', 'c.reset\n'],
+      ['(c.closed OR c.reset OR c.stepped)', '(c.closed OR c.reset)'],
     ),
   },
   siread_counted: {

@@ -21,6 +21,11 @@ describe('no row is lost', () => {
     played(schedules.sessionEndedAfterPrepare),
   )
   test('when the clock stepped back', played(schedules.clockSteppedBack))
+  test('to a transaction that began after the step and is long', played(schedules.longTransactionAfterStep))
+  test(
+    'to one that is prepared by the time the clock has caught up',
+    played(schedules.preparedAfterHiddenStep),
+  )
   test('to a page that waited through a takeover', played(schedules.pageWaitedThroughTakeover))
   test('to a page that waited through the next begin', played(schedules.pageWaitedThroughBegin))
 })

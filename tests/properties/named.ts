@@ -23,6 +23,8 @@ export class Stage {
   readonly poller: Session
   readonly statement: string
   slackMs = 0
+  /** How long ago the pass before began, at most, and whether that was measured. */
+  since = { ms: 0, measured: false }
   readonly #texts: Texts
   readonly #invariants: Invariants
   readonly #sessions: Session[] = []
@@ -83,7 +85,8 @@ export class Stage {
   }
 
   begin(fence: PassFence, session = this.poller): Promise<PassBegun | undefined> {
-    return beginPass(this.#texts.through(session.client), fence, this.slackMs)
+    const { ms, measured } = this.since
+    return beginPass(this.#texts.through(session.client), fence, this.slackMs, ms, measured)
   }
 
   page(fence: PassFence, session = this.poller): Promise<PageRead | undefined> {

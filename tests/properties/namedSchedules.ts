@@ -127,6 +127,73 @@ export const clockSteppedBack: NamedSchedule = async (stage) => {
   })
 }
 
+/** A transaction that began after the step goes on while passes come and go, until its row is older than all they re-read. */
+export const longTransactionAfterStep: NamedSchedule = async (stage) => {
+  const { admin } = stage.world
+  stage.slackMs = 100
+  const writer = await stage.session('writer')
+  let fence = await stage.pass(await stage.lead())
+  fence = await stage.pass(fence)
+  const ahead = "clock_timestamp() + interval '1 hour'"
+  await admin.query(`UPDATE service_ops.integration_poll_watermark SET edge = ${ahead}`)
+  await admin.query(`UPDATE service_ops.poll_candidate SET cand_ts = ${ahead}`)
+  for (const text of ['BEGIN', stage.insert()]) {
+    writer.send(text)
+    await stage.settle()
+  }
+  await until('the row to be older than the slack, twice', async () => {
+    fence = await stage.pass(fence)
+    const { rows } = await admin.query<{ old: boolean }>(
+      "SELECT xact_start < clock_timestamp() - interval '0.3 s' AS old FROM pg_stat_activity WHERE pid = $1",
+      [writer.pid],
+    )
+    return rows[0]?.old === true
+  })
+  writer.send('COMMIT')
+  await stage.settle()
+  fence = await stage.pass(fence)
+  await stage.look()
+  await until('the row to be read no more, now that it is proven', async () => {
+    fence = await stage.pass(fence)
+    const { rows } = await admin.query<{ beyond: boolean }>(
+      `SELECT c.scan_from > (SELECT max(created_at) FROM ${stage.world.table('bigint')}) AS beyond FROM service_ops.poll_candidate c`,
+    )
+    return rows[0]?.beyond === true
+  })
+}
+
+/**
+ * The clock stepped back and has caught up by the next pass, so that nothing shows but the pass's own clock. A transaction
+ * that began in between, with a time before the candidate, is prepared: neither the candidate's list nor the floor has it.
+ */
+export const preparedAfterHiddenStep: NamedSchedule = async (stage) => {
+  const { admin } = stage.world
+  stage.slackMs = 100
+  const writer = await stage.session('writer')
+  let fence = await stage.pass(await stage.lead())
+  const gid = `${stage.world.name} hidden`
+  for (const text of ['BEGIN', stage.insert(), `PREPARE TRANSACTION '${gid}'`]) {
+    writer.send(text)
+    await stage.settle()
+  }
+  await until('a second to pass', async () => {
+    const { rows } = await admin.query<{ old: boolean }>(
+      "SELECT prepared < clock_timestamp() - interval '1 s' AS old FROM pg_prepared_xacts WHERE gid = $1",
+      [gid],
+    )
+    return rows[0]?.old === true
+  })
+  await admin.query("UPDATE service_ops.poll_candidate SET cand_ts = clock_timestamp(), cand_vx = '{}'")
+  stage.since = { ms: 3_000, measured: true }
+  fence = await stage.pass(fence)
+  stage.since = { ms: 0, measured: true }
+  for (let i = 0; i < 2; i += 1) fence = await stage.pass(fence)
+  writer.send(`COMMIT PREPARED '${gid}'`)
+  await stage.settle()
+  await stage.look()
+  await stage.everythingIsTakenIn(fence)
+}
+
 /**
  * A page of the old leader is sent while the takeover holds the row: it wakes when another leads, with a fresh row
  * and a snapshot from before, and is refused. So are the zombie's next statements.
