@@ -90,6 +90,8 @@ export class Lead {
       await this.#clear()
       await this.#makeDue()
     })
+    // By the database's clock, if it was heard: this process's own may be an hour off.
+    this.#expect(this.#now())
     await this.#attempt(() => this.#work())
   }
 

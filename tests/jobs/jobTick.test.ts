@@ -248,3 +248,15 @@ test('a demand brings the pass at once, also one that comes while a pass runs', 
   assert.deepEqual(states, ['completed', 'completed', 'completed', 'created'])
   await tick.close()
 })
+
+test('a leader whose own clock is an hour behind begins with the job, not with the backstop', async (t) => {
+  const bosses = await createBosses(t)
+  const boss = await bosses.boss()
+  t.mock.timers.enable({ apis: ['Date'], now: Date.now() - 3_600_000 })
+  const tick = createJobTick({ boss, poller: POLLER, everyMs: 60_000 })
+  const pass = await passOf(tick.next(new AbortController().signal))
+  assert.equal(pass.cause, 'job')
+  await pass.done({ ok: true })
+  t.mock.timers.reset()
+  await tick.close()
+})
