@@ -63,6 +63,8 @@ export async function startInstance(scope: Scope, options: InstanceOptions): Pro
     stdio: ['ignore', 'ignore', 'pipe'],
     env: {
       PATH: process.env['PATH'] ?? '',
+      // Many are started: what one has compiled the next need not.
+      NODE_COMPILE_CACHE: join(tmpdir(), 'tidemark-compiled'),
       DATABASE_URL: options.databaseUrl,
       HOST: '127.0.0.1',
       PORT: '0',

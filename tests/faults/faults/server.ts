@@ -70,6 +70,7 @@ const HOW: Readonly<Record<Ending, string>> = {
 
 const restarts = (Object.keys(HOW) as Ending[]).map((how): Fault => ({
   name: `server_restarted_${how}`,
+  isLong: true,
   mayLoseAnswers: true,
   title: `PostgreSQL is ${HOW[how]} while handlers are at work, is away for 1 to 4 s, and starts again`,
   ownServer: {},
@@ -105,6 +106,7 @@ async function passesBegin({ pool }: Stage, more: number): Promise<void> {
 
 const prepared: Fault = {
   name: 'prepared_across_restarts',
+  isLong: true,
   mayLoseAnswers: true,
   title:
     'A transaction is prepared; PostgreSQL is stopped at once and started, then recovers from kill -9 of a backend; then it is committed',
