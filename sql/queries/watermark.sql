@@ -2,8 +2,8 @@
 -- pass in the same row: one that waited for the row lock has a fresh row but an old snapshot, and pass refuses it.
 
 -- name: begin
--- $1 poller, $2 holder, $3 term, $4 pass, $5 slack, $6 time since the pass before began, at most, and slack, $7 the same
--- by the poller's own clock (NULL: another process made that pass). Its own statement, never merged with the first page:
+-- $1 poller, $2 holder, $3 term, $4 pass, $5 slack, $6 time since the newest completed pass began, at most, and slack, $7 time
+-- since a pass was begun last, completed or not, by the clock of the process that did, and slack (NULL: by another process). Its own statement, never merged with the first page:
 -- what is closed here must be visible to the snapshots of the pages. The candidate is written by this statement alone, so
 -- a row that passes the guard on pass had this very candidate.
 -- A clock that stepped back gives transactions times before the edge. Those of them that began since the pass before have

@@ -26,10 +26,10 @@ export interface PassOptions {
   readonly fence: PassFence
   /** How far behind its commit a row's time may lie without losing it. */
   readonly slackMs: number
-  /** How long ago the pass before this one began, at most, in milliseconds. */
+  /** How long ago the newest pass that was completed began, at most, in milliseconds. */
   readonly sinceMs: number
-  /** That is known by this process's own clock, which made the pass before. Default: false. */
-  readonly sinceIsMeasured?: boolean
+  /** How long ago this process began a pass last, completed or not, by its own clock. Undefined: another process did. */
+  readonly begunMs?: number | undefined
   readonly pageSize: number
   readonly maxAttempts: number
   readonly signal: AbortSignal
@@ -86,15 +86,15 @@ export async function runPass(options: PassOptions): Promise<PassResult> {
 }
 
 async function begin(options: PassOptions): Promise<PassBegun | undefined> {
-  const { db, fence, slackMs, sinceMs, sinceIsMeasured, signal } = options
-  const begun = await overRaces(signal, () => beginPass(db, fence, slackMs, sinceMs, sinceIsMeasured))
+  const { db, fence, slackMs, sinceMs, begunMs, signal } = options
+  const begun = await overRaces(signal, () => beginPass(db, fence, slackMs, sinceMs, begunMs))
   if (begun !== undefined || (await watermarkExists(db, fence.poller))) return begun
   // A pass number that a forgotten statement of ours may still carry must not be used again.
   const remade = { ...fence, pass: (BigInt(fence.pass) + 1n).toString() }
   const made = await overRaces(signal, () => remakeWatermark(db, remade))
   if (made === undefined) return undefined
   options.onRemade(made.edge)
-  return await overRaces(signal, () => beginPass(db, remade, slackMs, sinceMs, sinceIsMeasured))
+  return await overRaces(signal, () => beginPass(db, remade, slackMs, sinceMs, begunMs))
 }
 
 function readerOf(options: PassOptions, fence: PassFence): PageReader<PageRead> {

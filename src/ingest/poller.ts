@@ -68,6 +68,8 @@ interface Position {
   pass: string
   /** When its newest completed pass began, by the monotonic clock. */
   lastBeganAt: number | undefined
+  /** When it began a pass last, completed or not. */
+  lastBegunAt: number | undefined
 }
 
 export interface Poller {
@@ -168,6 +170,7 @@ export function createPoller(options: PollerOptions): Poller {
 
   function pass(lease: PollerLease, position: Position): Promise<PassResult> {
     const fence = { poller: name, holder: lease.holder, term: lease.term, pass: position.pass }
+    const askedAt = performance.now()
     return runPass({
       db,
       source: options.source,
@@ -177,12 +180,13 @@ export function createPoller(options: PollerOptions): Poller {
         position.lastBeganAt === undefined
           ? UNKNOWN_PASS_MS + 2 * options.everyMs
           : performance.now() - position.lastBeganAt,
-      sinceIsMeasured: position.lastBeganAt !== undefined,
+      begunMs: position.lastBegunAt === undefined ? undefined : performance.now() - position.lastBegunAt,
       pageSize: options.pageSize,
       maxAttempts: options.maxAttempts,
       signal: lease.signal,
       onBegun: (begun) => {
         position.pass = begun
+        position.lastBegunAt = askedAt
       },
       onInserted: (rows) => options.onInserted(rows),
       onRefusedRow: (reason, row) =>
@@ -211,7 +215,7 @@ export function createPoller(options: PollerOptions): Poller {
     async lead(lease) {
       if (lease.pass === null)
         throw new Error(`no pass was opened, since background_task has no poller ${name}`)
-      const position: Position = { pass: lease.pass, lastBeganAt: undefined }
+      const position: Position = { pass: lease.pass, lastBeganAt: undefined, lastBegunAt: undefined }
       if (lease.createdEdge !== null) {
         const msg = `${name}: there was no watermark row; it begins at ${lease.createdEdge}`
         log.event('watermark_created', msg, {

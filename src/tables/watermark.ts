@@ -25,20 +25,20 @@ export interface PassBegun {
 }
 
 /**
- * Opens the next pass. `sinceMs`: how long ago the pass before began, at most; the scan goes back so far even behind a
- * later edge. `measured`: by the poller's own clock, so that a step of the database's shows against it. Undefined: fenced
- * out, or the row is missing.
+ * Opens the next pass. `sinceMs`: how long ago the newest pass that was completed began, at most; the scan goes back so
+ * far even behind a later edge. `begunMs`: how long ago a pass was begun last, by the clock of the process that did, so
+ * that a step of the database's shows against it. Undefined: fenced out, or the row is missing.
  */
 export async function beginPass(
   db: Queryable,
   fence: PassFence,
   slackMs: number,
   sinceMs = 0,
-  measured = false,
+  begunMs?: number,
 ): Promise<PassBegun | undefined> {
   const { poller, holder, term, pass } = fence
-  const since = `${slackMs + sinceMs} ms`
-  const values = [poller, holder, term, pass, `${slackMs} ms`, since, measured ? since : null]
+  const begun = begunMs === undefined ? null : `${slackMs + begunMs} ms`
+  const values = [poller, holder, term, pass, `${slackMs} ms`, `${slackMs + sinceMs} ms`, begun]
   return (await db.query<PassBegun & Record<string, unknown>>(sql.begin, values)).rows[0]
 }
 

@@ -23,8 +23,9 @@ export class Stage {
   readonly poller: Session
   readonly statement: string
   slackMs = 0
-  /** How long ago the pass before began, at most, and whether that was measured. */
-  since = { ms: 0, measured: false }
+  /** What a begin is told of the pass before; see beginPass. */
+  sinceMs = 0
+  begunMs: number | undefined
   readonly #texts: Texts
   readonly #invariants: Invariants
   readonly #sessions: Session[] = []
@@ -85,8 +86,7 @@ export class Stage {
   }
 
   begin(fence: PassFence, session = this.poller): Promise<PassBegun | undefined> {
-    const { ms, measured } = this.since
-    return beginPass(this.#texts.through(session.client), fence, this.slackMs, ms, measured)
+    return beginPass(this.#texts.through(session.client), fence, this.slackMs, this.sinceMs, this.begunMs)
   }
 
   page(fence: PassFence, session = this.poller): Promise<PageRead | undefined> {

@@ -184,9 +184,9 @@ export const preparedAfterHiddenStep: NamedSchedule = async (stage) => {
     return rows[0]?.old === true
   })
   await admin.query("UPDATE service_ops.poll_candidate SET cand_ts = clock_timestamp(), cand_vx = '{}'")
-  stage.since = { ms: 3_000, measured: true }
+  stage.sinceMs = stage.begunMs = 3_000
   fence = await stage.pass(fence)
-  stage.since = { ms: 0, measured: true }
+  stage.sinceMs = stage.begunMs = 0
   for (let i = 0; i < 2; i += 1) fence = await stage.pass(fence)
   writer.send(`COMMIT PREPARED '${gid}'`)
   await stage.settle()
