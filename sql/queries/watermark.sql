@@ -2,10 +2,10 @@
 -- pass in the same row: one that waited for the row lock has a fresh row but an old snapshot, and pass refuses it.
 
 -- name: begin
--- $1 poller, $2 holder, $3 term, $4 pass, $5 slack, $6 time since the newest completed pass began, at most, and slack, $7 time
--- since a pass was begun last, completed or not, by the clock of the process that did, and slack (NULL: by another process). Its own statement, never merged with the first page:
--- what is closed here must be visible to the snapshots of the pages. The candidate is written by this statement alone, so
--- a row that passes the guard on pass had this very candidate.
+-- $1 poller, $2 holder, $3 term, $4 pass, $5 slack, $6 time since the newest completed pass began, at most, and slack, $7
+-- time since this process began a pass last, completed or not, by its own clock, and slack (NULL: another process did). Its
+-- own statement, never merged with the first page: what is closed here must be visible to the snapshots of the pages. The
+-- candidate is written by this statement alone, so a row that passes the guard on pass had this very candidate.
 -- A clock that stepped back gives transactions times before the edge. Those of them that began since the pass before have
 -- times from now() - $6 on, and can live as long as they like: so the scan goes on from there (scan_from) until a pass has
 -- proven them ended, as it would for the edge. Nor can a candidate from before the step be closed: who began after it with
@@ -48,7 +48,7 @@ k AS (
   SELECT c.poller, least(now(), c.floor), c.live, pg_postmaster_start_time(), c.scan_from
     FROM c WHERE c.closed OR c.reset OR c.stepped
   ON CONFLICT (poller) DO UPDATE SET cand_ts = EXCLUDED.cand_ts, cand_vx = EXCLUDED.cand_vx, cand_boot = EXCLUDED.cand_boot, scan_from = EXCLUDED.scan_from),
-d AS (
+d AS (     -- the candidate stays open; where passes begin does not wait for it
   UPDATE service_ops.poll_candidate k SET scan_from = c.scan_from
     FROM c WHERE k.poller = c.poller AND NOT (c.closed OR c.reset OR c.stepped) AND k.scan_from IS DISTINCT FROM c.scan_from)
 UPDATE service_ops.integration_poll_watermark w

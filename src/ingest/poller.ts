@@ -69,7 +69,7 @@ interface Position {
   /** When its newest completed pass began, by the monotonic clock. */
   lastBeganAt: number | undefined
   /** When it began a pass last, completed or not. */
-  lastBegunAt: number | undefined
+  begunAt: number | undefined
 }
 
 export interface Poller {
@@ -179,14 +179,14 @@ export function createPoller(options: PollerOptions): Poller {
       sinceMs:
         position.lastBeganAt === undefined
           ? UNKNOWN_PASS_MS + 2 * options.everyMs
-          : performance.now() - position.lastBeganAt,
-      begunMs: position.lastBegunAt === undefined ? undefined : performance.now() - position.lastBegunAt,
+          : askedAt - position.lastBeganAt,
+      begunMs: position.begunAt === undefined ? undefined : askedAt - position.begunAt,
       pageSize: options.pageSize,
       maxAttempts: options.maxAttempts,
       signal: lease.signal,
       onBegun: (begun) => {
         position.pass = begun
-        position.lastBegunAt = askedAt
+        position.begunAt = askedAt
       },
       onInserted: (rows) => options.onInserted(rows),
       onRefusedRow: (reason, row) =>
@@ -215,7 +215,7 @@ export function createPoller(options: PollerOptions): Poller {
     async lead(lease) {
       if (lease.pass === null)
         throw new Error(`no pass was opened, since background_task has no poller ${name}`)
-      const position: Position = { pass: lease.pass, lastBeganAt: undefined, lastBegunAt: undefined }
+      const position: Position = { pass: lease.pass, lastBeganAt: undefined, begunAt: undefined }
       if (lease.createdEdge !== null) {
         const msg = `${name}: there was no watermark row; it begins at ${lease.createdEdge}`
         log.event('watermark_created', msg, {

@@ -7,6 +7,15 @@ import { recordedLog } from '../db/recordedLog.ts'
 import { until } from '../support/until.ts'
 import { createIntake, POLLER, sourceOf } from './fixture.ts'
 
+const COMMON = {
+  name: POLLER,
+  everyMs: 1_000,
+  pageSize: 10,
+  maxAttempts: 1,
+  instanceId: 'me',
+  onInserted: () => undefined,
+}
+
 /** Five failures in a row wait for 7.75 s together at least. */
 const FAILURES = 5
 const AT_ONCE_MS = 7_000
@@ -19,7 +28,7 @@ test('a pass that failed is tried again at once when the database is back, also 
 
   const poller: Poller = createPoller({
     db: { query: () => Promise.reject(new Error('timeout exceeded when trying to connect')) },
-    name: POLLER,
+    ...COMMON,
     source,
     tick: {
       next: (signal) =>
@@ -28,10 +37,6 @@ test('a pass that failed is tried again at once when the database is back, also 
         ),
     },
     slackMs: 0,
-    everyMs: 1_000,
-    pageSize: 10,
-    maxAttempts: 1,
-    instanceId: 'me',
     log: {
       event(...line) {
         recorded.event(...line)
@@ -41,7 +46,6 @@ test('a pass that failed is tried again at once when the database is back, also 
       child: noChild,
       close: () => Promise.resolve(),
     },
-    onInserted: () => undefined,
   })
   const startedAt = performance.now()
   await poller.lead({
@@ -71,7 +75,7 @@ test('a pass that failed after it had begun is not taken for a step of the clock
   let completedAt = 0
   const poller: Poller = createPoller({
     db: intake.pool,
-    name: POLLER,
+    ...COMMON,
     source,
     tick: {
       async next() {
@@ -88,10 +92,6 @@ test('a pass that failed after it had begun is not taken for a step of the clock
       },
     },
     slackMs: SLACK_MS,
-    everyMs: 1_000,
-    pageSize: 10,
-    maxAttempts: 1,
-    instanceId: 'me',
     log: {
       event(...line) {
         recorded.event(...line)
@@ -102,7 +102,6 @@ test('a pass that failed after it had begun is not taken for a step of the clock
       child: noChild,
       close: () => Promise.resolve(),
     },
-    onInserted: () => undefined,
   })
   await poller.lead({
     holder,

@@ -43,6 +43,7 @@ describe('a schedule of its own catches the mutant', () => {
     ['pass_not_raised', NAMED_MUTANTS.pass_not_raised, schedules.pageWaitedThroughBegin],
     ['no_clock_guard', NAMED_MUTANTS.no_clock_guard, schedules.clockSteppedBack],
     ['step_forgotten_at_once', NAMED_MUTANTS.step_forgotten_at_once, schedules.longTransactionAfterStep],
+    ['unfinished_pass_trusted', NAMED_MUTANTS.unfinished_pass_trusted, schedules.unreadByItself],
     [
       'candidate_from_before_the_step',
       NAMED_MUTANTS.candidate_from_before_the_step,

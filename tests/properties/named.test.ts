@@ -22,6 +22,8 @@ describe('no row is lost', () => {
   )
   test('when the clock stepped back', played(schedules.clockSteppedBack))
   test('to a transaction that began after the step and is long', played(schedules.longTransactionAfterStep))
+  test('to a pass after the step that proved it and did not read it', played(schedules.unreadByItself))
+  test('to a former leader whose pass after the step did so', played(schedules.unreadByFormerLeader))
   test(
     'to one that is prepared by the time the clock has caught up',
     played(schedules.preparedAfterHiddenStep),

@@ -1,4 +1,5 @@
 /** Orders of events that lost rows once, each played on purpose. Each throws Violation when a row is lost. */
+import type { PassFence } from '../../src/tables/watermark.ts'
 import { until } from '../support/until.ts'
 import { Violation } from './invariants.ts'
 import type { Stage } from './named.ts'
@@ -96,20 +97,23 @@ export const sessionEndedAfterPrepare: NamedSchedule = async (stage) => {
   await stage.everythingIsTakenIn(fence)
 }
 
-/**
- * What a step of the clock leaves behind is an edge and a candidate in the future, and nothing else: so they are put
- * there. Rows written now are older than the edge, and the next pass must take them in all the same, if it comes
- * within slack. (Older ones are the sweep's.)
- */
+/** What a step of the clock leaves behind is an edge and a candidate in the future, and nothing else: they are put there. */
+async function stepBack({ world: { admin } }: Stage, by: string): Promise<void> {
+  await admin.query(
+    'UPDATE service_ops.integration_poll_watermark SET edge = clock_timestamp() + $1::interval',
+    [by],
+  )
+  await admin.query('UPDATE service_ops.poll_candidate SET cand_ts = clock_timestamp() + $1::interval', [by])
+}
+
+/** Rows written after a step are older than the edge, and the next pass must take them in all the same. */
 export const clockSteppedBack: NamedSchedule = async (stage) => {
   const { admin } = stage.world
   stage.slackMs = 2_000
   const writer = await stage.session('writer')
   let fence = await stage.pass(await stage.lead())
   fence = await stage.pass(fence)
-  const ahead = "clock_timestamp() + interval '4 s'"
-  await admin.query(`UPDATE service_ops.integration_poll_watermark SET edge = ${ahead}`)
-  await admin.query(`UPDATE service_ops.poll_candidate SET cand_ts = ${ahead}`)
+  await stepBack(stage, '4 s')
   for (let i = 0; i < 3; i += 1) {
     writer.send(stage.insert())
     await stage.settle()
@@ -134,9 +138,7 @@ export const longTransactionAfterStep: NamedSchedule = async (stage) => {
   const writer = await stage.session('writer')
   let fence = await stage.pass(await stage.lead())
   fence = await stage.pass(fence)
-  const ahead = "clock_timestamp() + interval '1 hour'"
-  await admin.query(`UPDATE service_ops.integration_poll_watermark SET edge = ${ahead}`)
-  await admin.query(`UPDATE service_ops.poll_candidate SET cand_ts = ${ahead}`)
+  await stepBack(stage, '1 hour')
   for (const text of ['BEGIN', stage.insert()]) {
     writer.send(text)
     await stage.settle()
@@ -161,6 +163,34 @@ export const longTransactionAfterStep: NamedSchedule = async (stage) => {
     return rows[0]?.beyond === true
   })
 }
+
+/** A pass after the step proves its rows and reads none of them: who begins the next one must not take them for read. */
+const unreadAfterStep =
+  (next: (stage: Stage, fence: PassFence) => Promise<PassFence>): NamedSchedule =>
+  async (stage) => {
+    const { admin } = stage.world
+    let fence = await stage.pass(await stage.lead())
+    fence = await stage.pass(fence)
+    await stepBack(stage, '1 hour')
+    fence = await stage.pass(fence)
+    await admin.query(stage.insert())
+    // The candidate has to be younger than the row first.
+    await until('a pass to prove the row', async () => {
+      const begun = await stage.begin(fence)
+      if (begun === undefined) throw new Error('refused')
+      fence = { ...fence, pass: begun.pass }
+      const { rows } = await admin.query<{ proven: boolean }>(
+        `SELECT coalesce(w.proven > (SELECT max(created_at) FROM ${stage.world.table('bigint')}), false) AS proven
+           FROM service_ops.integration_poll_watermark w`,
+      )
+      return rows[0]?.proven === true
+    })
+    await stage.pass(await next(stage, fence))
+    await stage.look()
+  }
+
+export const unreadByItself = unreadAfterStep((_stage, fence) => Promise.resolve(fence))
+export const unreadByFormerLeader = unreadAfterStep((stage) => stage.lead())
 
 /**
  * The clock stepped back and has caught up by the next pass, so that nothing shows but the pass's own clock. A transaction
