@@ -160,33 +160,41 @@ SELECT coalesce(min(coalesce(w.low, 0)), 0) AS floor
 -- $1 dead instance, $2 rows at most, $3 true: it is frozen, not dead, $4 floor, $5 interruptions that make an attempt. What
 -- it had comes back as suspect. The death of a process counts as an attempt of what it ran; a freeze is an interruption,
 -- unless it met a suspect, which had nothing beside it: whatever blocks one event loop after another must come to an end.
+-- It did not meet what was claimed when the heartbeat had long been still: whoever comes back after a silence can claim
+-- before it beats, and is still judged by that silence. 5 s are more than two heartbeats.
 -- SKIP LOCKED: several may do this at once.
 -- Here and below, what is in work again has a finite next_attempt_at: DEAD messages, the most of that index, are left out.
 WITH r AS MATERIALIZED (
-  SELECT m.inbox_id FROM service_ops.integration_inbox m
+  SELECT m.inbox_id, m.suspect, m.locked_at, m.interruptions_in_a_row FROM service_ops.integration_inbox m
    WHERE m.inbox_id > $4::bigint
      AND CASE WHEN m.locked_by = $1 AND m.status = 'PROCESSING' AND m.next_attempt_at IS NULL THEN true ELSE false END
    ORDER BY m.inbox_id LIMIT $2::integer FOR UPDATE SKIP LOCKED),
 q AS MATERIALIZED (
-  SELECT m.inbox_id FROM service_ops.integration_inbox m
+  SELECT m.inbox_id, m.suspect, m.locked_at, m.interruptions_in_a_row FROM service_ops.integration_inbox m
    WHERE m.next_attempt_at < 'infinity' AND CASE WHEN m.locked_by = $1 AND m.status = 'PROCESSING' THEN true ELSE false END
-   ORDER BY m.source, m.next_attempt_at LIMIT $2::integer FOR UPDATE SKIP LOCKED)
+   ORDER BY m.source, m.next_attempt_at LIMIT $2::integer FOR UPDATE SKIP LOCKED),
+silence AS MATERIALIZED (
+  SELECT (SELECT i.last_seen_at FROM service_ops.runner_instance i WHERE i.instance_id = $1) + interval '5 seconds' AS since),
+met AS MATERIALIZED (
+  SELECT t.inbox_id, t.interruptions_in_a_row, t.suspect AND coalesce(t.locked_at <= s.since, true) AS by_suspect
+    FROM (TABLE r UNION ALL TABLE q) t, silence s),
+o AS MATERIALIZED (
+  SELECT t.inbox_id, t.by_suspect, $3::boolean AND NOT t.by_suspect AND t.interruptions_in_a_row + 1 < $5::integer AS excused FROM met t)
 UPDATE service_ops.integration_inbox m
-   SET status = CASE WHEN $3::boolean AND NOT m.suspect AND m.interruptions_in_a_row + 1 < $5::integer
-                     THEN CASE WHEN m.attempts <= 1 THEN 'NEW' ELSE 'FAILED' END
+   SET status = CASE WHEN o.excused THEN CASE WHEN m.attempts <= 1 THEN 'NEW' ELSE 'FAILED' END
                      WHEN m.attempts >= m.max_attempts THEN 'DEAD' ELSE 'FAILED' END,
-       attempts = CASE WHEN $3::boolean AND NOT m.suspect AND m.interruptions_in_a_row + 1 < $5::integer THEN greatest(m.attempts - 1, 0) ELSE m.attempts END,
+       attempts = CASE WHEN o.excused THEN greatest(m.attempts - 1, 0) ELSE m.attempts END,
        interruptions = m.interruptions + CASE WHEN $3::boolean THEN 1 ELSE 0 END,
-       interruptions_in_a_row = CASE WHEN $3::boolean AND NOT m.suspect AND m.interruptions_in_a_row + 1 < $5::integer THEN m.interruptions_in_a_row + 1 ELSE 0 END,
+       interruptions_in_a_row = CASE WHEN o.excused THEN m.interruptions_in_a_row + 1 ELSE 0 END,
        suspect = true,
-       next_attempt_at = CASE WHEN m.attempts >= m.max_attempts AND NOT ($3::boolean AND NOT m.suspect AND m.interruptions_in_a_row + 1 < $5::integer)
-                              THEN timestamptz 'infinity' ELSE clock_timestamp() END,
+       next_attempt_at = CASE WHEN m.attempts >= m.max_attempts AND NOT o.excused THEN timestamptz 'infinity' ELSE clock_timestamp() END,
        last_error = CASE WHEN NOT $3::boolean THEN 'InstanceLost: the process ended while the handler ran'
-                         WHEN NOT m.suspect AND m.interruptions_in_a_row + 1 < $5::integer THEN m.last_error
-                         WHEN m.suspect THEN 'InstanceFrozen: the process stood still while the handler ran, again, and with nothing beside it'
+                         WHEN o.excused THEN m.last_error
+                         WHEN o.by_suspect THEN 'InstanceFrozen: the process stood still while the handler ran, again, and with nothing beside it'
                          ELSE 'Interrupted: ' || $5::integer || ' times in a row, which counts as one attempt' END,
        updated_at = clock_timestamp(), locked_by = NULL, locked_at = NULL
- WHERE m.inbox_id = ANY (ARRAY(SELECT r.inbox_id FROM r UNION ALL SELECT q.inbox_id FROM q))
+  FROM o
+ WHERE m.inbox_id = ANY (ARRAY(SELECT o.inbox_id FROM o)) AND m.inbox_id = o.inbox_id
 RETURNING m.source, m.message_id, m.group_key, m.trace_id, m.status, m.attempts, m.max_attempts, coalesce(m.last_error, '') AS last_error;
 
 -- name: in_work_of

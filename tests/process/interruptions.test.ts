@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
 import { describe, test } from 'node:test'
 import type { TestContext } from 'node:test'
 import { Client, DatabaseError } from 'pg'
@@ -6,6 +7,7 @@ import type { QueryConfig } from 'pg'
 import type { Pool } from '../../src/db/pool.ts'
 import { claimMessages, claimSuspect, INTERRUPTIONS_AN_ATTEMPT, writeDone } from '../../src/tables/inbox.ts'
 import { reclaimFrom } from '../../src/process/reclaim.ts'
+import { beat } from '../../src/tables/instance.ts'
 import { until } from '../support/until.ts'
 import { hang, inbox, INSTANCE, processorOn, programPool, recordingLog, SOURCE } from './fixture.ts'
 import type { Work } from './fixture.ts'
@@ -176,6 +178,49 @@ describe('a frozen instance', () => {
       [['a', 'InstanceFrozen', 2]],
       'whoever takes it back says so: nobody else will',
     )
+  })
+
+  test('costs a suspect no attempt where it was claimed after the silence, before the heartbeat that ends it', async (t) => {
+    const { url, sql, send, become } = await inbox(t)
+    await send('a')
+    const other = programPool(t, url)
+    const request = {
+      sources: [SOURCE],
+      limit: 1,
+      low: '0',
+      maxAttempts: 2,
+      maxBytes: 1_000,
+      instanceId: INSTANCE,
+    }
+    const freeze = (): Promise<boolean> => reclaimFrom(other, INSTANCE, 'frozen', recordingLog().log)
+    await beat(sql, {
+      instanceId: INSTANCE,
+      holder: randomUUID(),
+      machineId: null,
+      region: null,
+      release: '1',
+      processGroup: null,
+      state: 'ready',
+      sentinel: true,
+      tasks: [],
+    })
+    assert.equal((await claimMessages(sql, request)).length, 1)
+    await freeze()
+    await become({ a: 'NEW 0 +1' })
+    const silentFor = (seconds: number) =>
+      sql.query(
+        `UPDATE service_ops.runner_instance SET last_seen_at = clock_timestamp() - $1 * interval '1 second'`,
+        [seconds],
+      )
+    await silentFor(11)
+    assert.equal((await claimSuspect(sql, request)).length, 1)
+    await freeze()
+    await become({ a: 'NEW 0 +2' })
+    await silentFor(2)
+    assert.equal((await claimSuspect(sql, request)).length, 1)
+    await silentFor(2)
+    await freeze()
+    await become({ a: 'FAILED 1 +3' })
   })
 })
 
