@@ -8,8 +8,9 @@ WITH looked AS MATERIALIZED (
   SELECT m.inbox_id, m.created_at, m.source_created_at,
          m.source = $1 AND m.source_created_at <= now() AND m.status NOT IN ('DEAD', 'DISCARDED') AS may_be_soon,
          m.source = $1 AND m.status = 'DONE' AND m.processed_at < now() - $4::interval
-           AND m.source_created_at < (SELECT least(w.edge - interval '1 second', now() - greatest($4::interval, $5::interval))
-                                        FROM service_ops.integration_poll_watermark w WHERE w.poller = $1)
+           AND m.source_created_at < coalesce((SELECT least(least(w.edge, k.scan_from) - interval '1 second', now() - greatest($4::interval, $5::interval))
+                                        FROM service_ops.integration_poll_watermark w JOIN service_ops.poll_candidate k ON k.poller = w.poller
+                                       WHERE w.poller = $1), '-infinity')
            AND m.inbox_id < (SELECT max(n.inbox_id) FROM service_ops.integration_inbox n) AS is_old
     FROM service_ops.integration_inbox m
    WHERE m.inbox_id > $2::bigint ORDER BY m.inbox_id LIMIT $3::integer)
@@ -26,18 +27,22 @@ SELECT coalesce(array_agg(l.inbox_id::text ORDER BY l.inbox_id) FILTER (WHERE l.
 -- name: raise
 -- $1 poller, $2 messages that are to be forgotten. Says so: the bound goes to just above the newest of them, and no further,
 -- so that a clock that was ahead for a moment cannot put it where rows are still to come. The watermark is locked first, so
--- that a reset cannot move the edge back meanwhile; the task FOR UPDATE, which no page that goes by the old value can have
+-- that a reset cannot move the edge back meanwhile, and the candidate with it: after a step of the clock rows are still to
+-- come from scan_from on, behind the edge. A lock that an update has to wait for returns what the update before it left,
+-- whatever the snapshot; where there is no candidate, no pass has begun since a reset, and nothing is known. The task FOR UPDATE, which no page that goes by the old value can have
 -- together with us (they lock it FOR KEY SHARE) and which no ordinary update of the row has to wait for. Where such a page
 -- is under way we do not wait, since everybody who wants the watermark would wait for us.
 WITH w AS MATERIALIZED (
   SELECT w.edge FROM service_ops.integration_poll_watermark w WHERE w.poller = $1 FOR SHARE),
+k AS MATERIALIZED (
+  SELECT k.scan_from FROM service_ops.poll_candidate k WHERE k.poller = $1 AND EXISTS (SELECT FROM w) FOR SHARE),
 t AS MATERIALIZED (
   SELECT t.id, t.forgotten_before FROM service_ops.background_task t
-   WHERE t.task_name = $1 AND t.kind = 'poller' AND EXISTS (SELECT FROM w) FOR UPDATE SKIP LOCKED),
+   WHERE t.task_name = $1 AND t.kind = 'poller' AND EXISTS (SELECT FROM k) FOR UPDATE SKIP LOCKED),
 n AS MATERIALIZED (
   SELECT max(m.source_created_at) + interval '1 microsecond' AS above
-    FROM service_ops.integration_inbox m CROSS JOIN w
-   WHERE m.inbox_id = ANY ($2::bigint[]) AND m.source = $1 AND m.source_created_at < w.edge - interval '1 second'),
+    FROM service_ops.integration_inbox m CROSS JOIN w CROSS JOIN k
+   WHERE m.inbox_id = ANY ($2::bigint[]) AND m.source = $1 AND m.source_created_at < least(w.edge, k.scan_from) - interval '1 second'),
 u AS (
   UPDATE service_ops.background_task k
      SET forgotten_before = n.above

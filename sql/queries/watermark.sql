@@ -8,8 +8,10 @@
 -- candidate is written by this statement alone, so a row that passes the guard on pass had this very candidate.
 -- A clock that stepped back gives transactions times before the edge. Those of them that began since the pass before have
 -- times from now() - $6 on, and can live as long as they like: so the scan goes on from there (scan_from) until a pass has
--- proven them ended, as it would for the edge. Nor can a candidate from before the step be closed: who began after it with
--- an earlier time, and is prepared by now, stands neither in its list nor in the floor.
+-- proven them ended, as it would for the edge. And the candidate's time sinks to where they begin, at each begin: who began
+-- after it with an earlier time, and is prepared by now or may not be seen, stands neither in its list nor in the floor.
+-- Whoever began since the begin before has a time from now() - $7 on, or from now() - $6 where only that is known. So it
+-- sinks for a clock that only runs slow, too, without a word, and passes go on proving, some seconds later.
 WITH me AS (
   SELECT w.* FROM service_ops.integration_poll_watermark w
    WHERE w.poller = $1 AND w.holder = $2::uuid AND w.term = $3::bigint AND w.pass = $4::bigint FOR UPDATE),
@@ -29,15 +31,15 @@ s AS MATERIALIZED (                       -- living transactions; one of an unkn
           AND NOT l.transactionid = ANY (ARRAY(SELECT p.transaction FROM pg_catalog.pg_prepared_xacts p WHERE p.database <> current_database())))),
 f AS (SELECT min(since) AS floor FROM a WHERE may_write),   -- now() of a living transaction can be older than its virtualxid
 c AS (
-  SELECT me.poller, k.cand_ts, s.live, f.floor, x.reset, x.stepped,
-         NOT x.reset AND NOT x.stepped AND NOT (k.cand_vx && s.live) AS closed,
+  SELECT me.poller, k.cand_ts AS noted, x.cand_ts, s.live, f.floor, x.reset,
+         NOT x.reset AND NOT (k.cand_vx && s.live) AS closed,
          CASE WHEN x.scan_from < me.edge THEN x.scan_from END AS scan_from
     FROM me CROSS JOIN s CROSS JOIN f
     LEFT JOIN service_ops.poll_candidate k ON k.poller = me.poller
    CROSS JOIN LATERAL (
          -- After a restart the names mean nothing; a crash of one backend renames prepared transactions without one.
          SELECT k.cand_boot IS DISTINCT FROM pg_postmaster_start_time() OR NOT (s.recovered <@ k.cand_vx) AS reset,
-                coalesce(k.cand_ts > now() OR k.cand_ts - 2 * $5::interval > now() - $7::interval, false) AS stepped,
+                least(k.cand_ts, now() - coalesce($7::interval, $6::interval) + $5::interval) AS cand_ts,
                 -- What a pass has proven, and read to its end: a takeover, which ends the scan of a pass, takes its proof away.
                 least(CASE WHEN k.scan_from IS NULL OR me.scan_ts IS NOT NULL THEN k.scan_from ELSE greatest(k.scan_from, me.proven) END,
                       now() - $6::interval) AS scan_from) x),
@@ -46,11 +48,12 @@ k AS (
   -- The floor of now, too: a second transaction of one message has its time, and can be prepared, its session idle, when
   -- the first one's end closes the candidate.
   SELECT c.poller, least(now(), c.floor), c.live, pg_postmaster_start_time(), c.scan_from
-    FROM c WHERE c.closed OR c.reset OR c.stepped
+    FROM c WHERE c.closed OR c.reset
   ON CONFLICT (poller) DO UPDATE SET cand_ts = EXCLUDED.cand_ts, cand_vx = EXCLUDED.cand_vx, cand_boot = EXCLUDED.cand_boot, scan_from = EXCLUDED.scan_from),
 d AS (     -- the candidate stays open; where passes begin does not wait for it
-  UPDATE service_ops.poll_candidate k SET scan_from = c.scan_from
-    FROM c WHERE k.poller = c.poller AND NOT (c.closed OR c.reset OR c.stepped) AND k.scan_from IS DISTINCT FROM c.scan_from)
+  UPDATE service_ops.poll_candidate k SET scan_from = c.scan_from, cand_ts = c.cand_ts
+    FROM c WHERE k.poller = c.poller AND NOT (c.closed OR c.reset)
+     AND (k.scan_from IS DISTINCT FROM c.scan_from OR k.cand_ts <> c.cand_ts))
 UPDATE service_ops.integration_poll_watermark w
    SET pass = w.pass + 1,
        scan_ts = least(w.edge, c.scan_from) - interval '1 microsecond',
@@ -58,8 +61,10 @@ UPDATE service_ops.integration_poll_watermark w
        proven = CASE WHEN c.closed THEN least(c.cand_ts, c.floor, now()) - $5::interval END,   -- least() skips a NULL floor: meant
        updated_at = clock_timestamp()
   FROM c WHERE w.poller = c.poller
-RETURNING w.pass, c.closed, c.reset, c.reset AND c.cand_ts IS NOT NULL AS other_boot, w.edge::text AS edge,
-          CASE WHEN c.stepped THEN extract(epoch FROM greatest(c.cand_ts - now(), c.cand_ts + $7::interval - $5::interval - now())) * 1000 END AS clock_behind_ms;
+RETURNING w.pass, c.closed, c.reset, c.reset AND c.noted IS NOT NULL AS other_boot, w.edge::text AS edge,
+          -- Said where it is more than a clock that runs slow, or another than this process's, can be behind by.
+          CASE WHEN c.noted > now() OR c.noted - 2 * $5::interval > now() - 0.9 * $7::interval
+               THEN extract(epoch FROM greatest(c.noted - now(), c.noted + $7::interval - $5::interval - now())) * 1000 END AS clock_behind_ms;
 
 -- name: page
 -- $1 poller, $2 holder, $3 term, $4 pass, $5 page size, $6 attempts a message has, $7 why its one row is refused (NULL: it

@@ -86,15 +86,22 @@ export async function runPass(options: PassOptions): Promise<PassResult> {
 }
 
 async function begin(options: PassOptions): Promise<PassBegun | undefined> {
-  const { db, fence, slackMs, sinceMs, begunMs, signal } = options
-  const begun = await overRaces(signal, () => beginPass(db, fence, slackMs, sinceMs, begunMs))
+  const { db, fence, slackMs, signal } = options
+  const askedAt = performance.now()
+  const open = (of: PassFence): Promise<PassBegun | undefined> => {
+    // Each try is later than the one before, and what it is told with it.
+    const later = performance.now() - askedAt
+    const begunMs = options.begunMs === undefined ? undefined : options.begunMs + later
+    return beginPass(db, of, slackMs, options.sinceMs + later, begunMs)
+  }
+  const begun = await overRaces(signal, () => open(fence))
   if (begun !== undefined || (await watermarkExists(db, fence.poller))) return begun
   // A pass number that a forgotten statement of ours may still carry must not be used again.
   const remade = { ...fence, pass: (BigInt(fence.pass) + 1n).toString() }
   const made = await overRaces(signal, () => remakeWatermark(db, remade))
   if (made === undefined) return undefined
   options.onRemade(made.edge)
-  return await overRaces(signal, () => beginPass(db, remade, slackMs, sinceMs, begunMs))
+  return await overRaces(signal, () => open(remade))
 }
 
 function readerOf(options: PassOptions, fence: PassFence): PageReader<PageRead> {

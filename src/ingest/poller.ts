@@ -66,6 +66,7 @@ export interface PollerState {
 /** Where a leader is, between two passes. */
 interface Position {
   pass: string
+  readonly leadsSince: number
   /** When its newest completed pass began, by the monotonic clock. */
   lastBeganAt: number | undefined
   /** When it began a pass last, completed or not. */
@@ -178,7 +179,7 @@ export function createPoller(options: PollerOptions): Poller {
       slackMs: options.slackMs,
       sinceMs:
         position.lastBeganAt === undefined
-          ? UNKNOWN_PASS_MS + 2 * options.everyMs
+          ? UNKNOWN_PASS_MS + 2 * options.everyMs + (askedAt - position.leadsSince)
           : askedAt - position.lastBeganAt,
       begunMs: position.begunAt === undefined ? undefined : askedAt - position.begunAt,
       pageSize: options.pageSize,
@@ -215,7 +216,8 @@ export function createPoller(options: PollerOptions): Poller {
     async lead(lease) {
       if (lease.pass === null)
         throw new Error(`no pass was opened, since background_task has no poller ${name}`)
-      const position: Position = { pass: lease.pass, lastBeganAt: undefined, begunAt: undefined }
+      const leadsSince = performance.now()
+      const position: Position = { pass: lease.pass, leadsSince, lastBeganAt: undefined, begunAt: undefined }
       if (lease.createdEdge !== null) {
         const msg = `${name}: there was no watermark row; it begins at ${lease.createdEdge}`
         log.event('watermark_created', msg, {

@@ -38,6 +38,8 @@ const TAKERS: readonly Taker[] = [
       await setEdge(intake, `now() - interval '1 minute'`)
       const begun = await beginPass(intake.pool, fence, 0, YEARS_MS)
       assert.ok(begun !== undefined)
+      // A release from before it knew of scan_from may forget where a pass still reads.
+      await intake.pool.query('UPDATE service_ops.poll_candidate SET scan_from = NULL')
       const present = { ...fence, pass: begun.pass }
       return {
         take: (db, mutate = same) => readPage(db, mutate(source.page), present, 100, 3, null),

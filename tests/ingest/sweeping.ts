@@ -72,8 +72,13 @@ export async function raise(db: Queryable): Promise<boolean> {
   )
 }
 
-/** Puts the edge there (SQL) without a pass. */
+/** Puts the edge there (SQL) without a pass, and the candidate that a pass would have left. */
 export async function setEdge(intake: Intake, edge: string): Promise<void> {
+  await intake.pool.query(
+    `INSERT INTO service_ops.poll_candidate (poller, cand_ts, cand_vx, cand_boot)
+     VALUES ($1, now(), '{}', pg_postmaster_start_time()) ON CONFLICT DO NOTHING`,
+    [POLLER],
+  )
   await intake.pool.query(`UPDATE service_ops.integration_poll_watermark SET edge = ${edge}`)
 }
 

@@ -3,8 +3,10 @@ import { test } from 'node:test'
 import { forgetFinished } from '../../src/process/retention.ts'
 import type { RetentionOptions, RetentionSlice, Walk } from '../../src/process/retention.ts'
 import { LowWater } from '../../src/process/lowWater.ts'
+import { raiseForgotten } from '../../src/tables/retention.ts'
 import { createDatabase } from '../support/database.ts'
 import type { Scope } from '../support/scope.ts'
+import { until } from '../support/until.ts'
 
 const DAY_MS = 86_400_000
 
@@ -13,7 +15,8 @@ async function createInbox(scope: Scope) {
   const pool = (await createDatabase(scope)).pool()
   await pool.query(`
     INSERT INTO service_ops.background_task (id, task_name, kind, led, config_hash, release) VALUES (1, 'orders', 'poller', true, '', '');
-    INSERT INTO service_ops.integration_poll_watermark (id, poller, holder, term, pass, edge) VALUES (1, 'orders', gen_random_uuid(), 1, 1, now())`)
+    INSERT INTO service_ops.integration_poll_watermark (id, poller, holder, term, pass, edge) VALUES (1, 'orders', gen_random_uuid(), 1, 1, now());
+    INSERT INTO service_ops.poll_candidate (poller, cand_ts, cand_vx, cand_boot) VALUES ('orders', now(), '{}', pg_postmaster_start_time())`)
   return {
     pool,
     /** Messages of one kind, taken in, written and processed that many days ago. */
@@ -91,6 +94,57 @@ test('nothing is forgotten that is not a second below the edge, nor without a wa
   await pool.query('DELETE FROM service_ops.integration_poll_watermark')
   assert.equal((await forget({ retentionMs: 1 })).forgotten, 0)
   assert.equal(await forgottenBefore(), '2026-01-01 11:59:58.950001+00')
+})
+
+test('nothing is forgotten where rows are still to come after a step of the clock, behind the edge', async (t) => {
+  const { pool, add, kept, forget, forgottenBefore } = await createInbox(t)
+  await add('before', 20)
+  await add('after', 18)
+  await add('newest', 0)
+  await pool.query(`UPDATE service_ops.poll_candidate SET scan_from = now() - interval '19 days'`)
+  const { rows } = await pool.query<{ inbox_id: string }>(
+    `SELECT inbox_id FROM service_ops.integration_inbox WHERE message_id = 'after'`,
+  )
+  // Who has looked before the step is told so when it says what it will forget.
+  assert.equal(await raiseForgotten(pool, 'orders', [rows[0]?.inbox_id ?? '']), true)
+  assert.equal(await forgottenBefore(), null)
+  assert.equal((await forget()).forgotten, 1)
+  assert.equal(await kept(), 'after newest')
+  await pool.query('UPDATE service_ops.poll_candidate SET scan_from = NULL')
+  await forget()
+  assert.equal(await kept(), 'newest')
+})
+
+test('nothing is forgotten before the first pass after a reset', async (t) => {
+  const { pool, add, kept, forget } = await createInbox(t)
+  await add('old', 20)
+  await add('newest', 0)
+  await pool.query('DELETE FROM service_ops.poll_candidate')
+  await forget()
+  assert.equal(await kept(), 'old newest')
+})
+
+test('the bound is told of a step that it has waited for', async (t) => {
+  const { pool, add, forgottenBefore } = await createInbox(t)
+  await add('after', 18)
+  const { rows } = await pool.query<{ inbox_id: string }>(
+    'SELECT inbox_id FROM service_ops.integration_inbox',
+  )
+  const pass = await pool.connect()
+  await pass.query('BEGIN')
+  await pass.query('UPDATE service_ops.integration_poll_watermark SET pass = pass + 1')
+  const raising = raiseForgotten(pool, 'orders', [rows[0]?.inbox_id ?? ''])
+  await until('it to wait', async () => {
+    const { rowCount } = await pool.query(
+      `SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()`,
+    )
+    return rowCount === 1
+  })
+  await pass.query(`UPDATE service_ops.poll_candidate SET scan_from = now() - interval '19 days'`)
+  await pass.query('COMMIT')
+  pass.release()
+  await raising
+  assert.equal(await forgottenBefore(), null)
 })
 
 test('what passes may read again stays, however short the retention', async (t) => {

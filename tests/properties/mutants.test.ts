@@ -49,6 +49,12 @@ describe('a schedule of its own catches the mutant', () => {
       NAMED_MUTANTS.candidate_from_before_the_step,
       schedules.preparedAfterHiddenStep,
     ],
+    [
+      'candidate_of_a_former_leader',
+      NAMED_MUTANTS.candidate_of_a_former_leader,
+      schedules.preparedAfterStepBeforeALead,
+    ],
+    ['sunk_candidate_not_kept', NAMED_MUTANTS.sunk_candidate_not_kept, schedules.openThroughAStep],
     ['no_floor (two transactions in one message)', RANDOM_MUTANTS.no_floor, schedules.twoInOneMessage],
     ['no_floor (COMMIT AND CHAIN)', RANDOM_MUTANTS.no_floor, schedules.chainAfterSlowCommit],
     ['floor_of_proof_alone', RANDOM_MUTANTS.floor_of_proof_alone, schedules.secondOfOneMessageIsPrepared],

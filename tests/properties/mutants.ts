@@ -109,11 +109,18 @@ export const NAMED_MUTANTS = {
   },
   candidate_from_before_the_step: {
     why: 'what began after the step with an earlier time and is prepared by now is not in its list',
-    begin: replacing(
-      ['NOT x.reset AND NOT x.stepped AND', 'NOT x.reset AND'],
-      ['c.reset OR c.stepped\n', 'c.reset\n'],
-      ['(c.closed OR c.reset OR c.stepped)', '(c.closed OR c.reset)'],
-    ),
+    begin: replacing([
+      'least(k.cand_ts, now() - coalesce($7::interval, $6::interval) + $5::interval) AS cand_ts',
+      'k.cand_ts',
+    ]),
+  },
+  candidate_of_a_former_leader: {
+    why: 'the same where another process made the pass before, so that its own clock tells nothing',
+    begin: replacing(['coalesce($7::interval, $6::interval)', 'coalesce($7::interval, $5::interval)']),
+  },
+  sunk_candidate_not_kept: {
+    why: 'a candidate that stays open is closed by a pass that knows nothing of the step any more',
+    begin: replacing(['scan_from = c.scan_from, cand_ts = c.cand_ts\n', 'scan_from = c.scan_from\n']),
   },
   siread_counted: {
     why: 'what committed SERIALIZABLE transactions leave in pg_locks would hold the edge',

@@ -28,6 +28,11 @@ describe('no row is lost', () => {
     'to one that is prepared by the time the clock has caught up',
     played(schedules.preparedAfterHiddenStep),
   )
+  test('to one that is prepared after a step before a lead', played(schedules.preparedAfterStepBeforeALead))
+  test(
+    'to one that is prepared after a step that an open candidate outlives',
+    played(schedules.openThroughAStep),
+  )
   test('to a page that waited through a takeover', played(schedules.pageWaitedThroughTakeover))
   test('to a page that waited through the next begin', played(schedules.pageWaitedThroughBegin))
 })

@@ -196,33 +196,64 @@ export const unreadByFormerLeader = unreadAfterStep((stage) => stage.lead())
  * The clock stepped back and has caught up by the next pass, so that nothing shows but the pass's own clock. A transaction
  * that began in between, with a time before the candidate, is prepared: neither the candidate's list nor the floor has it.
  */
-export const preparedAfterHiddenStep: NamedSchedule = async (stage) => {
-  const { admin } = stage.world
-  stage.slackMs = 100
-  const writer = await stage.session('writer')
-  let fence = await stage.pass(await stage.lead())
-  const gid = `${stage.world.name} hidden`
-  for (const text of ['BEGIN', stage.insert(), `PREPARE TRANSACTION '${gid}'`]) {
-    writer.send(text)
+const preparedAfterStep =
+  (
+    next: (stage: Stage, fence: PassFence, sinceMs: number) => Promise<PassFence>,
+    open = false,
+  ): NamedSchedule =>
+  async (stage) => {
+    const { admin } = stage.world
+    stage.slackMs = 100
+    const [writer, other] = [await stage.session('writer'), await stage.session('other')]
+    if (open) {
+      other.send('BEGIN')
+      await stage.settle()
+    }
+    let fence: PassFence = await stage.pass(await stage.lead())
+    const gid = `${stage.world.name} hidden`
+    const begunAt = performance.now()
+    for (const text of ['BEGIN', stage.insert(), `PREPARE TRANSACTION '${gid}'`]) {
+      writer.send(text)
+      await stage.settle()
+    }
+    await until('a second to pass', async () => {
+      const { rows } = await admin.query<{ old: boolean }>(
+        "SELECT prepared < clock_timestamp() - interval '1 s' AS old FROM pg_prepared_xacts WHERE gid = $1",
+        [gid],
+      )
+      return rows[0]?.old === true
+    })
+    // What was noted before the step, as the clock has it that has caught up: the time is later, the list the same.
+    await admin.query('UPDATE service_ops.poll_candidate SET cand_ts = clock_timestamp()')
+    fence = await next(stage, fence, performance.now() - begunAt + 1_000)
+    stage.sinceMs = stage.begunMs = 0
+    if (open) {
+      other.send('COMMIT')
+      await stage.settle()
+    }
+    for (let i = 0; i < 2; i += 1) fence = await stage.pass(fence)
+    writer.send(`COMMIT PREPARED '${gid}'`)
     await stage.settle()
+    await stage.look()
+    await stage.everythingIsTakenIn(fence)
   }
-  await until('a second to pass', async () => {
-    const { rows } = await admin.query<{ old: boolean }>(
-      "SELECT prepared < clock_timestamp() - interval '1 s' AS old FROM pg_prepared_xacts WHERE gid = $1",
-      [gid],
-    )
-    return rows[0]?.old === true
-  })
-  await admin.query("UPDATE service_ops.poll_candidate SET cand_ts = clock_timestamp(), cand_vx = '{}'")
-  stage.sinceMs = stage.begunMs = 3_000
-  fence = await stage.pass(fence)
-  stage.sinceMs = stage.begunMs = 0
-  for (let i = 0; i < 2; i += 1) fence = await stage.pass(fence)
-  writer.send(`COMMIT PREPARED '${gid}'`)
-  await stage.settle()
-  await stage.look()
-  await stage.everythingIsTakenIn(fence)
-}
+
+export const preparedAfterHiddenStep = preparedAfterStep((stage, fence, ms) => {
+  stage.sinceMs = stage.begunMs = ms
+  return stage.pass(fence)
+})
+
+/** The next pass is another leader's, who knows only for how long nobody can have made one. */
+export const preparedAfterStepBeforeALead = preparedAfterStep(async (stage, _fence, ms) => {
+  stage.sinceMs = ms
+  return stage.pass(await stage.lead())
+})
+
+/** And it cannot close the candidate: what it knows must not be forgotten by the one after it. */
+export const openThroughAStep = preparedAfterStep(async (stage, _fence, ms) => {
+  stage.sinceMs = ms
+  return stage.pass(await stage.lead())
+}, true)
 
 /**
  * A page of the old leader is sent while the takeover holds the row: it wakes when another leads, with a fresh row
