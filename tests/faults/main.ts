@@ -40,10 +40,8 @@ async function main(flags: Options): Promise<boolean> {
   const commit = git('rev-parse', '--short', 'HEAD')
   if (flags.times) return takeTimes(flags, results, code, commit)
   if (flags.mutants) return catchMutants(flags, results, code, commit)
-  const jobs = jobsOf(flags, faults).filter(
-    ({ program, fault, seed }) =>
-      !flags.resume || !isKnown(results.find(program.name, fault, seed, code), program),
-  )
+  const wanted = jobsOf(flags, faults)
+  const jobs = flags.resume ? leftOf(wanted, results, code) : wanted
   const endAt = performance.now() + (flags.minutes ?? Infinity) * 60_000
   say(`${jobs.length} runs of code ${code} (commit ${commit})`)
   let red = 0
@@ -143,6 +141,15 @@ function jobsOf(flags: Options, faults: readonly Fault[]): Job[] {
     faults.flatMap((fault) => seeds(fault).map((seed) => ({ program, fault, seed }))),
   )
   return jobs.toSorted((a, b) => a.seed - b.seed)
+}
+
+/** What is not known yet of this code; first of all what is not known of any. */
+function leftOf(jobs: readonly Job[], results: Results, code: string): Job[] {
+  const left = jobs.filter(
+    ({ program, fault, seed }) => !isKnown(results.find(program.name, fault, seed, code), program),
+  )
+  const isNew = ({ program, fault, seed }: Job): boolean => !results.has(program.name, fault, seed)
+  return [...left.filter(isNew), ...left.filter((job) => !isNew(job))]
 }
 
 /** Whether a run need not be made again. A baseline's losses are no reason to. */

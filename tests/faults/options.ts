@@ -26,7 +26,8 @@ export interface Options {
 const SAMPLES = 200
 
 const AFTER = `
-Seeds go round: all faults with the first one, then all with the second, so that a run that is cut short leaves an even table.
+Seeds go round: all faults with the first one, then all with the second, so that a run that is cut short leaves an even table;
+with --resume, those that have never run come first.
 Results are kept in docs/faults.json, and docs/faults.md is made of them; --seed keeps nothing. Exit code 1 when a run was red.`
 
 /** Reads the flags; undefined when there is nothing to do, with the exit code set. */

@@ -51,7 +51,7 @@ function table(results: Results, code: string): string {
   const lines = FAULTS.map((fault) => {
     const runs = results.runs.filter((run) => run.fault === fault.name && run.program === 'tidemark')
     const now = runs.filter((run) => run.code === code && run.suite === faultDigest(fault))
-    return line(fault, now.length > 0 ? now : runs, now.length > 0)
+    return line(fault, runs, runs.length - now.length)
   })
   const total = results.runs.filter(({ program }) => program === 'tidemark')
   return [
@@ -63,17 +63,17 @@ function table(results: Results, code: string): string {
     '|---|---|---|---|---|---|---|---|---|',
     ...lines,
     '',
-    `Code ${code}. A row marked † is of an earlier state of the code or of the fault.`,
+    `Code ${code}. †: so many of the runs were of an earlier state of the code or of the fault; docs/faults.json says which.`,
     '',
   ].join('\n')
 }
 
-function line(fault: Fault, runs: readonly Kept[], isNow: boolean): string {
-  const name = `**${fault.name}**${isNow || runs.length === 0 ? '' : ' †'}<br>${fault.title}`
+function line(fault: Fault, runs: readonly Kept[], earlier: number): string {
+  const name = `**${fault.name}**<br>${fault.title}`
   if (runs.length === 0) return `| ${name} | not run | | | | | | | |`
   const red = runs.filter(({ broken }) => broken.length > 0).length
   const silence = Math.max(...runs.map(({ silenceMs }) => silenceMs))
-  const ran = `${runs.length} of ${seedsOf(fault)}${red > 0 ? `, ${red} RED` : ''}`
+  const ran = `${runs.length} of ${seedsOf(fault)}${earlier > 0 ? `, ${earlier} †` : ''}${red > 0 ? `, ${red} RED` : ''}`
   const counts = (['rows', 'lost', 'doubled', 'ranAgain', 'burned', 'staleRefused'] as const).map((key) =>
     String(sum(runs, key)),
   )

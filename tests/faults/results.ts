@@ -103,6 +103,13 @@ export class Results {
     )
   }
 
+  /** Whether a run of this fault and seed is kept, of whatever state of the code. */
+  has(program: string, fault: Fault, seed: number): boolean {
+    return this.#content.runs.some(
+      (run) => run.program === program && run.fault === fault.name && run.seed === seed,
+    )
+  }
+
   /** Keeps a run in the place of what was known of its fault and seed. */
   keep(program: string, fault: Fault, run: Run, code: string, commit: string): void {
     const { seed, rows, lost, doubled, ranAgain, burned, staleRefused, silenceMs, tookMs, broken } = run
