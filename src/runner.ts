@@ -8,9 +8,7 @@
  * and any number of times; all callers wait for the same end. Losing the database ends neither the process nor its start.
  */
 import type { TidemarkConfig } from './config/types.ts'
-import { createApp } from './http/app.ts'
 import { createProbe } from './http/probe.ts'
-import { serve } from './http/server.ts'
 import type { Listening } from './http/server.ts'
 import type { Loop } from './kit/loop.ts'
 import { within } from './kit/within.ts'
@@ -21,6 +19,7 @@ import { createDenied } from './runner/denied.ts'
 import { drain, giveBackAtOnce, stopWork } from './runner/drain.ts'
 import { openPools, SCHEMAS, schemaReady } from './runner/foundation.ts'
 import type { Pools } from './runner/foundation.ts'
+import { listenForHttp } from './runner/httpSide.ts'
 import { join } from './runner/membership.ts'
 import type { Membership } from './runner/membership.ts'
 import { createMissing } from './runner/missing.ts'
@@ -108,22 +107,16 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
   })
   const probe = createProbe(() => port.probeDatabase())
 
-  async function listenFirst(): Promise<void> {
-    const facts = { service: settings.serviceName, version: settings.release, features: parts }
-    const app = createApp(port, log, { ...facts, settings, probe })
-    const { host, requestTimeoutMs } = settings
-    http = await serve(app, {
-      host,
-      port: settings.port,
-      tryNext: options.nextFreePort === true,
-      requestTimeoutMs,
-    })
-    log.event('http_listening', `listening on ${http.address}`, { address: http.address })
-  }
-
   async function begin(): Promise<void> {
     const { signal } = ending
-    await listenFirst()
+    http = await listenForHttp({
+      settings,
+      parts,
+      port,
+      probe,
+      nextFreePort: options.nextFreePort === true,
+      log,
+    })
     signal.throwIfAborted()
     addresses = await openAddresses(settings, log)
     signal.throwIfAborted()
@@ -158,7 +151,7 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
     await persist('to take back what the lost had', () => reclaimFromLost(opened.work, log))
     const registered = await registerAll(opened.work, config, settings.release, log, persist)
     signal.throwIfAborted()
-    const parts = {
+    const wiring = {
       settings,
       config,
       identity,
@@ -170,7 +163,7 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
       onDemand: (poller: string) => refused?.demand(poller),
       onQueueError: () => denied.suspect(opened.reserved),
     }
-    work = await persist('to start the queue', () => startWork(parts))
+    work = await persist('to start the queue', () => startWork(wiring))
     refused = retryRefused({
       pool: opened.work,
       refused: registered.refused,

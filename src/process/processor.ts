@@ -1,5 +1,5 @@
 /**
- * The processor: claims what fits, runs handlers, hands their results to the outcome writer.
+ * The processor: claims what fits (claims.ts), runs handlers, hands their results to the outcome writer.
  *
  * States: *off* (not started, or a stand-by of an exclusive processor), *claiming*, *draining* (claims nothing, waits
  * for what is in work), *aborted* (what is in work is given back). A message in work here is in `inWork` from its claim
@@ -26,17 +26,16 @@ import { startLoop } from '../kit/loop.ts'
 import type { Loop } from '../kit/loop.ts'
 import { pause } from '../kit/pause.ts'
 import { within } from '../kit/within.ts'
-import { claimMessages, claimSuspect, inWorkElsewhere } from '../tables/inbox.ts'
-import type { ClaimedRow } from '../tables/inbox.ts'
+import { inWorkElsewhere } from '../tables/inbox.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
 import { createCalls } from './calls.ts'
+import { createClaims, IDLE_MS } from './claims.ts'
 import type { ExecuteOptions } from './execute.ts'
-import { toInWork } from './inWork.ts'
 import { LowWater } from './lowWater.ts'
 import { createOutcomes } from './outcomes.ts'
 import { Ownership } from './ownership.ts'
-import type { Quarantine, Turn } from './quarantine.ts'
+import type { Quarantine } from './quarantine.ts'
 import { createSettlement } from './settle.ts'
 import { createStrays } from './strays.ts'
 
@@ -53,6 +52,8 @@ export interface ProcessorOptions {
   readonly pressure: Pressure
   /** One for all processors of an instance. */
   readonly quarantine: Quarantine
+  /** Milliseconds for which nothing is claimed, although it may be; whoever changes that wakes it. Default: undefined. */
+  readonly halted?: () => number | undefined
   readonly log: Log
 }
 
@@ -90,12 +91,6 @@ export interface Processor {
   stop(): Promise<void>
 }
 
-/** Claims are bounded by bytes too: a few huge payloads must not fill the memory. */
-const CLAIM_BYTES = 16 * 1024 * 1024
-
-/** With nothing to do and nobody to say so: NOTIFY is only a hint, so look now and then all the same. */
-const IDLE_MS = 2_000
-
 const RETRY = { baseMs: 200, maxMs: 5_000 }
 
 /** Outcomes that may wait before claiming pauses: they are memory, and claims that others could have. */
@@ -105,13 +100,9 @@ const ELSEWHERE_MS = 500
 
 const SHORTAGES: ReadonlySet<string> = new Set(['too_many_connections', 'pool_exhausted'])
 
-/** Until the next look at the connections while they are short; when they are refused, asking again is no use so soon. */
-const TIGHT_MS = 25
-const REFUSED_MS = 1_000
-
 export function createProcessor(options: ProcessorOptions): Processor {
   const { pool, processor, instanceId, pressure, quarantine, log } = options
-  const { name, from: sources, work, concurrency, maxAttempts } = processor
+  const { name, from: sources, work, concurrency } = processor
   const outcomes = createOutcomes(pool, instanceId, log)
   const settle = createSettlement(processor, outcomes, log)
   const lowWater = new LowWater(pool, sources)
@@ -127,7 +118,6 @@ export function createProcessor(options: ProcessorOptions): Processor {
   }
   let claiming = false
   let drained = false
-  let lastClaimAt: number | undefined
   const calls = createCalls({
     work,
     execution,
@@ -145,6 +135,20 @@ export function createProcessor(options: ProcessorOptions): Processor {
     },
   })
 
+  const claims = createClaims({
+    pool,
+    processor,
+    instanceId,
+    pressure,
+    quarantine,
+    calls,
+    lowWater,
+    ownership,
+    halted: options.halted ?? (() => undefined),
+    onPicked: (message) => settle.picked(message),
+    closed: () => (claiming ? undefined : drained ? 'drain' : 'lease lost'),
+  })
+
   const loop: Loop = startLoop({
     async body() {
       const low = await lowWater.low()
@@ -153,18 +157,7 @@ export function createProcessor(options: ProcessorOptions): Processor {
       if (lost.size > 0) calls.interrupt('claimed elsewhere', lost)
       if (!claiming) quarantine.leave(name)
       if (!claiming || calls.running >= concurrency || outcomes.pending > MAX_PENDING_OUTCOMES) return IDLE_MS
-      const most = room()
-      const turn = most > 0 ? quarantine.turn(name, lowWater.suspects) : 'nothing'
-      if (turn === 'nothing') {
-        lastClaimAt = performance.now() // it does not stand still, it waits
-        return most > 0 ? IDLE_MS : pressure.state === 'refused' ? REFUSED_MS : TIGHT_MS
-      }
-      const limit = turn === 'one suspect' ? 1 : most
-      const claimed = await claim(turn, limit, low)
-      if (turn === 'one suspect') lowWater.suspects = claimed > 0
-      const nextDueMs = lowWater.due(performance.now()) ? await lowWater.look() : undefined
-      if (claimed === limit) return 0
-      return Math.min(IDLE_MS, nextDueMs ?? IDLE_MS, lowWater.suspects ? quarantine.askableInMs : IDLE_MS)
+      return claims.next(low)
     },
     onError(error, failures) {
       strays.doubt(error)
@@ -187,41 +180,6 @@ export function createProcessor(options: ProcessorOptions): Processor {
 
   quarantine.join(name, () => loop.wake())
 
-  /** How many messages may be claimed: while connections are short, one at a time, so that there is still progress. */
-  function room(): number {
-    if (pressure.state === 'refused') return 0
-    if (pressure.state === 'tight') return calls.running === 0 ? 1 : 0
-    return work.kind === 'batch' ? work.batchSize : concurrency - calls.running
-  }
-
-  async function claim(turn: Turn, limit: number, low: string): Promise<number> {
-    const release = calls.hold()
-    try {
-      const askedAt = performance.now()
-      const request = { sources, instanceId, limit, low, maxAttempts, maxBytes: CLAIM_BYTES }
-      const rows = await (turn === 'one suspect' ? claimSuspect(pool, request) : claimMessages(pool, request))
-      lastClaimAt = performance.now()
-      await take(rows, askedAt)
-      return rows.length
-    } finally {
-      release()
-    }
-  }
-
-  async function take(rows: readonly ClaimedRow[], askedAt: number): Promise<void> {
-    const taken = rows.map((row) => toInWork(row))
-    const ours = await ownership.afterAnswer(taken, askedAt)
-    for (const row of rows) if (row.fresh) lowWater.claimed(BigInt(row.inbox_id))
-    for (const one of taken) settle.picked(one)
-    // Where it is ours after all, or nothing is known.
-    calls.giveBack(
-      taken.filter((one) => !ours.includes(one)),
-      'answer of the claim too late',
-    )
-    if (claiming) calls.begin(ours)
-    else calls.giveBack(ours, drained ? 'drain' : 'lease lost')
-  }
-
   function stopClaiming(): void {
     claiming = false
     drained = true
@@ -240,7 +198,7 @@ export function createProcessor(options: ProcessorOptions): Processor {
         finished,
         givenBack,
         pendingOutcomes: outcomes.pending,
-        lastClaimAt,
+        lastClaimAt: claims.lastAt,
         pressed: pressure.episode,
       }
     },

@@ -1,5 +1,6 @@
 import { pino } from 'pino'
-import { EVENTS, type EventName, type Events, type Level } from './events.ts'
+import type { EventName, Events, Level } from './eventFields.ts'
+import { EVENTS } from './events.ts'
 import { prettySink, type LineSink } from './pretty.ts'
 import { createRedact, type Redact } from './redact.ts'
 import { createSampler, everyLine, type Sampler } from './sampler.ts'

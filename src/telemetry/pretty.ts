@@ -1,5 +1,5 @@
 import { styleText } from 'node:util'
-import type { Level } from './events.ts'
+import type { Level } from './eventFields.ts'
 
 /** Where finished lines go; each ends with a line feed. */
 export interface LineSink {

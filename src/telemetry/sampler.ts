@@ -1,4 +1,5 @@
-import { PER_MESSAGE_EVENTS, type EventName } from './events.ts'
+import type { EventName } from './eventFields.ts'
+import { PER_MESSAGE_EVENTS } from './events.ts'
 
 /**
  * Lines of one per-message event a second at which nothing is left out. Enough to follow a quiet system

@@ -1,4 +1,4 @@
-import type { EventName, Events } from '../../src/telemetry/events.ts'
+import type { EventName, Events } from '../../src/telemetry/eventFields.ts'
 import type { Log } from '../../src/telemetry/log.ts'
 
 export interface RecordedLog extends Pick<Log, 'event'> {

@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
-import type { EventName } from '../../src/telemetry/events.ts'
+import type { EventName } from '../../src/telemetry/eventFields.ts'
 import type { Scope } from './scope.ts'
 import { until } from './until.ts'
 

@@ -1,0 +1,123 @@
+/**
+ * The claims of one processor: how much may be claimed now, the claim itself, and what becomes of what it brings.
+ *
+ * Whoever claims holds its calls from before the question until what came is in work or given back, so that a drain waits
+ * for an answer on its way.
+ */
+import type { ResolvedProcessor } from '../config/resolved.ts'
+import type { Pool } from '../db/pool.ts'
+import type { Pressure } from '../db/pressure.ts'
+import { claimMessages, claimSuspect } from '../tables/inbox.ts'
+import type { ClaimedRow } from '../tables/inbox.ts'
+import type { Calls } from './calls.ts'
+import { toInWork } from './inWork.ts'
+import type { InWork } from './inWork.ts'
+import type { Interruption } from './interruption.ts'
+import type { LowWater } from './lowWater.ts'
+import type { Ownership } from './ownership.ts'
+import type { Quarantine, Turn } from './quarantine.ts'
+
+export interface ClaimsOptions {
+  readonly pool: Pool
+  readonly processor: ResolvedProcessor
+  readonly instanceId: string
+  readonly pressure: Pressure
+  readonly quarantine: Quarantine
+  readonly calls: Calls
+  readonly lowWater: LowWater
+  readonly ownership: Ownership
+  /**
+   * Why nothing is claimed now although this instance may: milliseconds until it is worth asking again. Undefined: claim.
+   * Whoever changes its answer wakes the processor.
+   */
+  readonly halted: () => number | undefined
+  /** A message was claimed. */
+  onPicked(message: InWork): void
+  /** Why what a claim has brought may not begin any more; undefined: it may. */
+  closed(): Interruption | undefined
+}
+
+export interface Claims {
+  /** When the newest claim came back from the database, or was left out for a reason, by the monotonic clock. */
+  readonly lastAt: number | undefined
+  /** Claims what fits. Resolves to the milliseconds until the next claim is worth it. */
+  next(low: string): Promise<number>
+}
+
+/** Claims are bounded by bytes too: a few huge payloads must not fill the memory. */
+const CLAIM_BYTES = 16 * 1024 * 1024
+
+/** With nothing to do and nobody to say so: NOTIFY is only a hint, so look now and then all the same. */
+export const IDLE_MS = 2_000
+
+/** Until the next look at the connections while they are short; when they are refused, asking again is no use so soon. */
+const TIGHT_MS = 25
+const REFUSED_MS = 1_000
+
+export function createClaims(options: ClaimsOptions): Claims {
+  const { pool, processor, instanceId, pressure, quarantine, calls, lowWater, ownership } = options
+  const { name, from: sources, work, concurrency, maxAttempts } = processor
+  let lastAt: number | undefined
+
+  /** How many messages may be claimed: while connections are short, one at a time, so that there is still progress. */
+  function room(): number {
+    if (pressure.state === 'refused') return 0
+    if (pressure.state === 'tight') return calls.running === 0 ? 1 : 0
+    return work.kind === 'batch' ? work.batchSize : concurrency - calls.running
+  }
+
+  async function claim(turn: Turn, limit: number, low: string): Promise<number> {
+    const release = calls.hold()
+    try {
+      const askedAt = performance.now()
+      const request = { sources, instanceId, limit, low, maxAttempts, maxBytes: CLAIM_BYTES }
+      const rows = await (turn === 'one suspect' ? claimSuspect(pool, request) : claimMessages(pool, request))
+      lastAt = performance.now()
+      await take(rows, askedAt)
+      return rows.length
+    } finally {
+      release()
+    }
+  }
+
+  async function take(rows: readonly ClaimedRow[], askedAt: number): Promise<void> {
+    const taken = rows.map((row) => toInWork(row))
+    const ours = await ownership.afterAnswer(taken, askedAt)
+    for (const row of rows) if (row.fresh) lowWater.claimed(BigInt(row.inbox_id))
+    for (const one of taken) options.onPicked(one)
+    // Where it is ours after all, or nothing is known.
+    calls.giveBack(
+      taken.filter((one) => !ours.includes(one)),
+      'answer of the claim too late',
+    )
+    const closed = options.closed()
+    if (closed === undefined) calls.begin(ours)
+    else calls.giveBack(ours, closed)
+  }
+
+  return {
+    get lastAt() {
+      return lastAt
+    },
+    async next(low) {
+      const haltedMs = options.halted()
+      if (haltedMs !== undefined) {
+        quarantine.leave(name)
+        lastAt = performance.now() // it does not stand still, it waits
+        return haltedMs
+      }
+      const most = room()
+      const turn = most > 0 ? quarantine.turn(name, lowWater.suspects) : 'nothing'
+      if (turn === 'nothing') {
+        lastAt = performance.now()
+        return most > 0 ? IDLE_MS : pressure.state === 'refused' ? REFUSED_MS : TIGHT_MS
+      }
+      const limit = turn === 'one suspect' ? 1 : most
+      const claimed = await claim(turn, limit, low)
+      if (turn === 'one suspect') lowWater.suspects = claimed > 0
+      const nextDueMs = lowWater.due(performance.now()) ? await lowWater.look() : undefined
+      if (claimed === limit) return 0
+      return Math.min(IDLE_MS, nextDueMs ?? IDLE_MS, lowWater.suspects ? quarantine.askableInMs : IDLE_MS)
+    },
+  }
+}

@@ -1,0 +1,34 @@
+import type { Settings } from '../config/settings.ts'
+import { createApp } from '../http/app.ts'
+import type { DatabaseProbe } from '../http/probe.ts'
+import { serve } from '../http/server.ts'
+import type { Listening } from '../http/server.ts'
+import type { StatusPort } from '../http/statusPort.ts'
+import type { Log } from '../telemetry/log.ts'
+import type { Part } from './options.ts'
+
+export interface HttpSideOptions {
+  readonly settings: Settings
+  readonly parts: readonly Part[]
+  readonly port: StatusPort
+  readonly probe: DatabaseProbe
+  /** A taken port means the next free one. */
+  readonly nextFreePort: boolean
+  readonly log: Log
+}
+
+/** Builds the app and listens. It asks the ports anew at every request, so it may be first of all that starts. */
+export async function listenForHttp(options: HttpSideOptions): Promise<Listening> {
+  const { settings, parts, port, probe, log } = options
+  const { host, requestTimeoutMs } = settings
+  const facts = { service: settings.serviceName, version: settings.release, features: parts }
+  const app = createApp(port, log, { ...facts, settings, probe })
+  const http = await serve(app, {
+    host,
+    port: settings.port,
+    tryNext: options.nextFreePort,
+    requestTimeoutMs,
+  })
+  log.event('http_listening', `listening on ${http.address}`, { address: http.address })
+  return http
+}
