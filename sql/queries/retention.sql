@@ -1,4 +1,4 @@
--- Lock order: integration_poll_watermark, background_task, integration_inbox by id.
+-- Lock order: integration_poll_watermark, poll_candidate, background_task, integration_inbox by id.
 
 -- name: look
 -- $1 poller, $2 look at the messages above this number, $3 so many of them, $4 retention, $5 how long ago a row must have
@@ -29,9 +29,10 @@ SELECT coalesce(array_agg(l.inbox_id::text ORDER BY l.inbox_id) FILTER (WHERE l.
 -- so that a clock that was ahead for a moment cannot put it where rows are still to come. The watermark is locked first, so
 -- that a reset cannot move the edge back meanwhile, and the candidate with it: after a step of the clock rows are still to
 -- come from scan_from on, behind the edge. A lock that an update has to wait for returns what the update before it left,
--- whatever the snapshot; where there is no candidate, no pass has begun since a reset, and nothing is known. The task FOR UPDATE, which no page that goes by the old value can have
--- together with us (they lock it FOR KEY SHARE) and which no ordinary update of the row has to wait for. Where such a page
--- is under way we do not wait, since everybody who wants the watermark would wait for us.
+-- whatever the snapshot; where there is no candidate, no pass has begun since a reset, and nothing is
+-- known. The task FOR UPDATE, which no page that goes by the old value can have together with us (they lock it FOR KEY SHARE)
+-- and which no ordinary update of the row has to wait for. Where such a page is under way we do not wait, since everybody
+-- who wants the watermark would wait for us.
 WITH w AS MATERIALIZED (
   SELECT w.edge FROM service_ops.integration_poll_watermark w WHERE w.poller = $1 FOR SHARE),
 k AS MATERIALIZED (

@@ -27,7 +27,7 @@ export interface PassBegun {
 /**
  * Opens the next pass. `sinceMs`: how long ago the newest pass that was completed began, at most; the scan goes back so
  * far even behind a later edge. `begunMs`: how long ago a pass was begun last, by the clock of the process that did, so
- * that a step of the database's shows against it; undefined: another process did, not longer ago than `sinceMs`.
+ * that a step of the database's shows against it; undefined: another process did, or nobody knows: then `sinceMs` stands in.
  * Returns undefined: fenced out, or the row is missing.
  */
 export async function beginPass(
