@@ -1,4 +1,5 @@
 export { EncodingUnfit } from './errors/encoding.ts'
+export { IntakeRefused, IntakeTooSlow } from './errors/intake.ts'
 export { PermissionMissing } from './errors/permission.ts'
 export type { MissingGrant } from './errors/permission.ts'
 export { PoolerUnfit } from './errors/pooler.ts'

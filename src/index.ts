@@ -10,6 +10,7 @@ export type {
   Duration,
   ExternalProcessorConfig,
   HandlerContext,
+  IntakeConfig,
   Job,
   JobConfig,
   Message,

@@ -20,6 +20,7 @@ import { drain, giveBackAtOnce, stopWork } from './runner/drain.ts'
 import { openPools, SCHEMAS, schemaReady } from './runner/foundation.ts'
 import type { Pools } from './runner/foundation.ts'
 import { listenForHttp } from './runner/httpSide.ts'
+import { createIntake } from './runner/intake.ts'
 import { join } from './runner/membership.ts'
 import type { Membership } from './runner/membership.ts'
 import { createMissing } from './runner/missing.ts'
@@ -114,6 +115,14 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
       parts,
       port,
       probe,
+      intake: createIntake({
+        config,
+        settings,
+        log,
+        readiness: () => condition.readiness(),
+        pool: () => pools?.work,
+        work: () => work,
+      }),
       nextFreePort: options.nextFreePort === true,
       log,
     })

@@ -5,7 +5,7 @@ import { NAME_EXPECTED, NAME_FORM } from './schema.ts'
 /** The parts as they were given, whatever their form: only names and a few words of them are looked at. */
 function partsOf(
   config: unknown,
-  key: 'pollers' | 'processors' | 'jobs',
+  key: 'pollers' | 'intakes' | 'processors' | 'jobs',
 ): [string, Record<string, unknown>][] {
   return Object.entries(asRecord(asRecord(config)[key])).map(([name, part]) => [name, asRecord(part)])
 }
@@ -17,7 +17,7 @@ function partsOf(
 export function crossFaults(config: unknown): Fault[] {
   const faults: Fault[] = []
   const kindOf = new Map<string, string>()
-  for (const kind of ['pollers', 'processors', 'jobs'] as const) {
+  for (const kind of ['pollers', 'intakes', 'processors', 'jobs'] as const) {
     for (const [name] of partsOf(config, kind)) {
       const what = `${kind}.${name}`
       if (!NAME_FORM.test(name)) faults.push({ what, expected: NAME_EXPECTED })
@@ -28,7 +28,9 @@ export function crossFaults(config: unknown): Fault[] {
     }
   }
 
-  const sources = new Set(partsOf(config, 'pollers').map(([name]) => name))
+  const sources = new Set(
+    (['pollers', 'intakes'] as const).flatMap((kind) => partsOf(config, kind).map(([name]) => name)),
+  )
   const takenBy = new Map<string, string>()
   for (const [name, processor] of partsOf(config, 'processors')) {
     const what = `processors.${name}`
@@ -39,7 +41,7 @@ export function crossFaults(config: unknown): Fault[] {
         faults.push({
           what: `${what}.from`,
           given: source,
-          expected: `a poller of this config${listed(sources)}`,
+          expected: `a poller or intake of this config${listed(sources)}`,
         })
       } else if (other === name) {
         faults.push({ what: `${what}.from`, given: source, expected: 'each source once' })

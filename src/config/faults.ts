@@ -6,7 +6,7 @@ export function faultsOf(issue: z.core.$ZodIssue, config: unknown): Fault[] {
   if (issue.code === 'unrecognized_keys') {
     return issue.keys.map((key) => ({ what: pathText([...issue.path, key]), expected: issue.message }))
   }
-  const given = printable(valueAt(config, issue.path))
+  const given = issue.path.at(-1) === 'secret' ? undefined : printable(valueAt(config, issue.path))
   return [
     {
       what: issue.path.length === 0 ? 'the config' : pathText(issue.path),

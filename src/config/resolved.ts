@@ -32,6 +32,14 @@ export interface ResolvedPoller {
   readonly sweepMs: number
 }
 
+export interface ResolvedIntake {
+  readonly name: string
+  readonly maxBodyBytes: number
+  /** Of signed requests; null: they are not taken. */
+  readonly secret: string | null
+  readonly retentionMs: number
+}
+
 export interface ResolvedProcessor {
   readonly name: string
   readonly from: readonly string[]
@@ -62,6 +70,7 @@ export interface ResolvedJob {
 /** A config after validation: deeply frozen, durations in milliseconds. */
 export interface ResolvedConfig {
   readonly pollers: readonly ResolvedPoller[]
+  readonly intakes: readonly ResolvedIntake[]
   readonly processors: readonly ResolvedProcessor[]
   readonly jobs: readonly ResolvedJob[]
   /** In order of registration; a drain runs them from the last to the first. */

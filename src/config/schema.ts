@@ -78,6 +78,10 @@ const where = text('an SQL condition').superRefine((value, context) => {
     context.addIssue({ code: 'custom', message: `one SQL condition, as after WHERE (${fault})` })
 })
 
+const webhookSecret = z
+  .string('the secret of the signature')
+  .refine(isWebhookSecret, 'base64 of 24 bytes at least, with or without whsec_ before it')
+
 const source = options({
   table,
   id: column,
@@ -101,6 +105,15 @@ const poller = options({
   sweep: duration(1000, MAX_TIMER_MS).default(3_600_000),
 })
 
+/** A body is read whole before it is looked at, and several are at once. */
+const MAX_BODY_BYTES = 16 * 2 ** 20
+
+const intake = options({
+  maxBodyBytes: whole(1, MAX_BODY_BYTES).default(2 ** 20),
+  signature: options({ secret: webhookSecret }).optional(),
+  retention: duration(1000).default(7 * 86_400_000),
+})
+
 const backoff = options({
   base: duration(1).default(1000),
   max: duration(1).default(300_000),
@@ -110,7 +123,7 @@ const backoff = options({
 type SingleHandle = TransactionalProcessorConfig['handle'] & ExternalProcessorConfig['handle']
 
 const CONTRACT_EXPECTED = "'transactional' or 'external'"
-const from = 'the name of a poller, or a list of them'
+const from = 'the name of a poller or intake, or a list of them'
 
 const processor = options({
   from: z.union([text(from).transform((name) => [name]), z.array(text(from)).min(1, from)], from),
@@ -141,6 +154,7 @@ function named<S extends z.ZodType>(schema: S) {
 /** The form of a config; what its parts say about each other is judged in validate.ts. */
 export const CONFIG_SCHEMA = options({
   pollers: named(poller),
+  intakes: named(intake),
   processors: named(processor),
   jobs: named(job),
   onShutdown: z
@@ -158,6 +172,15 @@ export const CONFIG_SCHEMA = options({
 export type FormedConfig = z.output<typeof CONFIG_SCHEMA>
 export type FormedProcessor = FormedConfig['processors'][string]
 export type FormedSource = FormedConfig['pollers'][string]['source']
+
+/** As Standard Webhooks has it: base64, and long enough that nobody guesses it. */
+function isWebhookSecret(secret: string): boolean {
+  const base64 = secret.replace(/^whsec_/, '')
+  return (
+    /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(base64) &&
+    Buffer.byteLength(base64, 'base64') >= 24
+  )
+}
 
 function isTimeZone(name: string): boolean {
   try {

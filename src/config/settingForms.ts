@@ -43,6 +43,17 @@ export function oneOf<const W extends string>(...words: W[]) {
 /** At least 16 characters: a shorter token can be guessed. */
 export const token = setting('at least 16 characters', (text) => (text.length >= 16 ? text : undefined))
 
+/** Origins as browsers name them, with commas between them; or `*` alone, any. */
+export const origins = setting('origins such as https://shop.example, with commas between them', (text) => {
+  const names = text.split(',').map((name) => name.trim())
+  return text === '*' || names.every(isOrigin) ? names : undefined
+})
+
+/** A browser sends an origin without a path and in this form alone; anything else would never match. */
+function isOrigin(name: string): boolean {
+  return /^https?:/.test(name) && URL.canParse(name) && new URL(name).origin === name
+}
+
 /** A text that is not empty. */
 export const text = setting('a text', (value) => (value === '' ? undefined : value))
 

@@ -2,7 +2,7 @@ import { resolve } from 'node:path'
 import { z } from 'zod'
 import { SettingsInvalid, type Fault } from '../errors.ts'
 import { OWN_PACKAGE, type PackageFacts } from './packageFacts.ts'
-import { databaseUrl, oneOf, onOff, seconds, text, token, whole } from './settingForms.ts'
+import { databaseUrl, oneOf, onOff, origins, seconds, text, token, whole } from './settingForms.ts'
 
 /** What the environment says, read once at start and then frozen. Times in milliseconds. */
 export interface Settings {
@@ -34,6 +34,10 @@ export interface Settings {
   readonly logFormat: 'json' | 'pretty'
   /** Bearer token of the operator's actions; undefined: they are off. */
   readonly adminToken: string | undefined
+  /** Bearer token of `POST /inbox/…`; undefined: only signed requests are taken in. */
+  readonly intakeToken: string | undefined
+  /** Origins whose pages may send to `/inbox/…`, or `*` alone. */
+  readonly corsOrigins: readonly string[]
   /** Who may see the dashboard and `/status`. */
   readonly dashboard: 'off' | 'token' | 'public'
   /** Absolute. */
@@ -61,7 +65,12 @@ export interface SettingsContext {
   readonly pollers?: readonly string[]
 }
 
-const SECRET: ReadonlySet<string> = new Set(['DATABASE_URL', 'DIRECT_DATABASE_URL', 'ADMIN_TOKEN'])
+const SECRET: ReadonlySet<string> = new Set([
+  'DATABASE_URL',
+  'DIRECT_DATABASE_URL',
+  'ADMIN_TOKEN',
+  'INTAKE_TOKEN',
+])
 
 /** Two seconds of every lease are not trusted by its holder, and one renewal must fit into the rest. */
 const LEASE_MARGIN_SECONDS = 3
@@ -93,6 +102,8 @@ const ENVIRONMENT = z
     LOG_LEVEL: oneOf('debug', 'info', 'warn', 'error', 'critical').default('info'),
     LOG_FORMAT: oneOf('json', 'pretty').optional(),
     ADMIN_TOKEN: token.optional(),
+    INTAKE_TOKEN: token.optional(),
+    CORS_ORIGINS: origins.default([]),
     DASHBOARD: oneOf('off', 'token', 'public').optional(),
     TIDEMARK_DATA_DIR: text.default('.tidemark'),
     DEMO_RATE: whole(0, 100_000).default(5),
@@ -126,6 +137,17 @@ const ENVIRONMENT = z
     ({ DATABASE_URL, DIRECT_DATABASE_URL }) =>
       DIRECT_DATABASE_URL === undefined || DATABASE_URL !== undefined,
     { path: ['DIRECT_DATABASE_URL'], error: 'DATABASE_URL beside it', when: isObject },
+  )
+  .refine(
+    ({ CORS_ORIGINS, ADMIN_TOKEN, INTAKE_TOKEN }) =>
+      !Array.isArray(CORS_ORIGINS) ||
+      !CORS_ORIGINS.includes('*') ||
+      (ADMIN_TOKEN === undefined && INTAKE_TOKEN === undefined),
+    {
+      path: ['CORS_ORIGINS'],
+      error: 'origins by name where ADMIN_TOKEN or INTAKE_TOKEN is set: with * any page could use the token',
+      when: isObject,
+    },
   )
   .refine(({ DASHBOARD, ADMIN_TOKEN }) => DASHBOARD !== 'token' || ADMIN_TOKEN !== undefined, {
     path: ['DASHBOARD'],
@@ -181,6 +203,8 @@ export function readSettings(
     logLevel: env.LOG_LEVEL,
     logFormat: env.LOG_FORMAT ?? (context.terminal === true ? 'pretty' : 'json'),
     adminToken: env.ADMIN_TOKEN,
+    intakeToken: env.INTAKE_TOKEN,
+    corsOrigins: env.CORS_ORIGINS,
     dashboard: env.DASHBOARD ?? defaultDashboard(env.ADMIN_TOKEN, host),
     dataDir: resolve(env.TIDEMARK_DATA_DIR),
     demoRate: env.DEMO_RATE,

@@ -55,6 +55,19 @@ export interface PollerConfig {
   sweep?: Duration
 }
 
+/** A source that is filled by `POST /inbox/<NAME>`: with INTAKE_TOKEN, with signed requests, or both. */
+export interface IntakeConfig {
+  /** Longest body of one request, in bytes, 16 MiB at most. Default: 1 MiB. */
+  maxBodyBytes?: number
+  /**
+   * Requests may be signed as Standard Webhooks says. `secret`: base64 of 24 bytes at least, with or without `whsec_`.
+   * Default: INTAKE_TOKEN alone opens it.
+   */
+  signature?: { secret: string }
+  /** How long a finished message is kept: so long a repeated `message_id` is recognised. Default: 7 d. */
+  retention?: Duration
+}
+
 /** One message as a handler sees it. Ids are text. */
 export interface Message {
   readonly inboxId: string
@@ -156,6 +169,7 @@ export interface JobConfig {
 /** The whole of what a user writes; `defineConfig` checks its form at compile time, `resolveConfig` at run time. */
 export interface TidemarkConfig {
   pollers?: Record<string, PollerConfig>
+  intakes?: Record<string, IntakeConfig>
   processors?: Record<string, ProcessorConfig>
   jobs?: Record<string, JobConfig>
   /** Clean-ups of the app's own, run at the end of a drain: last registered, first run. */

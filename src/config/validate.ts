@@ -40,6 +40,12 @@ function resolve(config: FormedConfig, intervals: ReadonlyMap<string, number>): 
       retentionMs: poller.retention,
       sweepMs: poller.sweep,
     })),
+    intakes: Object.entries(config.intakes).map(([name, intake]) => ({
+      name,
+      maxBodyBytes: intake.maxBodyBytes,
+      secret: intake.signature?.secret ?? null,
+      retentionMs: intake.retention,
+    })),
     processors: Object.entries(config.processors).map(([name, processor]) => ({
       name,
       from: processor.from,

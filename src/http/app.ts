@@ -7,6 +7,8 @@ import type { Log } from '../telemetry/log.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import { guardDashboard } from './guard.ts'
 import { createHealth, type ServiceFacts } from './health.ts'
+import { intakeRoutes } from './intake.ts'
+import type { IntakePort } from './intakePort.ts'
 import { page } from './page.ts'
 import type { DatabaseProbe } from './probe.ts'
 import { requestTrace, type RequestVariables } from './requestTrace.ts'
@@ -14,7 +16,12 @@ import type { StatusPort } from './statusPort.ts'
 
 /** What the app needs besides the port. */
 export interface AppOptions extends ServiceFacts {
-  readonly settings: Pick<Settings, 'requestTimeoutMs' | 'dashboard' | 'adminToken'>
+  readonly settings: Pick<
+    Settings,
+    'requestTimeoutMs' | 'dashboard' | 'adminToken' | 'intakeToken' | 'corsOrigins'
+  >
+  /** Undefined: this instance takes nothing in. */
+  readonly intake?: IntakePort
   /** Shared with whoever else looks at the database. Default: one of its own, by the port. */
   readonly probe?: DatabaseProbe
 }
@@ -53,7 +60,8 @@ export function createApp(port: StatusPort, log: Log, options: AppOptions): App 
     const report = await health.report()
     return context.json(report, report.status === 'unhealthy' ? 503 : 200)
   })
-  // The probes above have limits of their own, which a short REQUEST_TIMEOUT_SECONDS must not undercut.
+  if (options.intake !== undefined) app.route('/inbox', intakeRoutes(port, options.intake, settings))
+  // What is above has limits of its own, which REQUEST_TIMEOUT_SECONDS must not undercut.
   app.use(timeout(settings.requestTimeoutMs, () => new HTTPException(504)))
   app.get('/status', guard, async (context) => {
     try {

@@ -18,6 +18,12 @@ const PROBES: ReadonlySet<string> = new Set(['/live', '/ready', '/health', '/met
 /** A path longer than this is no address of ours. */
 const PATH_LENGTH = 200
 
+/** Lines about what is sent to us: there may be thousands a second, so each kind is thinned out by itself. */
+function eventOf(path: string, status: number): 'http_request' | 'intake_accepted' | 'intake_refused' {
+  if (!path.startsWith('/inbox/')) return 'http_request'
+  return status < 400 ? 'intake_accepted' : 'intake_refused'
+}
+
 /** Takes a trace over from the headers or begins one, gives it back, and writes one line per request. */
 export function requestTrace(log: Log): MiddlewareHandler<{ Variables: RequestVariables }> {
   return async (context, next) => {
@@ -37,9 +43,15 @@ export function requestTrace(log: Log): MiddlewareHandler<{ Variables: RequestVa
     const { method, path } = context.req
     const { status } = context.res
     const durationMs = Math.round((performance.now() - startedAt) * 10) / 10
-    log.event('http_request', `${method} ${path.slice(0, PATH_LENGTH)} ${status}`, {
+    log.event(eventOf(path, status), `${method} ${path.slice(0, PATH_LENGTH)} ${status}`, {
       // A probe that says 503 tells the truth; the state behind it has lines of its own.
-      level: PROBES.has(path) ? 'debug' : status >= 500 ? 'error' : 'info',
+      level: PROBES.has(path)
+        ? 'debug'
+        : status === 503 && path.startsWith('/inbox/')
+          ? 'warn'
+          : status >= 500
+            ? 'error'
+            : 'info',
       trace_id: traceId,
       request_id: requestId,
       method,

@@ -78,7 +78,7 @@ async function alone<P extends { readonly inserted: number }>(
 }
 
 /** Class 22 is data that cannot be what it should be, 54 what exceeds a limit of PostgreSQL's. */
-function isUnreadable(error: unknown): boolean {
+export function isUnreadable(error: unknown): boolean {
   const state = sqlState(error)
   return state !== undefined && (state.startsWith('22') || state.startsWith('54'))
 }

@@ -59,8 +59,8 @@ export interface RetentionSlice {
 }
 
 /** Milliseconds of work each; handlers that claim meanwhile wait for nothing, since locked rows are passed over. */
-const BATCH = 2_000
-const SLICE_MS = 20_000
+export const BATCH = 2_000
+export const SLICE_MS = 20_000
 
 /** What a walk passes by for good is looked at again so often: a message that was DEAD and is put back, say. */
 const WHOLE_EVERY_MS = 86_400_000
@@ -69,7 +69,7 @@ const WHOLE_EVERY_MS = 86_400_000
 export async function forgetFinished(options: RetentionOptions): Promise<RetentionSlice> {
   const { db, name, retentionMs, rereadMs = 0, signal, sliceMs = SLICE_MS, batch = BATCH } = options
   const until = performance.now() + sliceMs
-  const { wholeAt, ...start } = options.walk ?? { after: '0', soon: null, wholeAt: performance.now() }
+  const { wholeAt, ...start } = options.walk ?? beginning()
   let { after, soon } = start
   let forgotten = 0
   while (!signal.aborted) {
@@ -89,9 +89,14 @@ export async function forgetFinished(options: RetentionOptions): Promise<Retenti
   return { forgotten, isThrough: false, walk: { after, soon, wholeAt } }
 }
 
-function nextWalk({ after, soon, wholeAt }: Walk): Walk {
-  const now = performance.now()
-  if (now - wholeAt >= WHOLE_EVERY_MS) return { after: '0', soon: null, wholeAt: now }
+/** A walk over all messages. */
+export function beginning(): Walk {
+  return { after: '0', soon: null, wholeAt: performance.now() }
+}
+
+/** The walk after one that is through. */
+export function nextWalk({ after, soon, wholeAt }: Walk): Walk {
+  if (performance.now() - wholeAt >= WHOLE_EVERY_MS) return beginning()
   return { after: soon === null ? after : String(BigInt(soon) - 1n), soon: null, wholeAt }
 }
 

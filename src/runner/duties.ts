@@ -35,7 +35,7 @@ const RETENTION_LEAST_MS = 1_000
 const REREAD_MS = 120_000
 
 /** What was left over goes on after a pause in which other duties have their turn. */
-const GO_ON_MS = 1_000
+export const GO_ON_MS = 1_000
 
 /** A poller without a watermark has not been led yet, one that is paused is looked at again: a moment more. */
 const NOT_YET_MS = 10_000
@@ -68,6 +68,11 @@ export function commonDuties(pool: Pool, log: Log): Duty[] {
   ]
 }
 
+/** Time between two runs of a retention. */
+export function retentionEveryMs(retentionMs: number): number {
+  return Math.max(RETENTION_LEAST_MS, Math.min(RETENTION_MOST_MS, retentionMs / RETENTION_SHARE))
+}
+
 /** The name of the duty that sweeps a poller's source. */
 export function sweepDuty(poller: string): string {
   return `sweep.${poller}`
@@ -91,7 +96,7 @@ export function pollerDuties(options: {
     {
       name: `retention.${name}`,
       queue,
-      everyMs: Math.max(RETENTION_LEAST_MS, Math.min(RETENTION_MOST_MS, retentionMs / RETENTION_SHARE)),
+      everyMs: retentionEveryMs(retentionMs),
       async run(signal) {
         const slice = await forgetFinished({
           db: pool,

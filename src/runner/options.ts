@@ -10,7 +10,7 @@ import { createLog } from '../telemetry/log.ts'
 import type { Log } from '../telemetry/log.ts'
 
 /** What an instance can be started with. */
-export type Part = 'pollers' | 'processors' | 'jobs'
+export type Part = 'intake' | 'pollers' | 'processors' | 'jobs'
 
 export interface RunnerOptions {
   /** Default: read from the environment. */
@@ -40,7 +40,7 @@ export interface SetUp {
   readonly log: Log
 }
 
-const ALL_PARTS: readonly Part[] = ['pollers', 'processors', 'jobs']
+const ALL_PARTS: readonly Part[] = ['intake', 'pollers', 'processors', 'jobs']
 
 /** Reads settings and config. Throws ConfigInvalid or SettingsInvalid, with every fault at once. */
 export function setUp(userConfig: TidemarkConfig, options: RunnerOptions): SetUp {
@@ -50,6 +50,7 @@ export function setUp(userConfig: TidemarkConfig, options: RunnerOptions): SetUp
   const whole = resolveConfig(userConfig, { intervals: settings.pollerIntervals })
   const config = {
     ...whole,
+    intakes: parts.includes('intake') ? whole.intakes : [],
     pollers: parts.includes('pollers') ? whole.pollers : [],
     processors: parts.includes('processors') ? whole.processors : [],
     jobs: parts.includes('jobs') ? whole.jobs : [],

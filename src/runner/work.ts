@@ -36,6 +36,7 @@ import type { Log } from '../telemetry/log.ts'
 import { fitConcurrency } from './concurrency.ts'
 import { commonDuties, pollerDuties, lookAgain } from './duties.ts'
 import type { Pools } from './foundation.ts'
+import { intakeDuty } from './intake.ts'
 import { enterLost } from './registration.ts'
 import type { Registered, RegisteredPoller } from './registration.ts'
 
@@ -84,6 +85,8 @@ export interface Work {
   /** Enters those of its tasks again that `background_task` has lost. */
   enterLost(): Promise<void>
   readonly pressure: Pressure
+  /** Messages of this source came in: its processors are woken, here and elsewhere. */
+  announce(source: string): void
 }
 
 /** Leaves nothing behind when it fails, and may be called again then. */
@@ -165,6 +168,7 @@ export async function startWork(options: WorkOptions): Promise<Work> {
     }
   }
   const pollers = registered.pollers.map(makePoller)
+  for (const intake of options.config.intakes) upkeep.add(intakeDuty(pools.work, log, intake))
 
   // Not by the work pool: nothing is led here until it is done, however busy the handlers are.
   const enterAgain = (): Promise<void> =>
@@ -240,6 +244,7 @@ export async function startWork(options: WorkOptions): Promise<Work> {
       leaders.add(ledPoller(made))
     },
     enterLost: enterAgain,
+    announce,
   }
 }
 

@@ -15,6 +15,17 @@ interface ErrorFields {
   text?: string
 }
 
+/** One request. */
+interface RequestFields {
+  level: Level
+  method: string
+  /** The path as the client gave it, without its query. */
+  path: string
+  status: number
+  duration_ms: number
+  class?: string
+}
+
 /** Every event and its fields, in the order in which a process meets them. Times in the unit of the name. */
 export interface Events {
   config_invalid: { what: string; expected: string; file?: string }
@@ -115,7 +126,7 @@ export interface Events {
     duration_ms: number
   }
   sweep_wanted: { poller: string; reason: string }
-  messages_forgotten: { poller: string; messages: number }
+  messages_forgotten: { poller?: string; source?: string; messages: number }
 
   message_picked: MessageFields & { waited_ms?: number }
   slot_acquired: MessageFields & { in_use: number; max: number | null }
@@ -146,15 +157,12 @@ export interface Events {
   health_recovered: { after_ms?: number }
 
   http_listening: { address: string }
-  http_request: {
-    level: Level
-    method: string
-    /** The path as the client gave it, without its query. */
-    path: string
-    status: number
-    duration_ms: number
-    class?: string
-  }
+  http_request: RequestFields
+  intake_accepted: RequestFields
+  intake_refused: RequestFields
+  intake_failed: ErrorFields
+  /** An intake of the config that nobody can send to. */
+  intake_off: { source: string }
 
   drain_started: { signal: string; in_flight: number }
   drain_step: { step: string; waiting: number; elapsed_ms: number }

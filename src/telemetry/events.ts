@@ -91,6 +91,10 @@ export const EVENTS = {
 
   http_listening: 'info',
   http_request: 'given',
+  intake_accepted: 'given',
+  intake_refused: 'given',
+  intake_failed: 'error',
+  intake_off: 'warn',
 
   drain_started: 'info',
   drain_step: 'info',
@@ -113,4 +117,6 @@ export const PER_MESSAGE_EVENTS: ReadonlySet<EventName> = new Set([
   'message_failed',
   'message_interrupted',
   'slot_released',
+  'intake_accepted',
+  'intake_refused',
 ])

@@ -1,4 +1,5 @@
 import { createApp, type App, type AppOptions } from '../../src/http/app.ts'
+import type { IntakePort } from '../../src/http/intakePort.ts'
 import type { Checks, Readiness, StatusPort } from '../../src/http/statusPort.ts'
 import { createLog } from '../../src/telemetry/log.ts'
 import { keptLines, type KeptLines } from '../telemetry/lines.ts'
@@ -37,14 +38,26 @@ export interface FakeApp {
   readonly lines: KeptLines
 }
 
-export function appOn(port: StatusPort, settings: Partial<AppOptions['settings']> = {}): FakeApp {
+export function appOn(
+  port: StatusPort,
+  settings: Partial<AppOptions['settings']> = {},
+  intake?: IntakePort,
+): FakeApp {
   const lines = keptLines()
   const log = createLog({ service: 'orders', instanceId: 'i-1', level: 'debug', sink: lines })
   const app = createApp(port, log, {
     service: 'orders',
     version: '1.2.3',
     features: ['pollers'],
-    settings: { requestTimeoutMs: 10_000, dashboard: 'public', adminToken: undefined, ...settings },
+    settings: {
+      requestTimeoutMs: 10_000,
+      dashboard: 'public',
+      adminToken: undefined,
+      intakeToken: undefined,
+      corsOrigins: [],
+      ...settings,
+    },
+    ...(intake && { intake }),
   })
   return { app, lines }
 }

@@ -13,7 +13,7 @@ import { taskSetup, verb, type Ending } from '../verb.ts'
 import { watchEventLoop } from '../watchdog.ts'
 
 /** Parts that `--only` can name. */
-const PARTS = ['pollers', 'processors', 'jobs'] as const
+const PARTS = ['intake', 'pollers', 'processors', 'jobs'] as const
 export type Part = (typeof PARTS)[number]
 
 interface Flags {
@@ -30,7 +30,7 @@ export function startVerb(
   ending: Ending,
   observe: (config: TidemarkConfig) => TidemarkConfig = (config) => config,
 ): Command {
-  return verb('start', 'run the pollers, processors and jobs, and serve HTTP')
+  return verb('start', 'run intake, pollers, processors and jobs, and serve HTTP')
     .option('--demo', 'run the demo app: its own source, traffic, poller, processor and job')
     .option('--only <parts>', `only these of ${PARTS.join(', ')} (a list with commas)`, readParts)
     .action(async (flags: Flags) => {

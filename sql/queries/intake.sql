@@ -1,0 +1,37 @@
+-- name: take
+-- Messages row by row: $1 sources, $2 ids, $3 group keys, $4 trace ids, $5 traceparents, $6 attempts they have, $7 payloads as
+-- JSON text. Numbers follow the order of arrival. Of messages with one id the first is taken, also among these; the answer
+-- names those that are new.
+INSERT INTO service_ops.integration_inbox (source, message_id, group_key, trace_id, traceparent, max_attempts, payload)
+SELECT m.source, m.message_id, m.group_key, m.trace_id, m.traceparent, m.max_attempts, m.payload::jsonb
+  FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::integer[], $7::text[]) WITH ORDINALITY
+       m(source, message_id, group_key, trace_id, traceparent, max_attempts, payload, turn)
+ ORDER BY m.turn
+ON CONFLICT (source, message_id) DO NOTHING
+RETURNING source, message_id;
+
+-- name: forget
+-- $1 intake, $2 look at the messages above this number, $3 so many of them, $4 retention. Deletes what is DONE, and was taken
+-- in and finished longer ago than the retention. The newest message of all stays: process/lowWater.ts takes the head from it.
+-- Found by the primary key: see process/retention.ts. Numbers follow the time of taking in closely, so what comes after a
+-- young message is young, too; one from the future is not, since the clock was ahead then.
+WITH looked AS MATERIALIZED (
+  SELECT m.inbox_id, m.created_at,
+         m.source = $1 AND m.status NOT IN ('DEAD', 'DISCARDED') AS may_be_soon,
+         m.source = $1 AND m.status = 'DONE' AND greatest(m.processed_at, m.created_at) < now() - $4::interval
+           AND m.inbox_id < (SELECT max(n.inbox_id) FROM service_ops.integration_inbox n) AS is_old
+    FROM service_ops.integration_inbox m
+   WHERE m.inbox_id > $2::bigint ORDER BY m.inbox_id LIMIT $3::integer),
+old AS MATERIALIZED (
+  SELECT m.inbox_id FROM service_ops.integration_inbox m
+   WHERE m.inbox_id = ANY (ARRAY(SELECT l.inbox_id FROM looked l WHERE l.is_old))
+     AND m.source = $1 AND m.status = 'DONE' AND m.processed_at < now() - $4::interval    -- under the lock: somebody may have put it back
+   ORDER BY m.inbox_id FOR UPDATE SKIP LOCKED),
+d AS (
+  DELETE FROM service_ops.integration_inbox m WHERE m.inbox_id = ANY (ARRAY(SELECT o.inbox_id FROM old o)) RETURNING m.inbox_id)
+SELECT (SELECT count(*) FROM d) AS forgotten,
+       max(l.inbox_id) AS up_to,
+       min(l.inbox_id) FILTER (WHERE (l.may_be_soon AND NOT EXISTS (SELECT FROM d WHERE d.inbox_id = l.inbox_id))
+                                  OR l.created_at > now() - $4::interval) AS soon,
+       count(*) < $3::integer OR bool_or(l.created_at > now() - $4::interval AND l.created_at <= now()) AS is_last
+  FROM looked l;

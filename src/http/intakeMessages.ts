@@ -1,0 +1,62 @@
+import type { IntakeMessage } from '../tables/intake.ts'
+import { MAX_ID_BYTES } from '../tables/messageId.ts'
+import { invalid } from './intakeFault.ts'
+import { faultIn, parseJson, textFault } from './intakeJson.ts'
+
+/** One statement takes so many; a sender with more sends several requests. */
+export const MAX_MESSAGES = 1_000
+
+/** Long enough for any tenant's name, short enough for an index. */
+const MAX_GROUP_KEY_BYTES = 512
+
+const FIELDS: ReadonlySet<string> = new Set(['message_id', 'group_key', 'payload'])
+
+/** Reads a body: one message, or an array of them. Throws IntakeFault that names the field. */
+export function parseMessages(text: string): IntakeMessage[] {
+  const { value, isSuspect } = parseJson(text)
+  if (!Array.isArray(value)) return [messageOf(value, '', isSuspect)]
+  if (value.length > MAX_MESSAGES)
+    throw invalid('body', `an array of ${MAX_MESSAGES} messages at most; it has ${value.length}`)
+  return value.map((one: unknown, index) => messageOf(one, `[${index}]`, isSuspect))
+}
+
+function messageOf(value: unknown, at: string, isSuspect: boolean): IntakeMessage {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    const expected = 'an object {"message_id", "group_key", "payload"}'
+    throw invalid(at === '' ? 'body' : at, at === '' ? `${expected}, or an array of them` : expected)
+  }
+  const field = (name: string): string => (at === '' ? name : `${at}.${name}`)
+  const unknown = Object.keys(value).find((name) => !FIELDS.has(name))
+  if (unknown !== undefined) {
+    throw invalid(field(shown(unknown)), `no such field: a message has ${[...FIELDS].join(', ')}`)
+  }
+  const {
+    message_id: messageId,
+    group_key: groupKey = null,
+    payload,
+  }: { message_id?: unknown; group_key?: unknown; payload?: unknown } = value
+  if (!isTextWithin(messageId, MAX_ID_BYTES)) {
+    throw invalid(field('message_id'), `required: a text of 1 to ${MAX_ID_BYTES} bytes, without \\u0000`)
+  }
+  if (groupKey !== null && !isTextWithin(groupKey, MAX_GROUP_KEY_BYTES)) {
+    throw invalid(field('group_key'), `null, or a text of 1 to ${MAX_GROUP_KEY_BYTES} bytes, without \\u0000`)
+  }
+  if (payload === undefined) throw invalid(field('payload'), 'required: any JSON')
+  const fault = isSuspect ? faultIn(payload, field('payload')) : undefined
+  if (fault !== undefined) throw invalid(fault.field, fault.message)
+  return { messageId, groupKey, payload: JSON.stringify(payload) }
+}
+
+function isTextWithin(value: unknown, maxBytes: number): value is string {
+  return (
+    typeof value === 'string' &&
+    value !== '' &&
+    Buffer.byteLength(value) <= maxBytes &&
+    textFault(value) === undefined
+  )
+}
+
+/** A name that somebody else gave, as it may stand in an answer. */
+function shown(name: string): string {
+  return JSON.stringify(name.slice(0, 64)).slice(1, -1)
+}

@@ -1,0 +1,155 @@
+/**
+ * Taking messages in that are sent to us, many requests with one statement.
+ *
+ *     submitted ──nothing in flight──▶ in flight ──▶ answered: accepted and duplicates
+ *         └──── waits ─────────────────▲    └─data fault─▶ halved, until the request at fault is alone: refused
+ *
+ * A commit costs the same for one message as for a thousand, so while a statement is in flight, those that come wait and go
+ * together with the next one. One that finds nothing in flight goes at once: a quiet system pays no latency for it.
+ *
+ * The database owns the truth: a message is there or not, by the unique key of source and id. Therefore
+ *
+ * - *the answer of a statement is lost* (connection broken, process killed): the sender hears of a failure or of nothing, and
+ *   sends again; what was committed is then a duplicate;
+ * - *a statement loses a race* (a deadlock with another instance over the same ids): it is tried again as it is. Messages keep
+ *   the order in which they came, so sorting them to avoid that is no way out;
+ * - *one request's data is refused by PostgreSQL*, whatever was looked at before: the others do not pay for it;
+ * - *a statement hangs*: all wait, each no longer than its own limit, and then is told to come again. One that was not begun by
+ *   then never is.
+ *
+ * Requests take turns by connection, so one that sends many at once keeps nobody else waiting for all of them. A statement has
+ * bounds in messages and bytes; one request alone always fits.
+ */
+import type { IntakeMessage, IntakeRow, TakenMessage } from '../tables/intake.ts'
+import { IntakeRefused, IntakeTooSlow } from '../errors.ts'
+import { cleanError } from '../telemetry/errorText.ts'
+import { isUnreadable, overRaces } from './halving.ts'
+
+/** The messages of one request; all are taken in, or none. */
+export interface Submission {
+  readonly source: string
+  /** Whoever has the same takes turns with the others: a connection. */
+  readonly turn: object
+  readonly messages: readonly IntakeMessage[]
+  readonly bytes: number
+  readonly traceId: string
+  readonly traceparent: string | null
+  readonly maxAttempts: number
+}
+
+export interface Taken {
+  readonly accepted: number
+  readonly duplicates: number
+}
+
+export interface Gatherer {
+  /** Rejects with IntakeRefused, with IntakeTooSlow after `limitMs`, or with the database's error. */
+  submit(submission: Submission, limitMs: number): Promise<Taken>
+}
+
+/** About 20 ms of the server's work; more in one statement would gain nothing and make whoever comes next wait longer. */
+const MAX_ROWS = 1_000
+const MAX_BYTES = 4 * 2 ** 20
+
+interface Waiting extends Submission {
+  settled: boolean
+  readonly resolve: (taken: Taken) => void
+  readonly reject: (error: unknown) => void
+}
+
+/** @param write one autocommit statement; resolves to what was new */
+export function createGatherer(
+  write: (rows: readonly IntakeRow[]) => Promise<readonly TakenMessage[]>,
+  bounds: { readonly rows?: number; readonly bytes?: number } = {},
+): Gatherer {
+  const { rows: maxRows = MAX_ROWS, bytes: maxBytes = MAX_BYTES } = bounds
+  const queue = new Map<object, Waiting[]>()
+  const never = new AbortController().signal
+  let inFlight = false
+
+  /** One of each connection, again and again, up to the bounds. A connection that had its turn goes to the end of the map. */
+  function nextBatch(): Waiting[] {
+    const batch: Waiting[] = []
+    let rows = 0
+    let bytes = 0
+    for (const [turn, waiting] of queue) {
+      const [first] = waiting
+      if (first !== undefined && !first.settled) {
+        rows += first.messages.length
+        bytes += first.bytes
+        if (batch.length > 0 && (rows > maxRows || bytes > maxBytes)) break
+        batch.push(first)
+      }
+      waiting.shift()
+      queue.delete(turn)
+      if (waiting.length > 0) queue.set(turn, waiting)
+    }
+    return batch
+  }
+
+  async function send(batch: readonly Waiting[]): Promise<void> {
+    try {
+      const rows = batch.flatMap((one) =>
+        one.messages.map((message): IntakeRow => ({ ...message, ...ofRequest(one) })),
+      )
+      share(batch, rows.length === 0 ? [] : await overRaces(never, () => write(rows)))
+    } catch (error) {
+      if (!isUnreadable(error)) for (const one of batch) one.reject(error)
+      else if (batch.length === 1) batch[0]?.reject(new IntakeRefused(cleanError(error).text, error))
+      else {
+        const middle = Math.ceil(batch.length / 2)
+        await send(batch.slice(0, middle))
+        await send(batch.slice(middle))
+      }
+    }
+  }
+
+  async function sendAll(): Promise<void> {
+    inFlight = true
+    for (let batch = nextBatch(); batch.length > 0; batch = nextBatch()) await send(batch)
+    inFlight = false
+  }
+
+  return {
+    submit(submission, limitMs) {
+      const { promise, resolve, reject } = Promise.withResolvers<Taken>()
+      const settle =
+        <T>(act: (value: T) => void) =>
+        (value: T): void => {
+          waiting.settled = true
+          clearTimeout(limit)
+          act(value)
+        }
+      const waiting: Waiting = {
+        ...submission,
+        settled: false,
+        resolve: settle(resolve),
+        reject: settle(reject),
+      }
+      const limit = setTimeout(() => waiting.reject(new IntakeTooSlow()), limitMs)
+      const others = queue.get(submission.turn)
+      if (others === undefined) queue.set(submission.turn, [waiting])
+      else others.push(waiting)
+      if (!inFlight) void sendAll()
+      return promise
+    },
+  }
+}
+
+function ofRequest({
+  source,
+  traceId,
+  traceparent,
+  maxAttempts,
+}: Submission): Omit<IntakeRow, keyof IntakeMessage> {
+  return { source, traceId, traceparent, maxAttempts }
+}
+
+/** Tells each request how many of its messages were new: of those with one id, the first was taken. */
+function share(batch: readonly Waiting[], taken: readonly TakenMessage[]): void {
+  const fresh = new Set(taken.map(({ source, message_id: id }) => `${source} ${id}`))
+  for (const { source, messages, resolve } of batch) {
+    const accepted = messages.filter(({ messageId }) => fresh.delete(`${source} ${messageId}`)).length
+    resolve({ accepted, duplicates: messages.length - accepted })
+  }
+}
