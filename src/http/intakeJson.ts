@@ -48,8 +48,8 @@ export interface ParsedJson {
 export function parseJson(text: string): ParsedJson {
   const { depth, values } = scan(text)
   if (values > MAX_VALUES) throw invalid('body', `it has more than ${MAX_VALUES} values`)
-  // The parser itself goes to any depth; a reviver, and writing, would not.
-  const isDeep = depth > MAX_DEPTH
+  // The parser itself goes to any depth; a reviver, and writing, would not. A payload lies two levels deep at most.
+  const isDeep = depth > MAX_DEPTH + 2
   const isSuspect = isDeep || SUSPECT.test(text)
   try {
     return { value: isSuspect && !isDeep ? json.parse(text, keepNumber) : JSON.parse(text), isSuspect }

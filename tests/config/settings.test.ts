@@ -90,9 +90,40 @@ describe('settings', () => {
       DATABASE_URL: 'mysql://root:hunter2@db/app',
       DIRECT_DATABASE_URL: 'hunter2',
       ADMIN_TOKEN: 'hunter2',
+      INTAKE_TOKEN: 'hunter2',
     })
-    assert.equal(faults.length, 3)
+    assert.equal(faults.length, 4)
     assert.doesNotMatch(message, /hunter2/)
+  })
+
+  test('name origins as browsers do, and let any in only where no token could be used', () => {
+    const origins = 'https://shop.example, http://localhost:3000'
+    assert.deepEqual(readSettings({ CORS_ORIGINS: origins }).corsOrigins, [
+      'https://shop.example',
+      'http://localhost:3000',
+    ])
+    assert.deepEqual(readSettings({ CORS_ORIGINS: '*' }).corsOrigins, ['*'])
+    assert.deepEqual(readSettings({}).corsOrigins, [])
+    for (const bad of [
+      'shop.example',
+      'https://shop.example/',
+      'https://shop.example,*',
+      'HTTPS://shop.example',
+      'null',
+    ]) {
+      assert.deepEqual(
+        faultsOf({ CORS_ORIGINS: bad }).faults.map(({ what }) => what),
+        ['CORS_ORIGINS'],
+        bad,
+      )
+    }
+    for (const token of ['ADMIN_TOKEN', 'INTAKE_TOKEN']) {
+      const { faults } = faultsOf({ CORS_ORIGINS: '*', [token]: 'a-token-of-more-than-16' })
+      assert.deepEqual(
+        faults.map(({ what }) => what),
+        ['CORS_ORIGINS'],
+      )
+    }
   })
 
   test('take the forms of a database address that every part reads alike, and no other', () => {

@@ -6,6 +6,7 @@ import { ConfigInvalid } from '../../src/errors.ts'
 
 const source = { table: 'service_ops.orders', id: 'order_id', createdAt: 'created_at' }
 const handle = (): void => {}
+const SECRET = `whsec_${Buffer.alloc(24, 7).toString('base64')}`
 const processor = { from: 'orders', contract: 'external', handle }
 
 function faultsOf(config: unknown): string[] {
@@ -31,6 +32,7 @@ describe('a config that is right', () => {
   test('has its defaults filled in, its durations in milliseconds, and is frozen through and through', () => {
     const config = defineConfig({
       pollers: { orders: { source, every: '10s', retention: '1d' } },
+      intakes: { events: {}, hooks: { maxBodyBytes: 10, signature: { secret: SECRET }, retention: '1d' } },
       processors: { billing: { from: 'orders', contract: 'transactional', handle, backoff: { base: '2s' } } },
       jobs: { report: { cron: '0 3 * * *', tz: 'Europe/Berlin', handle } },
       onShutdown: handle,
@@ -56,6 +58,10 @@ describe('a config that is right', () => {
           retentionMs: 86_400_000,
           sweepMs: 3_600_000,
         },
+      ],
+      intakes: [
+        { name: 'events', maxBodyBytes: 1_048_576, secret: null, retentionMs: 7 * 86_400_000 },
+        { name: 'hooks', maxBodyBytes: 10, secret: SECRET, retentionMs: 86_400_000 },
       ],
       processors: [
         {
@@ -128,6 +134,34 @@ describe('a config that is wrong', () => {
       'processors.p.from',
       'processors.p.handle',
       'processors.p.timeout',
+    ])
+  })
+
+  test('has its secrets named without their value', () => {
+    const secrets = ['hunter2', 'whsec_hunter2', 'aHVudGVyMg==']
+    for (const secret of secrets) {
+      const config = { intakes: { hooks: { signature: { secret } } } }
+      assert.deepEqual(faultsOf(config), ['intakes.hooks.signature.secret'])
+      assert.doesNotMatch(faultTexts(config), new RegExp(secret))
+    }
+  })
+
+  test('is one whose intakes are not what they may be', () => {
+    const faults = faultsOf({
+      pollers: { orders: { source } },
+      intakes: {
+        orders: {},
+        events: { maxBodyBytes: 2 ** 25, retention: '1ms', signature: {}, token: 'x' },
+      },
+      processors: { p: { ...processor, from: ['events', 'orders', 'nothing'] } },
+    })
+    assert.deepEqual(faults, [
+      'intakes.events.maxBodyBytes',
+      'intakes.events.retention',
+      'intakes.events.signature.secret',
+      'intakes.events.token',
+      'intakes.orders',
+      'processors.p.from',
     ])
   })
 

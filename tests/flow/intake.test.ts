@@ -102,7 +102,6 @@ test('what is sent while instances are stopped and killed is processed once each
     'SELECT count(*)::int AS effects, count(DISTINCT id)::int AS ids FROM effect',
   )
   assert.deepEqual(rows, [{ effects: ids, ids }])
-  assert.deepEqual(true)
   const { code, stdout } = await tidemark(['verify'], { env: { DATABASE_URL: database.url } })
   assert.equal(code, 0, stdout)
 })

@@ -1,0 +1,212 @@
+import assert from 'node:assert/strict'
+import { setImmediate as turnOfLoop } from 'node:timers/promises'
+import { describe, test } from 'node:test'
+import { IntakeRefused, IntakeTooSlow } from '../../src/errors.ts'
+import { createGatherer } from '../../src/ingest/gather.ts'
+import type { Submission } from '../../src/ingest/gather.ts'
+import { takeMessages } from '../../src/tables/intake.ts'
+import type { IntakeRow, TakenMessage } from '../../src/tables/intake.ts'
+import { createDatabase } from '../support/database.ts'
+import { until } from '../support/until.ts'
+
+const LIMIT_MS = 30_000
+
+function submission(
+  ids: readonly string[],
+  change: Partial<Submission> & { payload?: string } = {},
+): Submission {
+  const { payload = '1', ...rest } = change
+  return {
+    source: 'orders',
+    turn: {},
+    messages: ids.map((messageId) => ({ messageId, groupKey: null, payload })),
+    bytes: 100,
+    traceId: 't',
+    traceparent: null,
+    maxAttempts: 10,
+    ...rest,
+  }
+}
+
+/** A database whose statements end when the test says so; every row is new to it. */
+function heldWrites() {
+  const batches: string[][] = []
+  let end: (() => void) | undefined
+  return {
+    batches,
+    write: async (rows: readonly IntakeRow[]): Promise<TakenMessage[]> => {
+      batches.push(rows.map(({ messageId }) => messageId))
+      await new Promise<void>((resolve) => (end = resolve))
+      return rows.map(({ source, messageId: message_id }) => ({ source, message_id }))
+    },
+    /** Ends the statement in flight, and lets the next one begin. */
+    async endOne() {
+      end?.()
+      await turnOfLoop()
+    },
+  }
+}
+
+describe('requests are gathered', () => {
+  test('one that finds nothing in flight goes at once, those that come meanwhile go together', async () => {
+    const held = heldWrites()
+    const gatherer = createGatherer(held.write)
+    const answers = ['a', 'b', 'c'].map((id) => gatherer.submit(submission([id]), LIMIT_MS))
+    assert.deepEqual(held.batches, [['a']])
+    await held.endOne()
+    assert.deepEqual(held.batches, [['a'], ['b', 'c']])
+    await held.endOne()
+    assert.deepEqual(await Promise.all(answers), Array(3).fill({ accepted: 1, duplicates: 0 }))
+    const after = gatherer.submit(submission(['d']), LIMIT_MS)
+    assert.deepEqual(held.batches.at(-1), ['d'])
+    await held.endOne()
+    await after
+  })
+
+  test('within bounds of messages and bytes, and one alone fits whatever its size', async () => {
+    const held = heldWrites()
+    const gatherer = createGatherer(held.write, { rows: 3, bytes: 1_000 })
+    const answers = [
+      submission(['first']),
+      submission(['a', 'b']),
+      submission(['c', 'd']),
+      submission(['e'], { bytes: 950 }),
+      submission(['1', '2', '3', '4', '5']),
+    ].map((one) => gatherer.submit(one, LIMIT_MS))
+    for (let i = 0; i < 5; i += 1) await held.endOne()
+    await Promise.all(answers)
+    assert.deepEqual(held.batches, [['first'], ['a', 'b'], ['c', 'd'], ['e'], ['1', '2', '3', '4', '5']])
+  })
+
+  test('connections take turns: one that sends much keeps nobody waiting', async () => {
+    const held = heldWrites()
+    const gatherer = createGatherer(held.write, { rows: 3 })
+    const greedy = {}
+    const answers = [gatherer.submit(submission(['first']), LIMIT_MS)]
+    for (let i = 0; i < 6; i += 1)
+      answers.push(gatherer.submit(submission([`greedy ${i}`], { turn: greedy }), LIMIT_MS))
+    for (const id of ['one', 'two']) answers.push(gatherer.submit(submission([id]), LIMIT_MS))
+    for (let i = 0; i < 4; i += 1) await held.endOne()
+    await Promise.all(answers)
+    assert.deepEqual(held.batches.slice(1), [
+      ['greedy 0', 'one', 'two'],
+      ['greedy 1', 'greedy 2', 'greedy 3'],
+      ['greedy 4', 'greedy 5'],
+    ])
+  })
+
+  test('one that waited too long is told so, and never sent', async () => {
+    const held = heldWrites()
+    const gatherer = createGatherer(held.write)
+    const first = gatherer.submit(submission(['a']), LIMIT_MS)
+    await assert.rejects(gatherer.submit(submission(['b']), 5), IntakeTooSlow)
+    const last = gatherer.submit(submission(['c']), LIMIT_MS)
+    await held.endOne()
+    await held.endOne()
+    await Promise.all([first, last])
+    assert.deepEqual(held.batches, [['a'], ['c']])
+  })
+
+  test('a failure of the database is told to all of the statement, and the next ones go on', async () => {
+    let fails = true
+    const gatherer = createGatherer((rows) =>
+      fails
+        ? Promise.reject(new Error('Connection terminated unexpectedly'))
+        : Promise.resolve(rows.map(({ source, messageId: message_id }) => ({ source, message_id }))),
+    )
+    const both = ['a', 'b'].map((id) => gatherer.submit(submission([id]), LIMIT_MS))
+    for (const { status } of await Promise.allSettled(both)) assert.equal(status, 'rejected')
+    fails = false
+    assert.deepEqual(await gatherer.submit(submission(['a']), LIMIT_MS), { accepted: 1, duplicates: 0 })
+  })
+})
+
+describe('in PostgreSQL', () => {
+  test('each message is there once, as it was first sent, and in the order of arrival', async (t) => {
+    const pool = (await createDatabase(t)).pool()
+    const gatherer = createGatherer((rows) => takeMessages(pool, rows))
+    const first = submission(['a', 'b', 'a'], {
+      payload: '12345678901234567890',
+      traceId: 't-1',
+      traceparent: 'p',
+    })
+    assert.deepEqual(await gatherer.submit(first, LIMIT_MS), { accepted: 2, duplicates: 1 })
+    const answers = await Promise.all([
+      gatherer.submit(submission(['z'], { maxAttempts: 3 }), LIMIT_MS),
+      gatherer.submit(submission(['b', 'd', 'c'], { traceId: 't-2' }), LIMIT_MS),
+      gatherer.submit(submission(['c', 'd']), LIMIT_MS),
+      gatherer.submit(submission(['c'], { source: 'other' }), LIMIT_MS),
+      gatherer.submit(submission([]), LIMIT_MS),
+    ])
+    assert.deepEqual(
+      answers.map(({ accepted, duplicates }) => `${accepted}+${duplicates}`),
+      ['1+0', '2+1', '0+2', '1+0', '0+0'],
+    )
+    const { rows } = await pool.query(
+      `SELECT source || ' ' || message_id || ' ' || payload || ' ' || trace_id || ' ' || max_attempts AS message
+         FROM service_ops.integration_inbox ORDER BY inbox_id`,
+    )
+    assert.deepEqual(
+      rows.map(({ message }: { message: string }) => message),
+      [
+        'orders a 12345678901234567890 t-1 10',
+        'orders b 12345678901234567890 t-1 10',
+        'orders z 1 t 3',
+        'orders d 1 t-2 10',
+        'orders c 1 t-2 10',
+        'other c 1 t 10',
+      ],
+    )
+  })
+
+  test('one request with what PostgreSQL refuses is alone refused', async (t) => {
+    const pool = (await createDatabase(t)).pool()
+    let statements = 0
+    const gatherer = createGatherer((rows) => {
+      statements += 1
+      return takeMessages(pool, rows)
+    })
+    const answers = await Promise.allSettled(
+      Array.from({ length: 9 }, (_, i) =>
+        gatherer.submit(submission([`${i}`], { payload: i === 6 ? '"\\u0000"' : '1' }), LIMIT_MS),
+      ),
+    )
+    for (const [i, answer] of answers.entries()) {
+      if (i !== 6) assert.equal(answer.status, 'fulfilled')
+      else {
+        assert.ok(answer.status === 'rejected' && answer.reason instanceof IntakeRefused)
+        assert.match(answer.reason.reason, /unicode/i)
+      }
+    }
+    // The first alone, then eight, halved: 4 + 2 + 1 + 1 + 2 and so on, but never one by one.
+    assert.equal(statements, 8)
+    const { rows } = await pool.query('SELECT count(*)::int AS n FROM service_ops.integration_inbox')
+    assert.deepEqual(rows, [{ n: 8 }])
+  })
+
+  test('a deadlock with another over the same ids is tried again', async (t) => {
+    const database = await createDatabase(t)
+    const pool = database.pool()
+    const other = await database.client()
+    await other.query('BEGIN')
+    const insert = (id: string) =>
+      other.query(
+        `INSERT INTO service_ops.integration_inbox (source, message_id, trace_id) VALUES ('orders', $1, 't') ON CONFLICT DO NOTHING`,
+        [id],
+      )
+    // Whoever has waited for a second looks for a deadlock, and is the one that ends it: only ours is to.
+    await other.query(`SET deadlock_timeout = '1h'`)
+    await insert('b')
+    const gatherer = createGatherer((rows) => takeMessages(pool, rows))
+    const taken = gatherer.submit(submission(['a', 'b']), LIMIT_MS)
+    await until('our statement to wait for the other', async () => {
+      const { rows } = await other.query('SELECT FROM pg_locks WHERE NOT granted')
+      return rows.length > 0
+    })
+    await Promise.all([insert('a').then(() => other.query('COMMIT')), taken])
+    const { accepted, duplicates } = await taken
+    assert.equal(accepted + duplicates, 2)
+    const { rows } = await pool.query('SELECT count(*)::int AS n FROM service_ops.integration_inbox')
+    assert.deepEqual(rows, [{ n: 2 }])
+  })
+})
