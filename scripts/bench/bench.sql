@@ -101,3 +101,12 @@ SELECT count(*)::integer AS rows, count(*) FILTER (WHERE i.status = 'DONE')::int
 SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8 AS wal,
        s.n_tup_upd::float8 AS updates, s.n_tup_hot_upd::float8 AS hot
   FROM pg_catalog.pg_stat_user_tables s WHERE s.relid = $1::regclass;
+
+-- name: bare_take
+-- $1 id, $2 payload. What people write who take messages in by themselves.
+INSERT INTO service_ops.integration_inbox (source, message_id, trace_id, payload) VALUES ('bench', $1, md5($1), $2::jsonb)
+ON CONFLICT (source, message_id) DO NOTHING;
+
+-- name: count_processed
+SELECT count(*) FILTER (WHERE i.status <> 'DONE')::integer AS open, count(*) FILTER (WHERE i.attempts > 1)::integer AS again
+  FROM service_ops.integration_inbox i;

@@ -2,8 +2,9 @@ import { availableParallelism, cpus, loadavg, totalmem } from 'node:os'
 import { Command, InvalidArgumentError } from 'commander'
 import { compete } from './contest.ts'
 import { drainPart, singlePart } from './parts/drain.ts'
+import { intakePart } from './parts/intake.ts'
 import { ingestPart } from './parts/ingest.ts'
-import { figuresOf, floorLine, tableOf } from './report.ts'
+import { figuresOf, floorLine, limitLine, tableOf } from './report.ts'
 import type { PartFigures } from './report.ts'
 import type { Part } from './part.ts'
 import { startBenchServer } from './server.ts'
@@ -26,6 +27,7 @@ const PARTS: Readonly<Record<string, (server: BenchServer, rows: number) => Part
   ingest: ingestPart,
   drain: drainPart,
   single: (server, rows) => singlePart(server, Math.ceil(rows / SINGLE_SHARE)),
+  intake: intakePart,
 }
 
 interface Options {
@@ -63,16 +65,19 @@ try {
   if (!json) process.stdout.write(`${Object.values(machine).join(' · ')}\n`)
   for (const [name, make] of Object.entries(PARTS)) {
     if (!only.includes(name)) continue
-    const result = figuresOf(await compete(server, make(server, rows), rounds, progress))
+    const result = await figuresOf(await compete(server, make(server, rows), rounds, progress))
     results.push(result)
     if (!json) process.stdout.write(tableOf(result))
   }
-  const missed = results.flatMap(({ floors }) => floors.filter(({ reached }) => !reached))
+  const missed = results.flatMap(({ floors, limits }) => [
+    ...floors.filter(({ reached }) => !reached).map(floorLine),
+    ...limits.filter(({ reached }) => !reached).map(limitLine),
+  ])
   const loadAfter = loadText()
   if (json)
     process.stdout.write(`${JSON.stringify({ machine, loadAfter, rounds, parts: results }, null, 2)}\n`)
   else process.stdout.write(`\n${loadAfter} at the end\n`)
-  for (const floor of missed) process.stderr.write(`${floorLine(floor)}\n`)
+  for (const line of missed) process.stderr.write(`${line}\n`)
   if (missed.length > 0) process.exitCode = 1
 } finally {
   await server.end()

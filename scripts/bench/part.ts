@@ -24,6 +24,14 @@ export interface Floor {
   readonly least: number
 }
 
+/** A value that must not be exceeded. */
+export interface Limit {
+  readonly of: string
+  readonly value: number
+  readonly unit: string
+  readonly most: number
+}
+
 export interface Part {
   readonly name: string
   readonly title: string
@@ -32,4 +40,6 @@ export interface Part {
   /** Others are shown as ratios to this one. */
   readonly against: string
   readonly floors: readonly Floor[]
+  /** What is measured when all have run, by how fast each was: messages a second. */
+  readonly limits?: (speedOf: (contestant: string) => number) => Promise<readonly Limit[]>
 }

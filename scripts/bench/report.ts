@@ -1,7 +1,7 @@
 import Table from 'cli-table3'
 import type { PartResult } from './contest.ts'
 import type { Measured } from './meter.ts'
-import type { Floor } from './part.ts'
+import type { Floor, Limit } from './part.ts'
 
 /** What one contestant reached, over its rounds. */
 export interface Figures {
@@ -24,6 +24,10 @@ export interface FloorResult extends Floor {
   readonly reached: boolean
 }
 
+export interface LimitResult extends Limit {
+  readonly reached: boolean
+}
+
 export interface PartFigures {
   readonly part: string
   readonly title: string
@@ -31,10 +35,11 @@ export interface PartFigures {
   readonly against: string
   readonly figures: readonly Figures[]
   readonly floors: readonly FloorResult[]
+  readonly limits: readonly LimitResult[]
 }
 
-/** Medians, extremes and ratios of a part. */
-export function figuresOf({ part, heats }: PartResult): PartFigures {
+/** Medians, extremes and ratios of a part, and what was measured after it. */
+export async function figuresOf({ part, heats }: PartResult): Promise<PartFigures> {
   const of = (name: string): readonly Measured[] => heats.get(name) ?? []
   const speed = (name: string): number => median(of(name).map(({ perSecond }) => perSecond))
   const figures = part.contestants.map(({ name }): Figures => {
@@ -57,8 +62,10 @@ export function figuresOf({ part, heats }: PartResult): PartFigures {
     const ratio = speed(floor.of) / speed(floor.against)
     return { ...floor, ratio, reached: ratio >= floor.least }
   })
+  const measured = (await part.limits?.(speed)) ?? []
+  const limits = measured.map((limit): LimitResult => ({ ...limit, reached: limit.value <= limit.most }))
   const { name, title, messages, against } = part
-  return { part: name, title, messages, against, figures, floors }
+  return { part: name, title, messages, against, figures, floors, limits }
 }
 
 /** The middle one; between the middle two, when they are even in number. */
@@ -95,13 +102,18 @@ export function tableOf(part: PartFigures): string {
       row.hotShare === null ? '–' : `${Math.round(row.hotShare * 100)} %`,
     ])
   }
-  const floors = part.floors.map((floor) => `${floorLine(floor)}\n`)
-  return `\n${part.part}: ${part.title}, ${whole(part.messages)} messages\n${table.toString()}\n${floors.join('')}`
+  const lines = [...part.floors.map(floorLine), ...part.limits.map(limitLine)].map((line) => `${line}\n`)
+  return `\n${part.part}: ${part.title}, ${whole(part.messages)} messages\n${table.toString()}\n${lines.join('')}`
 }
 
 /** One floor as a sentence. */
 export function floorLine({ of, against, least, ratio, reached }: FloorResult): string {
   return `${reached ? 'reached' : 'MISSED'}: ${of} ${ratio.toFixed(2)} × ${against} (at least ${least})`
+}
+
+/** One limit as a sentence. */
+export function limitLine({ of, value, unit, most, reached }: LimitResult): string {
+  return `${reached ? 'reached' : 'MISSED'}: ${of}: ${value.toFixed(1)} ${unit} (at most ${most} ${unit})`
 }
 
 function whole(value: number): string {

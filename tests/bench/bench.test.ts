@@ -26,9 +26,10 @@ test('a run measures every part on a server of its own, and gives ratios', async
   const { parts } = JSON.parse(stdout) as { parts: PartFigures[] }
   assert.deepEqual(
     parts.map(({ part }) => part),
-    ['ingest', 'drain', 'single'],
+    ['ingest', 'drain', 'single', 'intake'],
   )
-  for (const { figures, floors } of parts) {
+  for (const { figures, floors, limits } of parts) {
+    for (const { value, most, reached } of limits) assert.equal(reached, value <= most)
     for (const { contestant, median: speed, ratio, walBytes } of figures) {
       assert.ok(speed > 0 && ratio > 0, `${contestant} has no speed`)
       assert.ok(walBytes >= 0, `${contestant} has no WAL`)
@@ -37,7 +38,7 @@ test('a run measures every part on a server of its own, and gives ratios', async
   }
   assert.equal(
     code === 1,
-    parts.some(({ floors }) => floors.some(({ reached }) => !reached)),
+    parts.some(({ floors, limits }) => [...floors, ...limits].some(({ reached }) => !reached)),
   )
 })
 
@@ -55,7 +56,7 @@ test('a part that does not exist is named', async () => {
   assert.match(stderr, /there is no part nonsense/)
 })
 
-test('ratios are of medians, and a floor is reached from its value on', () => {
+test('ratios are of medians, and a floor is reached from its value on, a limit up to its', async () => {
   const heat = (perSecond: number): Measured => ({
     ms: 1,
     perSecond,
@@ -80,12 +81,14 @@ test('ratios are of medians, and a floor is reached from its value on', () => {
       { of: 'ours', against: 'bare', least: 0.5 },
       { of: 'ours', against: 'bare', least: 0.51 },
     ],
+    limits: (speedOf: (contestant: string) => number) =>
+      Promise.resolve([10, 9].map((most) => ({ of: 'speed', value: speedOf('bare') / 10, unit: '', most }))),
   }
   const heats = new Map([
     ['bare', [heat(100), heat(1000), heat(90)]],
     ['ours', [heat(50), heat(1), heat(2000)]],
   ])
-  const { figures, floors } = figuresOf({ part, heats })
+  const { figures, floors, limits } = await figuresOf({ part, heats })
   assert.deepEqual(
     figures.map(({ median: speed, min, max, ratio }) => ({ speed, min, max, ratio })),
     [
@@ -94,8 +97,8 @@ test('ratios are of medians, and a floor is reached from its value on', () => {
     ],
   )
   assert.deepEqual(
-    floors.map(({ reached }) => reached),
-    [true, false],
+    [...floors, ...limits].map(({ reached }) => reached),
+    [true, false, true, false],
   )
 })
 

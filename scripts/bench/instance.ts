@@ -1,0 +1,74 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { untilReady } from './load.ts'
+import type { BenchServer } from './server.ts'
+
+/** A real `tidemark start` process, which may be stopped and started again at the same port. */
+export interface BenchInstance {
+  readonly address: string
+  readonly token: string
+  /** SIGTERM, and once it has left, a new process. */
+  restart(): Promise<void>
+  end(): Promise<void>
+}
+
+const BIN = resolve(import.meta.dirname, '../../bin/tidemark.js')
+const TOKEN = 'the-token-of-the-bench'
+
+export async function startInstance(server: BenchServer, config: string): Promise<BenchInstance> {
+  const folder = mkdtempSync(join(tmpdir(), 'tidemark-bench-instance-'))
+  const file = join(folder, 'tidemark.config.mjs')
+  writeFileSync(file, config)
+  const port = await freePort()
+  const address = `http://127.0.0.1:${port}`
+  const start = async () => {
+    const started = spawn(process.execPath, [BIN, 'start', '--config', file], {
+      cwd: folder,
+      stdio: 'ignore',
+      env: {
+        PATH: process.env['PATH'],
+        DATABASE_URL: server.url,
+        HOST: '127.0.0.1',
+        PORT: String(port),
+        INTAKE_TOKEN: TOKEN,
+      },
+    })
+    const gone = once(started, 'exit')
+    await Promise.race([
+      untilReady(address),
+      gone.then(() => Promise.reject(new Error('the instance of the bench ended before it was ready'))),
+    ])
+    return { started, gone }
+  }
+  let running = await start()
+  const stop = async (): Promise<void> => {
+    running.started.kill('SIGTERM')
+    await running.gone
+  }
+  return {
+    address,
+    token: TOKEN,
+    async restart() {
+      await stop()
+      running = await start()
+    },
+    async end() {
+      await stop()
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer()
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  await new Promise((done) => server.close(done))
+  if (address === null || typeof address === 'string') throw new Error('no port was given')
+  return address.port
+}
