@@ -29,6 +29,10 @@ CREATE INDEX IF NOT EXISTS inbox_open ON bench.inbox (id) WHERE status = 'NEW';
 TRUNCATE bench.inbox, service_ops.integration_inbox, service_ops.inbox_low_water, service_ops.poll_candidate,
          service_ops.integration_poll_watermark, service_ops.background_task_leader, service_ops.poll_run;
 
+-- name: empty_inbox
+-- Beside an instance that runs; its processors, if it has any, begin again by themselves.
+TRUNCATE service_ops.integration_inbox;
+
 -- name: fill_source
 -- $1 rows: a millisecond apart, the newest an hour old, about 200 bytes of payload each.
 WITH emptied AS (DELETE FROM bench.source)

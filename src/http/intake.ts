@@ -1,8 +1,8 @@
 /**
  * `POST /inbox/:source`: messages that somebody sends to us.
  *
- *     draining? ─▶ origin ─▶ token or signature ─▶ source ─▶ type ─▶ length ─▶ body ─▶ fields ─▶ stored ─▶ 202
- *       503         403        401                   404      415      413     408/400    400       503
+ *     origin ─▶ draining? ─▶ token or signature ─▶ source ─▶ type ─▶ length ─▶ body ─▶ fields ─▶ stored ─▶ 202
+ *      403        503          401                   404      415      413     408/400    400       503
  *
  * 202 says that every message of the request is in the inbox, committed: those that were there before are counted as
  * duplicates. Any other answer says that none is known to be; after a 503, 408 or none at all, the sender sends the same again,
@@ -49,13 +49,6 @@ export function intakeRoutes(
   const routes = new Hono<Env>()
 
   routes.use(async (context, next) => {
-    if (status.readiness() === 'draining') {
-      context.header('Retry-After', String(RETRY_AFTER_S))
-      return context.json({ error: 'shutting_down', message: 'Service shutting down, please retry' }, 503)
-    }
-    return next()
-  })
-  routes.use(async (context, next) => {
     const origin = context.req.header('Origin')
     if (origin === undefined || isAllowed(origin, corsOrigins, context.req.header('Host'))) return next()
     context.header('Vary', 'Origin', { append: true })
@@ -75,6 +68,13 @@ export function intakeRoutes(
       maxAge: PREFLIGHT_S,
     }),
   )
+  routes.use(async (context, next) => {
+    if (status.readiness() === 'draining') {
+      context.header('Retry-After', String(RETRY_AFTER_S))
+      return context.json({ error: 'shutting_down', message: 'Service shutting down, please retry' }, 503)
+    }
+    return next()
+  })
 
   routes.post('/:source', async (context) => {
     const startedAt = performance.now()

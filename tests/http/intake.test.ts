@@ -150,6 +150,8 @@ describe('pages of other origins', () => {
     assert.equal(preflight.headers.get('access-control-allow-methods'), 'POST')
     assert.match(preflight.headers.get('access-control-allow-headers') ?? '', /Authorization/)
     assert.match(preflight.headers.get('vary') ?? '', /Origin/)
+    const leaving = await send({ headers: { origin: ALLOWED }, ready: { ready: 'draining' } })
+    assert.equal(leaving.headers.get('access-control-allow-origin'), ALLOWED)
     for (const status of [202, 401]) {
       const sent = await send({
         headers: { origin: ALLOWED, ...(status === 401 ? { authorization: '' } : {}) },
@@ -234,6 +236,13 @@ describe('a request that is not right', () => {
     const { status, body } = await send({ intake })
     assert.deepEqual([status, body['error'], body['message']], [400, 'invalid', 'body: DatabaseError: no'])
   })
+})
+
+test('what is thrown behind the door never leaves the process', async () => {
+  const intake = { ...fakeIntake(), take: () => Promise.reject(new RangeError('secret')) }
+  const { status, body, lines } = await send({ intake })
+  assert.deepEqual([status, body['error']], [500, 'internal'])
+  assert.doesNotMatch(JSON.stringify(body) + lines.text.join(''), /secret/)
 })
 
 describe('a request that comes at the wrong time', () => {
