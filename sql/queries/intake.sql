@@ -11,21 +11,21 @@ ON CONFLICT (source, message_id) DO NOTHING
 RETURNING source, message_id;
 
 -- name: forget
--- $1 intake, $2 look at the messages above this number, $3 so many of them, $4 retention. Deletes what is DONE, and was taken
--- in and finished longer ago than the retention. The newest message of all stays: process/lowWater.ts takes the head from it.
+-- $1 intake, $2 look at the messages above this number, $3 so many of them, $4 retention. Deletes what is DONE, and was
+-- finished longer ago than the retention. The newest message of all stays: process/lowWater.ts takes the head from it.
 -- Found by the primary key: see process/retention.ts. Numbers follow the time of taking in closely, so what comes after a
 -- young message is young, too; one from the future is not, since the clock was ahead then.
 WITH looked AS MATERIALIZED (
   SELECT m.inbox_id, m.created_at,
          m.source = $1 AND m.status NOT IN ('DEAD', 'DISCARDED') AS may_be_soon,
-         m.source = $1 AND m.status = 'DONE' AND greatest(m.processed_at, m.created_at) < now() - $4::interval
+         m.source = $1 AND m.status = 'DONE' AND m.processed_at < now() - $4::interval
            AND m.inbox_id < (SELECT max(n.inbox_id) FROM service_ops.integration_inbox n) AS is_old
     FROM service_ops.integration_inbox m
    WHERE m.inbox_id > $2::bigint ORDER BY m.inbox_id LIMIT $3::integer),
 old AS MATERIALIZED (
   SELECT m.inbox_id FROM service_ops.integration_inbox m
    WHERE m.inbox_id = ANY (ARRAY(SELECT l.inbox_id FROM looked l WHERE l.is_old))
-     AND m.source = $1 AND m.status = 'DONE' AND m.processed_at < now() - $4::interval    -- under the lock: somebody may have put it back
+     AND m.status = 'DONE' AND m.processed_at < now() - $4::interval    -- under the lock: somebody may have put it back
    ORDER BY m.inbox_id FOR UPDATE SKIP LOCKED),
 d AS (
   DELETE FROM service_ops.integration_inbox m WHERE m.inbox_id = ANY (ARRAY(SELECT o.inbox_id FROM old o)) RETURNING m.inbox_id)

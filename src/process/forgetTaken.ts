@@ -1,6 +1,6 @@
 /**
  * Retention of what was sent to an intake. It has no source to be read again, no edge and no watermark: a finished message is
- * simply deleted once it was taken in and finished longer ago than the retention. Until then its id is recognised, and the
+ * simply deleted once it was finished longer ago than the retention. Until then its id is recognised, and the
  * same message sent again is a duplicate; from then on it would be a new one.
  *
  * The walk is that of retention.ts, and what stays is the same: DEAD, open and discarded messages, and the newest of all.

@@ -238,6 +238,17 @@ describe('a request that is not right', () => {
   })
 })
 
+test('what was answered is held no longer, however much was sent', async () => {
+  const { app } = appOn(fakePort(), { intakeToken: TOKEN }, fakeIntake())
+  const headers = { authorization: `Bearer ${TOKEN}`, 'content-type': 'application/json' }
+  for (let sent = 0; sent < 70; sent += 1) {
+    // Half of them are refused, which ends their being held as well.
+    const body = `{"message_id":"a","payload":"${'x'.repeat(2 ** 20 - 100)}"${sent % 2 === 0 ? '}' : ''}`
+    const { status } = await app.request('/inbox/orders', { method: 'POST', headers, body })
+    assert.equal(status, sent % 2 === 0 ? 202 : 400)
+  }
+})
+
 test('what is thrown behind the door never leaves the process', async () => {
   const intake = { ...fakeIntake(), take: () => Promise.reject(new RangeError('secret')) }
   const { status, body, lines } = await send({ intake })

@@ -68,3 +68,16 @@ test('a body that is longer than it announced is refused', async () => {
   const reader = createBodyReader()
   await assert.rejects(reader.read(request('x'.repeat(11), 2), 10, LIMIT_MS), fault(413))
 })
+
+test('a body without an end is read no further than the bound', async () => {
+  const reader = createBodyReader()
+  let sent = 0
+  const body = new ReadableStream({
+    pull(controller) {
+      sent += 1_000
+      controller.enqueue(new Uint8Array(1_000))
+    },
+  })
+  await assert.rejects(reader.read(request(body), 10_000, LIMIT_MS), fault(413))
+  assert.ok(sent < 20_000)
+})
