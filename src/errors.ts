@@ -1,3 +1,4 @@
+export { MessageRefused, MessageUnknown, PollerPaused, TaskUnknown } from './errors/control.ts'
 export { EncodingUnfit } from './errors/encoding.ts'
 export { IntakeRefused, IntakeTooSlow } from './errors/intake.ts'
 export { PermissionMissing } from './errors/permission.ts'
@@ -236,13 +237,13 @@ export class PollerUnknown extends Error {
   }
 }
 
-/** A pass was asked for and none came: nobody leads the poller, it is paused, or its passes take longer. */
+/** A pass was asked for and none came: nobody leads the poller, or its passes take longer. */
 export class PassNotMade extends Error {
   override readonly name = 'PassNotMade'
   constructor(poller: string, timeoutMs: number) {
     super(
       `no pass of ${poller} ended within ${Math.round(timeoutMs / 1000)} s: see in \`tidemark status\` whether an ` +
-        'instance leads it and whether it is paused',
+        'instance leads it',
     )
   }
 }

@@ -13,6 +13,7 @@ import type { Listening } from './http/server.ts'
 import type { Loop } from './kit/loop.ts'
 import { within } from './kit/within.ts'
 import { reclaimFromLost } from './process/reclaim.ts'
+import { createAdmin } from './runner/admin.ts'
 import { transactionalHandlers } from './runner/concurrency.ts'
 import { createCondition } from './runner/condition.ts'
 import { createDenied } from './runner/denied.ts'
@@ -76,6 +77,7 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
 
   const wakeAll = (): void => {
     work?.leaders.wake()
+    work?.pauses.wake()
     for (const { poller } of work?.pollers ?? []) poller.wake()
     for (const processor of work?.processors ?? []) processor.wake()
   }
@@ -123,6 +125,7 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
         pool: () => pools?.work,
         work: () => work,
       }),
+      admin: createAdmin(() => port.database()),
       nextFreePort: options.nextFreePort === true,
       log,
     })

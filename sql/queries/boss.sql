@@ -42,10 +42,11 @@ WHERE name = $1 AND state < 'active' AND ($2::text IS NULL OR singleton_key = $2
 RETURNING id
 
 -- name: poller_known
--- Whether any instance has ever been configured with this poller, and the database's time, to the microsecond.
-SELECT EXISTS (
-  SELECT FROM service_ops.background_task WHERE task_name = $1 AND kind = 'poller'
-) AS known, clock_timestamp()::text AS now
+-- Whether any instance has ever been configured with this poller, whether it is paused and by whom, and the database's
+-- time, to the microsecond. Always one row.
+SELECT t.task_name IS NOT NULL AS known, coalesce(t.paused, false) AS paused, t.paused_by, clock_timestamp()::text AS now
+FROM (SELECT) AS one
+LEFT JOIN service_ops.background_task AS t ON t.task_name = $1 AND t.kind = 'poller'
 
 -- name: wake_leader
 -- The leader looks at once; pollers under 10 s have no queue and hear only this.

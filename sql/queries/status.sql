@@ -4,11 +4,15 @@
 -- One document from one snapshot. Numbers stay numbers and times keep their microseconds, which rows of a driver lose.
 SELECT jsonb_build_object(
   'at', clock_timestamp(),
-  'pollers', (SELECT coalesce(jsonb_agg(to_jsonb(p) ORDER BY p.id), '[]') FROM service_ops.poller_status p),
-  'processors', (SELECT coalesce(jsonb_agg(to_jsonb(p) || jsonb_build_object('orphaned', NOT EXISTS (
-                     SELECT FROM service_ops.runner_instance i WHERE i.state <> 'stopped' AND p.processor = ANY (i.tasks)
-                        AND i.last_seen_at > clock_timestamp() - interval '30 seconds')) ORDER BY p.id), '[]')
-                   FROM service_ops.processor_status p),
+  'pollers', (SELECT coalesce(jsonb_agg(to_jsonb(p) || jsonb_build_object(
+                       'paused_by', t.paused_by, 'paused_at', t.paused_at, 'paused_seconds', t.paused_seconds) ORDER BY p.id), '[]')
+                FROM service_ops.poller_status p JOIN service_ops.task_status t USING (id)),
+  'processors', (SELECT coalesce(jsonb_agg(to_jsonb(p) || jsonb_build_object('orphaned', t.orphaned,
+                          'paused_by', t.paused_by, 'paused_at', t.paused_at, 'paused_seconds', t.paused_seconds) ORDER BY p.id), '[]')
+                   FROM service_ops.processor_status p JOIN service_ops.task_status t USING (id)),
+  'jobs', (SELECT coalesce(jsonb_agg(jsonb_build_object('id', t.id, 'job', t.task_name, 'orphaned', t.orphaned,
+                    'paused', t.paused, 'paused_by', t.paused_by, 'paused_at', t.paused_at, 'paused_seconds', t.paused_seconds) ORDER BY t.id), '[]')
+             FROM service_ops.task_status t WHERE t.kind = 'job'),
   'leaders', (
     SELECT coalesce(jsonb_agg(to_jsonb(l) || jsonb_build_object(
              'expired', l.expires_at < clock_timestamp(),

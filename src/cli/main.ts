@@ -3,6 +3,7 @@ import { OWN_PACKAGE } from '../config/packageFacts.ts'
 import { SetupInvalid } from '../errors.ts'
 import { inboxVerb } from './commands/inbox.ts'
 import { migrateVerb } from './commands/migrate.ts'
+import { pauseVerb, resumeVerb } from './commands/pause.ts'
 import { pollVerb } from './commands/poll.ts'
 import { rehearseVerb } from './commands/rehearse.ts'
 import { replayVerb } from './commands/replay.ts'
@@ -30,7 +31,7 @@ function program(ending: Ending): Command {
     .showSuggestionAfterError()
   const verbs = [
     ...[startVerb, migrateVerb, statusVerb, verifyVerb, sqlVerb, pollVerb, inboxVerb],
-    ...[replayVerb, resetVerb, rehearseVerb],
+    ...[pauseVerb, resumeVerb, replayVerb, resetVerb, rehearseVerb],
   ]
   for (const verb of verbs) tidemark.addCommand(verb(ending))
   keepExitCode(tidemark)

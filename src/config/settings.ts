@@ -11,6 +11,8 @@ export interface Settings {
   /** Address for session features; `databaseUrl` when not set. */
   readonly directDatabaseUrl: string | undefined
   readonly port: number
+  /** Where alone operators are answered; undefined: on `port`, like everybody. */
+  readonly opsPort: number | undefined
   readonly host: string
   readonly serviceName: string
   readonly release: string
@@ -81,6 +83,7 @@ const ENVIRONMENT = z
     DATABASE_URL: databaseUrl.optional(),
     DIRECT_DATABASE_URL: databaseUrl.optional(),
     PORT: whole(0, 65_535).default(8080),
+    OPS_PORT: whole(0, 65_535).optional(),
     HOST: text.optional(),
     SERVICE_NAME: text.optional(),
     RELEASE: text.optional(),
@@ -133,6 +136,11 @@ const ENVIRONMENT = z
       when: isObject,
     },
   )
+  .refine(({ PORT, OPS_PORT }) => OPS_PORT === undefined || OPS_PORT === 0 || OPS_PORT !== PORT, {
+    path: ['OPS_PORT'],
+    error: 'another port than PORT, so that only it answers operators',
+    when: isObject,
+  })
   .refine(
     ({ DATABASE_URL, DIRECT_DATABASE_URL }) =>
       DIRECT_DATABASE_URL === undefined || DATABASE_URL !== undefined,
@@ -182,6 +190,7 @@ export function readSettings(
     databaseUrl: env.DATABASE_URL,
     directDatabaseUrl: env.DIRECT_DATABASE_URL ?? env.DATABASE_URL,
     port: env.PORT,
+    opsPort: env.OPS_PORT,
     host,
     serviceName: env.SERVICE_NAME ?? env.FLY_APP_NAME ?? app.name,
     release: env.RELEASE ?? imageTag(env.FLY_IMAGE_REF) ?? app.version,

@@ -5,8 +5,10 @@ import { timeout } from 'hono/timeout'
 import type { Settings } from '../config/settings.ts'
 import type { Log } from '../telemetry/log.ts'
 import { cleanError } from '../telemetry/errorText.ts'
+import { adminRoutes } from './admin.ts'
+import type { AdminPort } from './adminPort.ts'
 import { guardDashboard } from './guard.ts'
-import { createHealth, type ServiceFacts } from './health.ts'
+import { createHealth, type HealthReporter, type ServiceFacts } from './health.ts'
 import { intakeRoutes } from './intake.ts'
 import type { IntakePort } from './intakePort.ts'
 import { page } from './page.ts'
@@ -22,8 +24,14 @@ export interface AppOptions extends ServiceFacts {
   >
   /** Undefined: this instance takes nothing in. */
   readonly intake?: IntakePort
+  /** Undefined: operators' actions are off, as they are without a token. */
+  readonly admin?: AdminPort
   /** Shared with whoever else looks at the database. Default: one of its own, by the port. */
   readonly probe?: DatabaseProbe
+  /** Shared with the app on the other port. Default: one of its own. */
+  readonly health?: HealthReporter
+  /** What is answered besides `/live`, `/ready` and `/health`. Default: everything. */
+  readonly serves?: 'everything' | 'the public' | 'operators'
 }
 
 /** The HTTP side of an instance, apart from listening: `app.fetch(request)` answers. */
@@ -31,8 +39,8 @@ export type App = Hono<{ Variables: RequestVariables }>
 
 /** Builds the app. It asks `port` anew at every request, and so may be made before anything else has started. */
 export function createApp(port: StatusPort, log: Log, options: AppOptions): App {
-  const { service, version, features, settings } = options
-  const health = createHealth(port, { service, version, features }, log, options.probe)
+  const { service, version, features, settings, admin, serves = 'everything' } = options
+  const health = options.health ?? createHealth(port, { service, version, features }, log, options.probe)
   const guard = guardDashboard(settings)
   const app: App = new Hono()
 
@@ -60,17 +68,11 @@ export function createApp(port: StatusPort, log: Log, options: AppOptions): App 
     const report = await health.report()
     return context.json(report, report.status === 'unhealthy' ? 503 : 200)
   })
-  if (options.intake !== undefined) app.route('/inbox', intakeRoutes(port, options.intake, settings))
+  if (options.intake !== undefined && serves !== 'operators')
+    app.route('/inbox', intakeRoutes(port, options.intake, settings))
   // What is above has limits of its own, which REQUEST_TIMEOUT_SECONDS must not undercut.
   app.use(timeout(settings.requestTimeoutMs, () => new HTTPException(504)))
-  app.get('/status', guard, async (context) => {
-    try {
-      return context.json(await port.status())
-    } catch (error) {
-      return context.json({ error: cleanError(error).class, message: 'the database did not answer' }, 503)
-    }
-  })
-  app.get('/', guard, async (context) => context.html(page(await health.report())))
+  if (serves !== 'the public') operatorRoutes()
 
   app.notFound((context) =>
     context.json({ error: 'not_found', message: `no such path: ${context.req.path}` }, 404),
@@ -85,4 +87,18 @@ export function createApp(port: StatusPort, log: Log, options: AppOptions): App 
     )
   })
   return app
+
+  /** What OPS_PORT, where it is set, answers alone. */
+  function operatorRoutes(): void {
+    app.get('/status', guard, async (context) => {
+      try {
+        return context.json(await port.status())
+      } catch (error) {
+        return context.json({ error: cleanError(error).class, message: 'the database did not answer' }, 503)
+      }
+    })
+    app.get('/', guard, async (context) => context.html(page(await health.report())))
+    if (admin !== undefined && settings.adminToken !== undefined)
+      app.route('/admin', adminRoutes(admin, settings.adminToken))
+  }
 }

@@ -10,6 +10,8 @@
  *   Nothing is lost: the edge only moves with the rows.
  * - *The election opened no pass*: the poller's row in `background_task` is lost, and every pass would be refused. That is
  *   an error, which ends the lease; runner/work.ts enters the row again for the next one.
+ * - *It is paused*: the page at hand is finished, and what falls due ends without a pass; the lease is kept. The ledger
+ *   has one `missed` for all of them, and the first pass after the pause reads what came in meanwhile.
  * - *The lease ends* (hand-over, lost): the page at hand is finished, nothing else is begun.
  */
 import type { Queryable } from '../db/pool.ts'
@@ -18,10 +20,10 @@ import { PermissionMissing } from '../errors.ts'
 import { backoffMs } from '../kit/backoff.ts'
 import { pause } from '../kit/pause.ts'
 import { explainPassDenied } from '../tables/permission.ts'
-import { recordRun } from '../tables/pollRun.ts'
 import type { PollRun } from '../tables/pollRun.ts'
 import { cleanError, cleanText } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
+import { ledgerOf } from './ledger.ts'
 import { runPass } from './pass.ts'
 import type { PassResult } from './pass.ts'
 import type { PreparedSource } from './sourceSql.ts'
@@ -42,6 +44,8 @@ export interface PollerOptions {
   readonly name: string
   readonly source: PreparedSource
   readonly tick: Tick
+  /** Why no pass may be made although this instance leads, in words for the ledger; undefined: it may. Default: it may. */
+  readonly held?: () => string | undefined
   readonly slackMs: number
   readonly everyMs: number
   readonly pageSize: number
@@ -71,6 +75,8 @@ interface Position {
   lastBeganAt: number | undefined
   /** When it began a pass last, completed or not. */
   begunAt: number | undefined
+  /** The ledger has the passes that the present pause keeps from being made. */
+  heldSaid: boolean
 }
 
 export interface Poller {
@@ -79,6 +85,8 @@ export interface Poller {
   readonly lead: (lease: PollerLease) => Promise<void>
   /** The database is back: a pass that failed is tried again at once. */
   wake(): void
+  /** `held` says so from now on: a pass under way ends with its page. */
+  hold(): void
 }
 
 /** A pass that began this much after it was due is called late in the ledger. */
@@ -93,35 +101,16 @@ const RETRY = { baseMs: 500, maxMs: 10_000 }
 const RETRY_AWAY_MS = 2_000
 
 export function createPoller(options: PollerOptions): Poller {
-  const { db, name, log, tick } = options
+  const { db, name, log, tick, held = () => undefined } = options
   const state = { lastPassAt: undefined, lastCause: undefined, failuresInARow: 0 } as {
     -readonly [K in keyof PollerState]: PollerState[K]
   }
 
   let rouse = new AbortController()
+  /** Ends the pass under way with its page. */
+  let holding = new AbortController()
 
-  async function record(
-    due: DuePass,
-    startedAt: number,
-    term: string,
-    run: Partial<PollRun> & Pick<PollRun, 'outcome'>,
-  ): Promise<void> {
-    const startedMsAgo = performance.now() - startedAt
-    const late = Date.now() - startedMsAgo - due.dueAt.getTime()
-    await recordRun(db, {
-      poller: name,
-      rowsRead: 0,
-      rowsInserted: 0,
-      lateRows: 0,
-      edge: null,
-      error: null,
-      term,
-      instanceId: options.instanceId,
-      startedMsAgo,
-      dueMsAgo: startedMsAgo + Math.max(0, late),
-      ...run,
-    }).catch(() => undefined) // the ledger is a record, not a fence: a pass stands without it
-  }
+  const record = ledgerOf(db, name, options.instanceId)
 
   async function completed(due: DuePass, result: PassResult, startedAt: number, term: string): Promise<void> {
     const durationMs = Math.round(performance.now() - startedAt)
@@ -169,6 +158,21 @@ export function createPoller(options: PollerOptions): Poller {
     await due.done({ ok }).catch(() => undefined)
   }
 
+  /** Says once for a pause that passes fall due and are not made. */
+  async function missed(
+    due: DuePass,
+    term: string,
+    position: Position,
+    run: Partial<PollRun>,
+  ): Promise<void> {
+    // It does not stand still, it waits.
+    state.lastPassAt = undefined
+    state.failuresInARow = 0
+    if (!position.heldSaid) await record(due, performance.now(), term, { outcome: 'missed', ...run })
+    position.heldSaid = true
+    await settle(due, true)
+  }
+
   function pass(lease: PollerLease, position: Position): Promise<PassResult> {
     const fence = { poller: name, holder: lease.holder, term: lease.term, pass: position.pass }
     const askedAt = performance.now()
@@ -184,7 +188,7 @@ export function createPoller(options: PollerOptions): Poller {
       begunMs: position.begunAt === undefined ? undefined : askedAt - position.begunAt,
       pageSize: options.pageSize,
       maxAttempts: options.maxAttempts,
-      signal: lease.signal,
+      signal: AbortSignal.any([lease.signal, holding.signal]),
       onBegun: (begun) => {
         position.pass = begun
         position.begunAt = askedAt
@@ -217,7 +221,13 @@ export function createPoller(options: PollerOptions): Poller {
       if (lease.pass === null)
         throw new Error(`no pass was opened, since background_task has no poller ${name}`)
       const leadsSince = performance.now()
-      const position: Position = { pass: lease.pass, leadsSince, lastBeganAt: undefined, begunAt: undefined }
+      const position: Position = {
+        pass: lease.pass,
+        leadsSince,
+        lastBeganAt: undefined,
+        begunAt: undefined,
+        heldSaid: false,
+      }
       if (lease.createdEdge !== null) {
         const msg = `${name}: there was no watermark row; it begins at ${lease.createdEdge}`
         log.event('watermark_created', msg, {
@@ -229,14 +239,26 @@ export function createPoller(options: PollerOptions): Poller {
       for (;;) {
         const due = await tick.next(lease.signal)
         if (due === undefined) return
+        const reason = held()
+        if (reason !== undefined) {
+          await missed(due, lease.term, position, { error: reason })
+          continue
+        }
+        position.heldSaid = false
         const startedAt = performance.now()
         try {
           const result = await pass(lease, position)
+          const { rowsRead, rowsInserted } = result
+          const since = result.outcome === 'interrupted' ? held() : undefined
+          if (since !== undefined) {
+            await missed(due, lease.term, position, { error: since, rowsRead, rowsInserted })
+            continue
+          }
           if (result.outcome === 'fenced') {
             await record(due, startedAt, lease.term, {
               outcome: 'fenced',
-              rowsRead: result.rowsRead,
-              rowsInserted: result.rowsInserted,
+              rowsRead,
+              rowsInserted,
             })
             lease.refused('a pass')
           } else if (result.outcome === 'completed') {
@@ -254,6 +276,10 @@ export function createPoller(options: PollerOptions): Poller {
     wake() {
       rouse.abort()
       rouse = new AbortController()
+    },
+    hold() {
+      holding.abort()
+      holding = new AbortController()
     },
   }
 }

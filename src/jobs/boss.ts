@@ -193,7 +193,7 @@ export function createBoss(options: BossOptions): Boss {
           return worker.held
         },
         wake: () => worker.wake(),
-        stopFetching: () => worker.stopFetching(),
+        stopFetching: (wanted) => worker.stopFetching(wanted),
         trouble: () => worker.trouble(),
         close: async (graceMs) => {
           workers.delete(worker)

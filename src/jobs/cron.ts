@@ -17,6 +17,9 @@ import type { BossWorker, HeldJob } from './workers.ts'
  *                     ├→ threw, or ran past its timeout → retried with backoff, up to its limit → failed
  *                     ├→ drain over → signal aborted, given back unburned, another instance starts it again
  *                     └→ process died → pg-boss hears no heartbeat → retried, or failed at its limit
+ *
+ * A paused job (`held`) is fetched by nobody: the first tick of the pause waits in its queue, the policy drops the
+ * others, and at the resume that one run makes up for all. A run under way goes on; a retry of it waits.
  */
 
 export interface Jobs {
@@ -24,6 +27,8 @@ export interface Jobs {
   start(): Promise<void>
   /** Fetches no more; waits up to `drainMs` for handlers, then aborts them and gives their jobs back. */
   stop(drainMs: number): Promise<{ givenBack: number }>
+  /** What `held` says has changed. */
+  wake(): void
   /** Names of the jobs whose handlers run here, once per run. */
   running(): string[]
 }
@@ -50,10 +55,18 @@ export function createJobs(options: {
   readonly boss: Boss
   readonly jobs: readonly ResolvedJob[]
   readonly log: Log
+  /** Whether no run of a job may start; what runs goes on. Default: it may. */
+  readonly held?: (job: string) => boolean
 }): Jobs {
-  const { boss, jobs, log } = options
-  const workers: BossWorker[] = []
+  const { boss, jobs, log, held = () => false } = options
+  /** Those that fetch, by job. */
+  const workers = new Map<string, BossWorker>()
+  /** Those that were stopped by a pause, whose run may go on. */
+  const former: BossWorker[] = []
   const runs = new Set<{ readonly name: string }>()
+  /** One after the other: a queue has one worker. */
+  let following: Promise<void> = Promise.resolve()
+  let stopped = false
 
   async function register(job: ResolvedJob): Promise<void> {
     const queue = jobQueue(job.name)
@@ -69,15 +82,35 @@ export function createJobs(options: {
     await boss.pg.createQueue(queue, { policy: 'exclusive', ...settings })
     await boss.pg.updateQueue(queue, settings)
     await boss.pg.schedule(queue, job.cron, null, { tz: job.tz, missed: 'once' })
-    const polling = { pollingIntervalSeconds: LOOK_EVERY_S, notifyPollingIntervalSeconds: LOOK_EVERY_S }
-    workers.push(await boss.work(queue, polling, (held, signal) => run(job, held, signal)))
   }
 
-  async function run(job: ResolvedJob, held: HeldJob, given: AbortSignal): Promise<void> {
+  async function work(job: ResolvedJob): Promise<void> {
+    const polling = { pollingIntervalSeconds: LOOK_EVERY_S, notifyPollingIntervalSeconds: LOOK_EVERY_S }
+    const worker = await boss.work(jobQueue(job.name), polling, (given, signal) => run(job, given, signal))
+    workers.set(job.name, worker)
+  }
+
+  /** A job that is held has no worker: its queue keeps the one run that its policy allows, until somebody fetches it. */
+  async function follow(): Promise<void> {
+    for (const worker of former.splice(0)) {
+      if (worker.held > 0) former.push(worker)
+      else await worker.close(0)
+    }
+    for (const job of jobs) {
+      const worker = workers.get(job.name)
+      if (held(job.name) && worker !== undefined) {
+        workers.delete(job.name)
+        former.push(worker)
+        await worker.stopFetching(true)
+      } else if (!held(job.name) && worker === undefined) await work(job)
+    }
+  }
+
+  async function run(job: ResolvedJob, taken: HeldJob, given: AbortSignal): Promise<void> {
     const entry = { name: job.name }
     const start = performance.now()
     const traceId = newTraceId()
-    const about = { job: job.name, job_id: held.id, attempt: held.retryCount + 1, trace_id: traceId }
+    const about = { job: job.name, job_id: taken.id, attempt: taken.retryCount + 1, trace_id: traceId }
     const elapsed = (): number => Math.round(performance.now() - start)
     const limit = new AbortController()
     const endLimit = startLimit(job.timeoutMs, () => limit.abort(new JobTimedOut(job.name, job.timeoutMs)))
@@ -91,7 +124,7 @@ export function createJobs(options: {
         traceId,
         traceHeaders: () => traceHeaders(traceId),
       }
-      const handled = Promise.resolve(job.handle({ id: held.id, name: job.name, data: held.data }, context))
+      const handled = Promise.resolve(job.handle({ id: taken.id, name: job.name, data: taken.data }, context))
       await Promise.race([handled, rejectOnAbort(limit.signal)])
       log.event('job_done', `${job.name} done`, { ...about, duration_ms: elapsed() })
     } catch (error) {
@@ -107,13 +140,30 @@ export function createJobs(options: {
     }
   }
 
+  function failed(error: unknown): void {
+    const { class: errorClass, text } = cleanError(error)
+    log.event('loop_failed', `a pause of a job, or its end, could not be followed: ${text}`, {
+      loop: 'jobs',
+      class: errorClass,
+      text,
+    })
+  }
+
   return {
     async start() {
       for (const job of jobs) await register(job)
+      await follow()
     },
     async stop(drainMs) {
-      const counts = await Promise.all(workers.splice(0).map((worker) => worker.close(drainMs)))
+      stopped = true
+      await following
+      const all = [...workers.values(), ...former.splice(0)]
+      workers.clear()
+      const counts = await Promise.all(all.map((worker) => worker.close(drainMs)))
       return { givenBack: counts.reduce((sum, count) => sum + count, 0) }
+    },
+    wake() {
+      following = following.then(() => (stopped ? undefined : follow())).catch(failed)
     },
     running: () => [...runs].map(({ name }) => name),
   }

@@ -70,13 +70,18 @@ export async function bringForward(
   return (rowCount ?? 0) > 0
 }
 
-/** Whether a poller is registered, and the database's time as text with microseconds. */
-export async function selectPollerKnown(
-  db: Queryable,
-  poller: string,
-): Promise<{ known: boolean; now: string }> {
-  const { rows } = await db.query<{ known: boolean; now: string }>(sql.poller_known, [poller])
-  return rows[0] ?? { known: false, now: 'now' }
+export interface PollerLook {
+  /** It is registered. */
+  readonly known: boolean
+  readonly paused: boolean
+  readonly paused_by: string | null
+  /** The database's time as text with microseconds. */
+  readonly now: string
+}
+
+export async function lookAtPoller(db: Queryable, poller: string): Promise<PollerLook> {
+  const { rows } = await db.query<PollerLook & Record<string, unknown>>(sql.poller_known, [poller])
+  return rows[0] ?? { known: false, paused: false, paused_by: null, now: 'now' }
 }
 
 export async function notifyLeader(db: Queryable, poller: string): Promise<void> {

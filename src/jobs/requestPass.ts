@@ -1,9 +1,9 @@
 import { PgBoss } from 'pg-boss'
-import { PassNotMade, PollerUnknown } from '../errors.ts'
+import { PassNotMade, PollerPaused, PollerUnknown } from '../errors.ts'
 import type { Pool } from '../db/pool.ts'
 import { pause } from '../kit/pause.ts'
 import { createBossDatabase } from './database.ts'
-import { bringForward, notifyLeader, selectPassSince, selectPollerKnown, type PassRow } from './jobRows.ts'
+import { bringForward, lookAtPoller, notifyLeader, selectPassSince, type PassRow } from './jobRows.ts'
 import { pollQueue } from './jobTick.ts'
 import { BOSS_SCHEMA } from './schema.ts'
 
@@ -20,7 +20,8 @@ const ASK_EVERY_MS = 3_000
  * once. Pollers under 10 s have no queue: they hear the NOTIFY alone. The answer is the ledger's row of the first
  * pass that *began* after the request, so rows committed before it are in. Waits up to `timeoutMs` (default 30 s).
  *
- * @throws PollerUnknown; PassNotMade when none ended in time, because nobody leads it, say, or it is paused
+ * @throws PollerUnknown; PollerPaused, also when it is paused meanwhile; PassNotMade when none ended in time, because
+ * nobody leads it, say
  */
 export async function requestPass(
   pool: Pool,
@@ -28,14 +29,12 @@ export async function requestPass(
   options: { readonly timeoutMs?: number; readonly signal?: AbortSignal } = {},
 ): Promise<PassRow> {
   const { timeoutMs = 30_000, signal } = options
-  const { known, now } = await selectPollerKnown(pool, poller)
-  if (!known) throw new PollerUnknown(poller)
+  const now = await requirePollable(pool, poller)
   const deadline = performance.now() + timeoutMs
   let askAt = performance.now()
   while (signal?.aborted !== true) {
     if (performance.now() >= askAt) {
-      await makeDue(pool, pollQueue(poller))
-      await notifyLeader(pool, poller)
+      await askForPass(pool, poller)
       askAt = performance.now() + ASK_EVERY_MS
     }
     const pass = await selectPassSince(pool, poller, now)
@@ -44,6 +43,27 @@ export async function requestPass(
     await pause(LOOK_EVERY_MS, signal)
   }
   throw new PassNotMade(poller, timeoutMs)
+}
+
+/**
+ * Asks for a pass and waits for nothing.
+ * @throws PollerUnknown, PollerPaused
+ */
+export async function askForPass(pool: Pool, poller: string): Promise<void> {
+  await requirePollable(pool, poller)
+  await makeDue(pool, pollQueue(poller))
+  await notifyLeader(pool, poller)
+}
+
+/**
+ * The database's time, at which this poller may make a pass.
+ * @throws PollerUnknown, PollerPaused
+ */
+export async function requirePollable(pool: Pool, poller: string): Promise<string> {
+  const { known, paused, paused_by: by, now } = await lookAtPoller(pool, poller)
+  if (!known) throw new PollerUnknown(poller)
+  if (paused) throw new PollerPaused(poller, by)
+  return now
 }
 
 async function makeDue(pool: Pool, queue: string): Promise<void> {

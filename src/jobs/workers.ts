@@ -39,8 +39,8 @@ export interface BossWorker {
   readonly held: number
   /** Looks for a job now instead of at its next turn. */
   wake(): void
-  /** Fetches no more; what is held goes on. */
-  stopFetching(): Promise<void>
+  /** Fetches no more; what is held goes on. `wanted`: that is as it should be, and no trouble. */
+  stopFetching(wanted?: boolean): Promise<void>
   /**
    * Fetches no more, waits up to `graceMs` for what is held, then aborts it and gives it back.
    * @returns how many jobs were given back
@@ -73,6 +73,7 @@ export async function startWorker(
 ): Promise<BossWorker> {
   const holding = new Set<Held>()
   let closing = false
+  let isResting = false
 
   const release = async (held: Held): Promise<void> => {
     held.abort.abort(new Error('the job was given back'))
@@ -119,8 +120,9 @@ export async function startWorker(
         .filter((worker) => worker.workId === id)
         .forEach((worker) => boss.notifyWorker(worker.id))
     },
-    stopFetching: () => {
+    stopFetching: (wanted = false) => {
       closing = true
+      isResting = wanted
       return boss.offWork(queue, { id, wait: false })
     },
     async close(graceMs) {
@@ -133,6 +135,7 @@ export async function startWorker(
       return left.length
     },
     trouble() {
+      if (isResting) return undefined
       const workers = boss.getWipData().filter((worker) => worker.workId === id)
       if (closing || workers.length === 0) return `the worker of ${queue} is stopped`
       const stale = workers.some(

@@ -1,6 +1,7 @@
 /** Why a handler call ended through no fault of its message. */
 export type Interruption =
   | 'drain'
+  | 'paused'
   | 'lease lost'
   | 'claimed elsewhere'
   | 'database connection lost'
@@ -29,6 +30,7 @@ export function countsInARow(reason: Interruption): boolean {
 
 const DOES_NOT_COUNT: ReadonlySet<Interruption> = new Set([
   'drain',
+  'paused',
   'no connection to be had',
   'answer of the claim too late',
 ])

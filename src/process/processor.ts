@@ -8,7 +8,9 @@
  * - *The database is away*: claims fail and are tried again with backoff; outcomes wait in the writer. Handlers that
  *   finished are not run again as long as their claims are ours.
  * - *A claim's answer is lost*: what it took is found again and given back (strays.ts).
- * - *A claim comes back when nothing may begin any more*: what it took is given back unrun. A drain waits for it.
+ * - *A claim comes back when nothing may begin any more* (a drain, a pause): what it took is given back unrun. A drain
+ *   waits for it.
+ * - *It is paused*: nothing is claimed; what has begun goes on to its end.
  * - *A claim turns out to be somebody else's*: nothing is written, and it is said (`message_interrupted`).
  * - *The lease of an exclusive processor is lost*: handlers are aborted and given back at once. Their writes through
  *   `tx` are fenced by the claim; what they did outside cannot be, and nobody's can.
@@ -101,7 +103,7 @@ const ELSEWHERE_MS = 500
 const SHORTAGES: ReadonlySet<string> = new Set(['too_many_connections', 'pool_exhausted'])
 
 export function createProcessor(options: ProcessorOptions): Processor {
-  const { pool, processor, instanceId, pressure, quarantine, log } = options
+  const { pool, processor, instanceId, pressure, quarantine, log, halted = () => undefined } = options
   const { name, from: sources, work, concurrency } = processor
   const outcomes = createOutcomes(pool, instanceId, log)
   const settle = createSettlement(processor, outcomes, log)
@@ -144,9 +146,10 @@ export function createProcessor(options: ProcessorOptions): Processor {
     calls,
     lowWater,
     ownership,
-    halted: options.halted ?? (() => undefined),
+    halted,
     onPicked: (message) => settle.picked(message),
-    closed: () => (claiming ? undefined : drained ? 'drain' : 'lease lost'),
+    closed: () =>
+      claiming ? (halted() === undefined ? undefined : 'paused') : drained ? 'drain' : 'lease lost',
   })
 
   const loop: Loop = startLoop({

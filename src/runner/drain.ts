@@ -99,6 +99,7 @@ export async function giveBackAtOnce({ processors, leaders, pollers, jobs }: Wor
 export async function stopWork(work: Work): Promise<void> {
   await work.leaders.stop()
   await Promise.all(work.processors.map((processor) => processor.stop()))
+  await work.pauses.stop()
   work.pressure.stop()
   await work.listener?.close()
 }

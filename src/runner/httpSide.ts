@@ -1,5 +1,8 @@
 import type { Settings } from '../config/settings.ts'
+import type { AdminPort } from '../http/adminPort.ts'
 import { createApp } from '../http/app.ts'
+import type { App } from '../http/app.ts'
+import { createHealth } from '../http/health.ts'
 import type { DatabaseProbe } from '../http/probe.ts'
 import { serve } from '../http/server.ts'
 import type { Listening } from '../http/server.ts'
@@ -15,23 +18,48 @@ export interface HttpSideOptions {
   readonly probe: DatabaseProbe
   /** Undefined: this instance takes nothing in. */
   readonly intake: IntakePort | undefined
+  readonly admin: AdminPort
   /** A taken port means the next free one. */
   readonly nextFreePort: boolean
   readonly log: Log
 }
 
-/** Builds the app and listens. It asks the ports anew at every request, so it may be first of all that starts. */
+/** Builds the app and listens; with OPS_PORT two of them, of which the address of the first is given. It asks the ports anew at every request, so it may be first of all that starts. */
 export async function listenForHttp(options: HttpSideOptions): Promise<Listening> {
-  const { settings, parts, port, probe, intake, log } = options
-  const { host, requestTimeoutMs } = settings
+  const { settings, parts, port, probe, intake, admin, log } = options
+  const { opsPort } = settings
   const facts = { service: settings.serviceName, version: settings.release, features: parts }
-  const app = createApp(port, log, { ...facts, settings, probe, ...(intake && { intake }) })
-  const http = await serve(app, {
-    host,
-    port: settings.port,
-    tryNext: options.nextFreePort,
-    requestTimeoutMs,
+  const shared = {
+    ...facts,
+    settings,
+    probe,
+    admin,
+    ...(intake && { intake }),
+    health: createHealth(port, facts, log, probe),
+  }
+  const main = await listen(
+    createApp(port, log, { ...shared, serves: opsPort === undefined ? 'everything' : 'the public' }),
+    settings.port,
+    '',
+  )
+  if (opsPort === undefined) return main
+  const app = createApp(port, log, { ...shared, serves: 'operators' })
+  const ops = await listen(app, opsPort, ' for operators').catch(async (error: unknown) => {
+    await main.close(0)
+    throw error
   })
-  log.event('http_listening', `listening on ${http.address}`, { address: http.address })
-  return http
+  return {
+    address: main.address,
+    port: main.port,
+    async close(graceMs) {
+      await Promise.all([main.close(graceMs), ops.close(graceMs)])
+    },
+  }
+
+  async function listen(app: App, wanted: number, whom: string): Promise<Listening> {
+    const { host, requestTimeoutMs } = settings
+    const http = await serve(app, { host, port: wanted, tryNext: options.nextFreePort, requestTimeoutMs })
+    log.event('http_listening', `listening${whom} on ${http.address}`, { address: http.address })
+    return http
+  }
 }

@@ -62,10 +62,11 @@ const OURS: readonly string[] = [
   ...SCHEMA_OBJECTS.columns.map((column) => column.split('.').at(-1) ?? column),
 ]
 
-/** Read by verify(), migrations and starts alone. To stop what runs for want of one would be the greater loss. */
+/** Read by verify(), migrations, operators and starts alone. To stop what runs for want of one would be the greater loss. */
 const BOOKKEEPING: ReadonlySet<string> = new Set([
   'service_ops.invariant',
   'service_ops.migrations',
+  'service_ops.operator_action',
   'service_ops.schema_window',
 ])
 

@@ -1,3 +1,4 @@
+import type { Pool } from '../db/pool.ts'
 import type { StatusPort } from '../http/statusPort.ts'
 import { oneAnswer } from '../kit/oneAnswer.ts'
 import { readStatus } from '../tables/status.ts'
@@ -17,7 +18,7 @@ export interface PortOptions {
 }
 
 /** What HTTP may ask of this instance. */
-export function createPort({ condition, pools, parts }: PortOptions): StatusPort {
+export function createPort({ condition, pools, parts }: PortOptions): StatusPort & { database(): Pool } {
   // On the work pool: leases and heartbeats must not wait for somebody who looks.
   const status = oneAnswer(STATUS_MS, readStatus)
   const connected = (): Pools => {
@@ -26,6 +27,8 @@ export function createPort({ condition, pools, parts }: PortOptions): StatusPort
     return there
   }
   return {
+    /** Throws before there is one. */
+    database: () => connected().work,
     readiness: () => condition.readiness(),
     async probeDatabase() {
       await connected().pulse.query('SELECT 1')

@@ -26,6 +26,7 @@ import type { Upkeep } from '../jobs/upkeep.ts'
 import { startLeadership } from '../leader/leadership.ts'
 import type { Leaders } from '../leader/leadership.ts'
 import type { LedTask } from '../leader/lease.ts'
+import { IDLE_MS } from '../process/claims.ts'
 import { createProcessor } from '../process/processor.ts'
 import type { Processor } from '../process/processor.ts'
 import { Quarantine } from '../process/quarantine.ts'
@@ -34,9 +35,12 @@ import { findTask } from '../tables/task.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
 import { fitConcurrency } from './concurrency.ts'
+import { obeyPauses } from './control.ts'
 import { commonDuties, pollerDuties, lookAgain } from './duties.ts'
 import type { Pools } from './foundation.ts'
 import { intakeDuty } from './intake.ts'
+import { startPauses } from './pauses.ts'
+import type { Pauses } from './pauses.ts'
 import { enterLost } from './registration.ts'
 import type { Registered, RegisteredPoller } from './registration.ts'
 
@@ -87,11 +91,19 @@ export interface Work {
   readonly pressure: Pressure
   /** Messages of this source came in: its processors are woken, here and elsewhere. */
   announce(source: string): void
+  readonly pauses: Pauses
 }
 
 /** Leaves nothing behind when it fails, and may be called again then. */
 export async function startWork(options: WorkOptions): Promise<Work> {
   const { settings, identity, pools, session, registered, log } = options
+  const tasks = [...options.config.pollers, ...options.config.processors, ...options.config.jobs]
+  const pauses = await startPauses({
+    db: pools.reserved,
+    instanceId: identity.instanceId,
+    tasks: tasks.map(({ name }) => name),
+    log,
+  })
   const boss = createBoss({
     pool: pools.work,
     session,
@@ -99,14 +111,14 @@ export async function startWork(options: WorkOptions): Promise<Work> {
     instanceId: identity.instanceId,
     onError: options.onQueueError,
   })
-  const jobs = createJobs({ boss, jobs: registered.jobs, log })
+  const jobs = createJobs({ boss, jobs: registered.jobs, log, held: (job) => pauses.isPaused(job) })
   const upkeep = createUpkeep({ boss, log, duties: commonDuties(pools.work, log) })
   try {
     await boss.start()
     await jobs.start()
     await upkeep.start()
   } catch (error) {
-    await boss.stop()
+    await Promise.all([pauses.stop(), boss.stop()])
     throw error
   }
   for (const { name } of registered.jobs) log.event('task_started', `${name} started`, { task: name })
@@ -121,6 +133,7 @@ export async function startWork(options: WorkOptions): Promise<Work> {
       instanceId: identity.instanceId,
       pressure,
       quarantine,
+      halted: () => (pauses.isPaused(processor.name) ? IDLE_MS : undefined),
       log,
     }),
   )
@@ -156,6 +169,7 @@ export async function startWork(options: WorkOptions): Promise<Work> {
         name,
         source,
         tick,
+        held: () => pauses.reason(name),
         slackMs: SLACK_MS + latenessMs,
         everyMs,
         pageSize: poller.pageSize,
@@ -203,10 +217,11 @@ export async function startWork(options: WorkOptions): Promise<Work> {
       ? undefined
       : listen(session, {
           applicationName: `tidemark:${identity.instanceId}`,
-          channels: ['tidemark_leader', 'tidemark_poll', 'tidemark_inbox'],
+          channels: ['tidemark_leader', 'tidemark_poll', 'tidemark_inbox', 'tidemark_control'],
           onNotify(channel, payload) {
             if (channel === 'tidemark_leader') leaders.wake()
             else if (channel === 'tidemark_inbox') wakeFor(payload)
+            else if (channel === 'tidemark_control') pauses.wake()
             else if (ticks.has(payload)) ticks.get(payload)?.demand()
             else options.onDemand(payload)
           },
@@ -214,6 +229,7 @@ export async function startWork(options: WorkOptions): Promise<Work> {
             if (afterMs !== null)
               log.event('listen_back', 'hearing notifications again', { waited_ms: Math.round(afterMs) })
             leaders.wake()
+            pauses.wake()
             for (const processor of processors) processor.wake()
           },
           onDown(error) {
@@ -225,6 +241,7 @@ export async function startWork(options: WorkOptions): Promise<Work> {
           },
         })
 
+  obeyPauses(pauses, { jobs, processors, pollers, ticks })
   for (const processor of processors) if (!processor.exclusive) processor.start()
   return {
     boss,
@@ -237,6 +254,7 @@ export async function startWork(options: WorkOptions): Promise<Work> {
       return [...ticks.values()]
     },
     listener,
+    pauses,
     pressure,
     addPoller(one) {
       const made = makePoller(one)

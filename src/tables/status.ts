@@ -3,13 +3,21 @@ import { loadStatements } from '../db/statements.ts'
 
 const sql = loadStatements('status', ['document', 'verify'])
 
+/** Whether a task is held by an operator, as `service_ops.task_status` has it. */
+export interface PauseStatus {
+  readonly paused: boolean
+  readonly paused_by: string | null
+  readonly paused_at: string | null
+  readonly paused_seconds: number | null
+  /** No live instance has it in its config: what waits for it waits on. Not a fault. */
+  readonly orphaned: boolean
+}
+
 /** A row of `service_ops.poller_status`, as far as it is shown to people. Times are ISO 8601 text. */
-export interface PollerStatus {
+export interface PollerStatus extends PauseStatus {
   readonly id: number
   readonly poller: string
   readonly source_table: string | null
-  readonly paused: boolean
-  readonly orphaned: boolean
   readonly leader: string | null
   readonly term: number | null
   readonly interval_seconds: number | null
@@ -24,14 +32,11 @@ export interface PollerStatus {
 }
 
 /** A row of `service_ops.processor_status`. */
-export interface ProcessorStatus {
+export interface ProcessorStatus extends PauseStatus {
   readonly id: number
   readonly processor: string
   readonly sources: readonly string[] | null
   readonly exclusive: boolean
-  readonly paused: boolean
-  /** No instance runs it: what waits for it waits on. */
-  readonly orphaned: boolean
   readonly leader: string | null
   readonly term: number | null
   readonly waiting: number
@@ -39,6 +44,12 @@ export interface ProcessorStatus {
   readonly failed: number
   readonly dead: number
   readonly oldest_open_seconds: number | null
+}
+
+/** A job of some instance's config. */
+export interface JobStatus extends PauseStatus {
+  readonly id: number
+  readonly job: string
 }
 
 /** A row of `service_ops.background_task_leader`, with its age by the database's clock. */
@@ -79,6 +90,7 @@ export interface StatusDocument {
   readonly at: string
   readonly pollers: readonly PollerStatus[]
   readonly processors: readonly ProcessorStatus[]
+  readonly jobs: readonly JobStatus[]
   readonly leaders: readonly LeaderStatus[]
   /** The newest ten. */
   readonly leader_changes: readonly LeaderChange[]

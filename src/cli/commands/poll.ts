@@ -1,5 +1,8 @@
 import type { Command } from 'commander'
 import { createPool } from '../../db/pool.ts'
+import { withTransaction } from '../../db/transaction.ts'
+import { recordAction } from '../../tables/control.ts'
+import { actHere } from '../actor.ts'
 import { findDatabase } from '../database.ts'
 import { EXIT } from '../exitCodes.ts'
 import { complain, print, printJson } from '../terminal.ts'
@@ -15,7 +18,7 @@ export function pollVerb(ending: Ending): Command {
     .action(async (name: string, flags: ReadingFlags) => {
       const { settings } = await databaseSetup(flags)
       const { url } = await findDatabase(settings)
-      const { requestPass } = await import('../../jobs/requestPass.ts')
+      const { requestPass, requirePollable } = await import('../../jobs/requestPass.ts')
       const pool = createPool({
         url,
         applicationName: 'tidemark:cli',
@@ -25,6 +28,11 @@ export function pollVerb(ending: Ending): Command {
         limits: { statementTimeoutMs: settings.statementTimeoutMs, lockTimeoutMs: 0, idleInTransactionMs: 0 },
       })
       try {
+        await requirePollable(pool, name)
+        await withTransaction(pool, async (client) => {
+          await actHere(client)
+          await recordAction(client, 'poll', name)
+        })
         const pass = await requestPass(pool, name, { timeoutMs: PATIENCE_MS })
         if (flags.json === true) printJson({ poller: name, ...pass })
         else

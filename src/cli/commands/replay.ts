@@ -5,8 +5,11 @@ import { replay } from '../../ingest/replay.ts'
 import type { ReplayRange } from '../../ingest/replay.ts'
 import { lookAtRange } from '../../ingest/replayLook.ts'
 import type { ReplayLook } from '../../ingest/replayLook.ts'
+import { withTransaction } from '../../db/transaction.ts'
+import { amendAction, recordAction } from '../../tables/control.ts'
 import { announceInserted } from '../../tables/inbox.ts'
 import { findTask } from '../../tables/task.ts'
+import { actHere } from '../actor.ts'
 import { EXIT } from '../exitCodes.ts'
 import { BEGINNING, pollerSetup, readBeginning, readTime, withPool } from '../poller.ts'
 import { complain, print, printJson } from '../terminal.ts'
@@ -67,6 +70,11 @@ async function run(name: string, range: ReplayRange, flags: Flags): Promise<numb
     const stop = (): void => stopping.abort()
     process.once('SIGINT', stop).once('SIGTERM', stop)
     const refused: string[] = []
+    const action = await withTransaction(db, async (client) => {
+      await actHere(client)
+      const includeForgotten = flags.includeForgotten === true
+      return recordAction(client, 'replay', name, { ...range, include_forgotten: includeForgotten })
+    })
     const done = await replay(
       {
         ...options,
@@ -77,6 +85,7 @@ async function run(name: string, range: ReplayRange, flags: Flags): Promise<numb
       },
       range,
     )
+    await amendAction(db, action, { inserted: done.inserted, finished: done.finished })
     if (done.inserted > 0) await announceInserted(db, name)
     if (flags.json === true) {
       printJson({ ...documentOf(name, range, look), applied: true, inserted: done.inserted, refused })

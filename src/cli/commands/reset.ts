@@ -3,6 +3,8 @@ import { withTransaction } from '../../db/transaction.ts'
 import { previewReset, resetPoller } from '../../ingest/reset.ts'
 import type { ResetPreview } from '../../ingest/reset.ts'
 import { checkSource } from '../../ingest/sourceCheck.ts'
+import { recordAction } from '../../tables/control.ts'
+import { actHere } from '../actor.ts'
 import { EXIT } from '../exitCodes.ts'
 import { BEGINNING, pollerSetup, readBeginning, timeFlag, withPool } from '../poller.ts'
 import { complain, print, printJson } from '../terminal.ts'
@@ -30,7 +32,12 @@ export function resetVerb(ending: Ending): Command {
         const { source } = await checkSource(pool, poller.source)
         const options = { db: pool, name, source, pageSize: poller.pageSize }
         const preview = await previewReset(options, flags.from)
-        const edge = await withTransaction(pool, (client) => resetPoller(client, name, source, flags.from))
+        const edge = await withTransaction(pool, async (client) => {
+          await actHere(client)
+          const start = await resetPoller(client, name, source, flags.from)
+          await recordAction(client, 'reset', name, { from: flags.from, edge: start })
+          return start
+        })
         if (flags.json === true) {
           const { look, isOtherSource, skipped, read, known } = preview
           printJson({

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { readStatus, type StatusDocument } from '../../tables/status.ts'
+import { readStatus, type PauseStatus, type StatusDocument } from '../../tables/status.ts'
 import { readOnly, withDatabase } from '../database.ts'
 import { EXIT } from '../exitCodes.ts'
 import { ago, coloured, print, printJson, printSection, span } from '../terminal.ts'
@@ -23,6 +23,7 @@ export function statusVerb(ending: Ending): Command {
 function printStatus(status: StatusDocument): void {
   printPollers(status)
   printProcessors(status)
+  printJobs(status)
   printSection(
     'Leaders',
     ['task', 'leader', 'term', 'since'],
@@ -82,8 +83,8 @@ function printPollers({ pollers }: StatusDocument): void {
     ]),
     'none is known to this database',
   )
-  for (const { poller, last_error: error } of pollers) {
-    if (error !== null) print(`${coloured('red', `${poller} failed:`)} ${error}\n`)
+  for (const { poller, last_error: error, last_outcome: outcome } of pollers) {
+    if (error !== null && outcome !== 'missed') print(`${coloured('red', `${poller} failed:`)} ${error}\n`)
   }
 }
 
@@ -95,7 +96,7 @@ function printProcessors({ processors }: StatusDocument): void {
       String(processor.id),
       processor.processor,
       processor.sources?.join(', ') ?? '-',
-      processorState(processor),
+      stateOf(processor),
       processor.leader ?? (processor.exclusive ? coloured('red', 'none') : 'not led'),
       String(processor.waiting),
       String(processor.processing),
@@ -107,15 +108,21 @@ function printProcessors({ processors }: StatusDocument): void {
   )
 }
 
-function pollerState({ paused, orphaned, leader }: StatusDocument['pollers'][number]): string {
-  if (paused) return coloured('yellow', 'paused')
-  if (orphaned) return coloured('dim', 'orphaned')
-  return leader === null ? coloured('red', 'no leader') : 'running'
+function printJobs({ jobs }: StatusDocument): void {
+  if (jobs.length === 0) return
+  const rows = jobs.map((job) => [String(job.id), job.job, stateOf(job)])
+  printSection('Jobs', ['id', 'job', 'state'], rows, '')
 }
 
-function processorState({ paused, orphaned }: StatusDocument['processors'][number]): string {
-  if (paused) return coloured('yellow', 'paused')
-  return orphaned ? coloured('dim', 'orphaned') : 'running'
+function pollerState(poller: StatusDocument['pollers'][number]): string {
+  const isLeaderless = poller.leader === null && !poller.paused && !poller.orphaned
+  return isLeaderless ? coloured('red', 'no leader') : stateOf(poller)
+}
+
+function stateOf({ paused, paused_by: by, paused_seconds: seconds, orphaned }: PauseStatus): string {
+  if (!paused) return orphaned ? coloured('dim', 'orphaned') : 'running'
+  const since = seconds === null ? '' : ` for ${span(seconds)}`
+  return coloured('yellow', `paused${since}${by === null ? '' : ` by ${by}`}`)
 }
 
 function colouredState(state: string): string {

@@ -1,5 +1,6 @@
 import type { Client } from 'pg'
 import type { Settings } from '../../../config/settings.ts'
+import { amendAction, recordAction } from '../../../tables/control.ts'
 import { announceInserted } from '../../../tables/inbox.ts'
 import {
   countMessages,
@@ -13,6 +14,7 @@ import {
   type MessageFilter,
   type Status,
 } from '../../../tables/operator.ts'
+import { actHere } from '../../actor.ts'
 import { readOnly, readWrite } from '../../database.ts'
 import { EXIT } from '../../exitCodes.ts'
 import { complain, print } from '../../terminal.ts'
@@ -39,6 +41,7 @@ const PROGRESS_EVERY_MS = 2_000
 
 /** What can be done to messages. */
 export interface Change {
+  readonly verb: 'retry' | 'discard'
   readonly done: string
   readonly takes: readonly Status[]
   /** Statuses that are left alone, and why. */
@@ -51,6 +54,7 @@ export interface Change {
 }
 
 export const RETRY: Change = {
+  verb: 'retry',
   done: 'put back, to be processed now',
   takes: ['DEAD', 'FAILED', 'DISCARDED'],
   leaves: { NEW: 'waiting for its turn already', PROCESSING: 'in work', DONE: 'finished' },
@@ -60,6 +64,7 @@ export const RETRY: Change = {
 }
 
 export const DISCARD: Change = {
+  verb: 'discard',
   done: 'discarded',
   takes: ['NEW', 'FAILED', 'DEAD'],
   leaves: { PROCESSING: 'in work', DONE: 'finished', DISCARDED: 'discarded before' },
@@ -112,6 +117,8 @@ export async function changeMessages(
 interface Result {
   changed: number
   busy: number
+  /** Number of the run on record, once it has changed something. */
+  action?: string | undefined
 }
 
 async function runBatches(
@@ -126,7 +133,12 @@ async function runBatches(
   let saidAt = performance.now()
   try {
     for await (const ids of candidates(client, settings, request, result)) {
-      const batch = await readWrite(client, settings, () => change.batch(client, filter, ids))
+      const { batch, action } = await readWrite(client, settings, async () => {
+        await actHere(client)
+        const batch = await change.batch(client, filter, ids)
+        return { batch, action: await record(client, request, result, batch) }
+      })
+      result.action = action
       result.changed += batch.changed
       result.busy += ids.length - batch.changed
       for (const source of batch.sources) sources.add(source)
@@ -142,6 +154,25 @@ async function runBatches(
     if (change.wakes) await announce(client, sources).catch(() => undefined)
   }
   return result
+}
+
+/** One action a run, whose count is of the same transaction as each batch. */
+async function record(
+  client: Client,
+  { change, filter, limit }: ChangeRequest,
+  { action, changed }: Readonly<Result>,
+  batch: Batch,
+): Promise<string | undefined> {
+  if (batch.changed === 0) return action
+  const messages = changed + batch.changed
+  if (action !== undefined) {
+    await amendAction(client, action, { messages })
+    return action
+  }
+  const [id, ...others] = filter.ids ?? []
+  const target = id !== undefined && others.length === 0 ? `inbox ${id}` : 'inbox'
+  const bounds = Number.isFinite(limit) ? { limit } : {}
+  return recordAction(client, change.verb, target, { ...filter, ...bounds, messages })
 }
 
 /** Numbers of messages to change, a batch at a time, never more than are still allowed by the limit. */
