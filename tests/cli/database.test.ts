@@ -70,7 +70,14 @@ describe('tidemark status', () => {
     const { stdout } = await tidemark(['status', '--json'], { env })
     const { at, ...rest } = JSON.parse(stdout) as Record<string, unknown>
     assert.equal(typeof at, 'string')
-    assert.deepEqual(rest, { pollers: [], processors: [], leaders: [], leader_changes: [], instances: [] })
+    assert.deepEqual(rest, {
+      pollers: [],
+      processors: [],
+      jobs: [],
+      leaders: [],
+      leader_changes: [],
+      instances: [],
+    })
   })
 
   test('shows pollers with lag, processors with backlog, leaders and instances', async (context) => {

@@ -1,5 +1,4 @@
 import { createApp, type App, type AppOptions } from '../../src/http/app.ts'
-import type { IntakePort } from '../../src/http/intakePort.ts'
 import type { Checks, Readiness, StatusPort } from '../../src/http/statusPort.ts'
 import { createLog } from '../../src/telemetry/log.ts'
 import { keptLines, type KeptLines } from '../telemetry/lines.ts'
@@ -41,7 +40,7 @@ export interface FakeApp {
 export function appOn(
   port: StatusPort,
   settings: Partial<AppOptions['settings']> = {},
-  intake?: IntakePort,
+  more: Pick<AppOptions, 'admin' | 'intake' | 'serves'> = {},
 ): FakeApp {
   const lines = keptLines()
   const log = createLog({ service: 'orders', instanceId: 'i-1', level: 'debug', sink: lines })
@@ -57,7 +56,7 @@ export function appOn(
       corsOrigins: [],
       ...settings,
     },
-    ...(intake && { intake }),
+    ...more,
   })
   return { app, lines }
 }

@@ -25,7 +25,7 @@ async function send(sent: Sent = {}) {
   const { app, lines } = appOn(
     fakePort(sent.ready),
     { intakeToken: TOKEN, corsOrigins: [ALLOWED], ...sent.settings },
-    intake,
+    { intake },
   )
   const headers = { authorization: `Bearer ${TOKEN}`, 'content-type': 'application/json', ...sent.headers }
   const response = await app.request(`http://intake.example${path}`, {
@@ -181,7 +181,7 @@ describe('pages of other origins', () => {
   })
 
   test('the rest of the server knows nothing of them', async () => {
-    const { app } = appOn(fakePort(), { corsOrigins: [ALLOWED] }, fakeIntake())
+    const { app } = appOn(fakePort(), { corsOrigins: [ALLOWED] }, { intake: fakeIntake() })
     const response = await app.request('/status', { headers: { origin: ALLOWED } })
     assert.equal(response.headers.get('access-control-allow-origin'), null)
   })
@@ -239,7 +239,7 @@ describe('a request that is not right', () => {
 })
 
 test('what was answered is held no longer, however much was sent', async () => {
-  const { app } = appOn(fakePort(), { intakeToken: TOKEN }, fakeIntake())
+  const { app } = appOn(fakePort(), { intakeToken: TOKEN }, { intake: fakeIntake() })
   const headers = { authorization: `Bearer ${TOKEN}`, 'content-type': 'application/json' }
   for (let sent = 0; sent < 70; sent += 1) {
     // Half of them are refused, which ends their being held as well.

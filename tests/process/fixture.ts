@@ -118,6 +118,7 @@ export function processorOn(
   choices: Choices = {},
   instanceId = INSTANCE,
   quarantine = new Quarantine(),
+  halted?: () => number | undefined,
 ): RunningProcessor {
   const { log, recorded } = recordingLog()
   const pressure = watchPressure(pool, log)
@@ -126,6 +127,7 @@ export function processorOn(
     instanceId,
     pressure,
     quarantine,
+    ...(halted && { halted }),
     log,
     processor: {
       name: 'reader',

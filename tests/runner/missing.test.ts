@@ -11,7 +11,12 @@ import { until } from '../support/until.ts'
 
 /* What is said of lost tables, and when work stops and goes on, though no statement fails. */
 
-const BOOKKEEPING = ['service_ops.invariant', 'service_ops.migrations', 'service_ops.schema_window']
+const BOOKKEEPING = [
+  'service_ops.invariant',
+  'service_ops.migrations',
+  'service_ops.operator_action',
+  'service_ops.schema_window',
+]
 
 /** No look asks more often than this. */
 const QUERIES_OF_A_LOOK = 4
