@@ -36,6 +36,18 @@ describe('settings', () => {
     assert.deepEqual([settings.lockTimeoutMs, settings.drainTimeoutMs], [1500, 0])
   })
 
+  test('give operators a port of their own, which must be another one', () => {
+    assert.equal(readSettings({}).opsPort, undefined)
+    assert.equal(readSettings({ OPS_PORT: '9090' }).opsPort, 9090)
+    assert.match(
+      faultsOf({ PORT: '9090', OPS_PORT: '9090' }).message,
+      /OPS_PORT is "9090": expected another port than PORT/,
+    )
+    assert.match(faultsOf({ OPS_PORT: 'x' }).message, /OPS_PORT/)
+    // Two that the system chooses are two.
+    assert.equal(readSettings({ PORT: '0', OPS_PORT: '0' }).opsPort, 0)
+  })
+
   test('that are empty count as not set', () => {
     assert.equal(readSettings({ PORT: '', DATABASE_URL: ' ' }).port, 8080)
   })

@@ -28,6 +28,8 @@ const PROMISED = {
   poll_run:
     'poller, due_at, started_at, finished_at, outcome, rows_read, rows_inserted, late_rows, edge, term, instance_id, error',
   runner_instance: 'instance_id, machine_id, region, release, process_group, state, started_at, last_seen_at',
+  operator_action: 'at, who, how, action, target, detail',
+  task_status: '*',
   schema_window: 'schema_version, oldest_code, at',
   poller_status: '*',
   processor_status: '*',

@@ -48,6 +48,8 @@ export interface InstanceOptions {
   /** Text of the config file, as a user would write it; without one it is the demo. */
   readonly config?: string
   readonly env?: Readonly<Record<string, string>>
+  /** Parts of it, with commas. Default: all. */
+  readonly only?: string
   /** Another build's. Default: this checkout's. */
   readonly bin?: string
 }
@@ -58,7 +60,8 @@ const BIN = resolve(import.meta.dirname, '../../bin/tidemark.js')
 export async function startInstance(scope: Scope, options: InstanceOptions): Promise<Instance> {
   const folder = await mkdtemp(join(tmpdir(), 'tidemark-instance-'))
   const what = options.config === undefined ? ['--demo'] : ['--config', await write(folder, options.config)]
-  const child = spawn(process.execPath, [options.bin ?? BIN, 'start', ...what], {
+  const only = options.only === undefined ? [] : ['--only', options.only]
+  const child = spawn(process.execPath, [options.bin ?? BIN, 'start', ...what, ...only], {
     cwd: folder,
     stdio: ['ignore', 'ignore', 'pipe'],
     env: {
