@@ -1,4 +1,5 @@
 export { MessageRefused, MessageUnknown, PollerPaused, TaskUnknown } from './errors/control.ts'
+export * from './errors/delivery.ts'
 export { EncodingUnfit } from './errors/encoding.ts'
 export { IntakeRefused, IntakeTooSlow } from './errors/intake.ts'
 export { PermissionMissing } from './errors/permission.ts'

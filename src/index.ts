@@ -7,6 +7,8 @@ export type {
   BatchOutcome,
   BatchProcessorConfig,
   CleanUp,
+  DeliverConfig,
+  DeliveringProcessorConfig,
   Duration,
   ExternalProcessorConfig,
   HandlerContext,

@@ -85,24 +85,26 @@ UPDATE service_ops.integration_inbox m
 RETURNING m.inbox_id;
 
 -- name: failed
--- $1 instance, $2 ids, $3 claims, $4 errors, $5 waits in milliseconds. The last attempt makes it DEAD, which waits for ever.
+-- $1 instance, $2 ids, $3 claims, $4 errors, $5 waits in milliseconds, $6 whether it is no use to try again. That, or the
+-- last attempt, makes it DEAD, which waits for ever.
 -- A handler that ended by itself has not ended its process.
 UPDATE service_ops.integration_inbox m
-   SET status = CASE WHEN m.attempts >= m.max_attempts THEN 'DEAD' ELSE 'FAILED' END,
-       next_attempt_at = CASE WHEN m.attempts >= m.max_attempts THEN timestamptz 'infinity'
+   SET status = CASE WHEN o.final OR m.attempts >= m.max_attempts THEN 'DEAD' ELSE 'FAILED' END,
+       next_attempt_at = CASE WHEN o.final OR m.attempts >= m.max_attempts THEN timestamptz 'infinity'
                               ELSE clock_timestamp() + o.wait_ms * interval '1 ms' END,
        last_error = o.error, updated_at = clock_timestamp(), locked_by = NULL, locked_at = NULL,
        interruptions_in_a_row = 0, suspect = false
   FROM (SELECT u.*, $1::text AS owner, 'PROCESSING' AS status
-          FROM unnest($2::bigint[], $3::integer[], $4::text[], $5::double precision[]) u(inbox_id, claim, error, wait_ms) OFFSET 0) o
+          FROM unnest($2::bigint[], $3::integer[], $4::text[], $5::double precision[], $6::boolean[])
+               u(inbox_id, claim, error, wait_ms, final) OFFSET 0) o
  WHERE m.inbox_id = ANY (ARRAY(SELECT unnest($2::bigint[])))
    AND m.inbox_id = o.inbox_id AND m.claim = o.claim AND m.locked_by = o.owner AND m.status = o.status
 RETURNING m.inbox_id, m.status;
 
 -- name: give_back
 -- $1 instance, $2 ids, $3 claims, $4 waits in milliseconds, $5 whether each interruption counts among those in a row, $6 how
--- many of these make an attempt. Through no fault of the message: the attempt is given back, the claim number is not. But
--- what is interrupted again and again may be what interrupts.
+-- many of these make an attempt, $7 errors to be kept, or NULL. Through no fault of the message: the attempt is given back,
+-- the claim number is not. But what is interrupted again and again may be what interrupts.
 UPDATE service_ops.integration_inbox m
    SET status = CASE WHEN m.interruptions_in_a_row + o.counts < $6::integer THEN CASE WHEN m.attempts <= 1 THEN 'NEW' ELSE 'FAILED' END
                      WHEN m.attempts >= m.max_attempts THEN 'DEAD' ELSE 'FAILED' END,
@@ -111,11 +113,12 @@ UPDATE service_ops.integration_inbox m
        interruptions_in_a_row = (m.interruptions_in_a_row + o.counts) % $6::integer,
        next_attempt_at = CASE WHEN m.interruptions_in_a_row + o.counts >= $6::integer AND m.attempts >= m.max_attempts
                               THEN timestamptz 'infinity' ELSE clock_timestamp() + o.wait_ms * interval '1 ms' END,
-       last_error = CASE WHEN m.interruptions_in_a_row + o.counts < $6::integer THEN m.last_error
+       last_error = CASE WHEN m.interruptions_in_a_row + o.counts < $6::integer THEN coalesce(o.error, m.last_error)
                          ELSE 'Interrupted: ' || $6::integer || ' times in a row, which counts as one attempt' END,
        updated_at = clock_timestamp(), locked_by = NULL, locked_at = NULL
-  FROM (SELECT u.inbox_id, u.claim, u.wait_ms, u.counts::integer AS counts, $1::text AS owner, 'PROCESSING' AS status
-          FROM unnest($2::bigint[], $3::integer[], $4::double precision[], $5::boolean[]) u(inbox_id, claim, wait_ms, counts) OFFSET 0) o
+  FROM (SELECT u.inbox_id, u.claim, u.wait_ms, u.counts::integer AS counts, u.error, $1::text AS owner, 'PROCESSING' AS status
+          FROM unnest($2::bigint[], $3::integer[], $4::double precision[], $5::boolean[], $7::text[])
+               u(inbox_id, claim, wait_ms, counts, error) OFFSET 0) o
  WHERE m.inbox_id = ANY (ARRAY(SELECT unnest($2::bigint[])))
    AND m.inbox_id = o.inbox_id AND m.claim = o.claim AND m.locked_by = o.owner AND m.status = o.status
 RETURNING m.inbox_id, m.status, o.counts = 1 AND m.interruptions_in_a_row = 0 AS counted;

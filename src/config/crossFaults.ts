@@ -1,5 +1,5 @@
 import type { Fault } from '../errors.ts'
-import { parseDuration } from './durations.ts'
+import { formatDuration, parseDuration } from './durations.ts'
 import { NAME_EXPECTED, NAME_FORM } from './schema.ts'
 
 /** The parts as they were given, whatever their form: only names and a few words of them are looked at. */
@@ -57,15 +57,16 @@ export function crossFaults(config: unknown): Fault[] {
 }
 
 function workFaults(what: string, processor: Record<string, unknown>): Fault[] {
-  const { handle, handleBatch, contract, batchSize } = processor
+  const { handle, handleBatch, deliver, contract, batchSize } = processor
   const faults: Fault[] = []
-  if (handle === undefined && handleBatch === undefined) {
-    faults.push({ what: `${what}.handle`, expected: 'a function here, or in handleBatch' })
+  if (handle === undefined && handleBatch === undefined && deliver === undefined) {
+    faults.push({ what: `${what}.handle`, expected: 'a function here or in handleBatch, or deliver' })
   }
+  if (deliver !== undefined) faults.push(...deliveryFaults(what, processor))
   if (handle !== undefined && handleBatch !== undefined) {
     faults.push({ what: `${what}.handleBatch`, expected: 'either handle or handleBatch, not both' })
   }
-  if (handle !== undefined && handleBatch === undefined && contract === undefined) {
+  if (handle !== undefined && handleBatch === undefined && deliver === undefined && contract === undefined) {
     const expected =
       "'transactional' (handle writes through tx) or 'external' (at least once): required with handle"
     faults.push({ what: `${what}.contract`, expected })
@@ -84,6 +85,32 @@ function workFaults(what: string, processor: Record<string, unknown>): Fault[] {
   const [baseMs, maxMs] = [parseDuration(base ?? 1000), parseDuration(max ?? 300_000)]
   if (baseMs !== undefined && maxMs !== undefined && baseMs > maxMs) {
     faults.push({ what: `${what}.backoff.max`, expected: 'no less than backoff.base' })
+  }
+  return faults
+}
+
+function deliveryFaults(what: string, processor: Record<string, unknown>): Fault[] {
+  const { handle, handleBatch, contract } = processor
+  const faults: Fault[] = []
+  if (handle !== undefined || handleBatch !== undefined) {
+    const other = handle === undefined ? 'handleBatch' : 'handle'
+    faults.push({ what: `${what}.deliver`, expected: `either ${other} or deliver, not both` })
+  }
+  if (contract === 'transactional') {
+    faults.push({
+      what: `${what}.contract`,
+      given: contract,
+      expected: "'external', the contract of deliver",
+    })
+  }
+  const ownMs = parseDuration(asRecord(processor['deliver'])['timeout'] ?? 0)
+  const allMs = parseDuration(processor['timeout'] ?? 60_000)
+  if (ownMs !== undefined && allMs !== undefined && ownMs > allMs) {
+    faults.push({
+      what: `${what}.deliver.timeout`,
+      given: String(asRecord(processor['deliver'])['timeout']),
+      expected: `no longer than the processor's own timeout (${formatDuration(allMs)})`,
+    })
   }
   return faults
 }

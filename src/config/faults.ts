@@ -1,12 +1,17 @@
 import type { z } from 'zod'
 import type { Fault } from '../errors.ts'
 
+/** Options whose values are secrets, or may hold one. */
+const UNSHOWN = ['secret', 'url']
+
 /** Turns an issue of zod about a config into faults: one per unknown option, one for anything else. */
 export function faultsOf(issue: z.core.$ZodIssue, config: unknown): Fault[] {
   if (issue.code === 'unrecognized_keys') {
     return issue.keys.map((key) => ({ what: pathText([...issue.path, key]), expected: issue.message }))
   }
-  const given = issue.path.at(-1) === 'secret' ? undefined : printable(valueAt(config, issue.path))
+  const given = UNSHOWN.some((name) => issue.path.includes(name))
+    ? undefined
+    : printable(valueAt(config, issue.path))
   return [
     {
       what: issue.path.length === 0 ? 'the config' : pathText(issue.path),

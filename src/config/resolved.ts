@@ -40,6 +40,15 @@ export interface ResolvedIntake {
   readonly retentionMs: number
 }
 
+/** Where messages are delivered by HTTP, instead of to a handler. */
+export interface ResolvedDelivery {
+  readonly kind: 'deliver'
+  readonly url: string
+  /** Every delivery is signed with each of them. */
+  readonly secrets: readonly string[]
+  readonly timeoutMs: number
+}
+
 export interface ResolvedProcessor {
   readonly name: string
   readonly from: readonly string[]
@@ -56,6 +65,7 @@ export interface ResolvedProcessor {
         readonly handle: BatchProcessorConfig['handleBatch']
         readonly batchSize: number
       }
+    | ResolvedDelivery
 }
 
 export interface ResolvedJob {

@@ -8,6 +8,7 @@ import type {
   TransactionalProcessorConfig,
 } from './types.ts'
 import { conditionFault } from './condition.ts'
+import { DELIVER_URL_EXPECTED, isDeliverUrl, isSigningSecret, SECRET_EXPECTED } from './delivery.ts'
 import { DURATION_FORM, parseDuration } from './durations.ts'
 
 /** Names of tasks: they become queue names, log fields, metric labels and environment variables. */
@@ -119,11 +120,21 @@ const backoff = options({
   max: duration(1).default(300_000),
 })
 
+const secret = z.string(SECRET_EXPECTED).refine(isSigningSecret, SECRET_EXPECTED)
+
 /** A handler of which the contract is not known yet. */
 type SingleHandle = TransactionalProcessorConfig['handle'] & ExternalProcessorConfig['handle']
 
 const CONTRACT_EXPECTED = "'transactional' or 'external'"
 const from = 'the name of a poller or intake, or a list of them'
+
+const deliver = options({
+  url: z.string(DELIVER_URL_EXPECTED).refine(isDeliverUrl, DELIVER_URL_EXPECTED),
+  secret: z
+    .union([secret.transform((one) => [one]), z.array(secret).min(1, SECRET_EXPECTED)], SECRET_EXPECTED)
+    .transform((all) => all.map((one) => one.trim())),
+  timeout: duration(1, MAX_TIMER_MS).optional(),
+})
 
 const processor = options({
   from: z.union([text(from).transform((name) => [name]), z.array(text(from)).min(1, from)], from),
@@ -131,6 +142,7 @@ const processor = options({
   handle: callable<SingleHandle>().optional(),
   handleBatch: callable<BatchProcessorConfig['handleBatch']>().optional(),
   batchSize: whole(1, 10_000).optional(),
+  deliver: deliver.optional(),
   concurrency: whole(1, 10_000).default(10),
   maxAttempts: whole(1, 1000).default(10),
   backoff: backoff.default({ base: 1000, max: 300_000 }),

@@ -144,7 +144,27 @@ export interface BatchProcessorConfig extends ProcessorBase {
   batchSize?: number
 }
 
-export type ProcessorConfig = TransactionalProcessorConfig | ExternalProcessorConfig | BatchProcessorConfig
+/** Where each message is sent by HTTP. */
+export interface DeliverConfig {
+  /** Each message's payload is POSTed to it as JSON. `https:` or `http:`; a user and password in it are sent as Basic. */
+  url: string
+  /**
+   * `whsec_…`, as Standard Webhooks has it: signs each delivery. Several: each delivery bears a signature of each, so that the
+   * receiver can change from one to the next.
+   */
+  secret: string | string[]
+  /** Time until the whole answer is there, no longer than the processor's own `timeout`. Default: 30 s, or that. */
+  timeout?: Duration
+}
+
+/** Each message is delivered by HTTP instead of to a handler: at least once, by an id that stays the same. */
+export interface DeliveringProcessorConfig extends ProcessorBase {
+  contract?: 'external'
+  deliver: DeliverConfig
+}
+
+export type ProcessorConfig =
+  TransactionalProcessorConfig | ExternalProcessorConfig | BatchProcessorConfig | DeliveringProcessorConfig
 
 /** One run of a job. */
 export interface Job {

@@ -1,5 +1,6 @@
 import { ConfigInvalid } from '../errors.ts'
 import { crossFaults } from './crossFaults.ts'
+import { resolveDelivery } from './delivery.ts'
 import { faultsOf } from './faults.ts'
 import type { ResolvedConfig, ResolvedProcessor, ResolvedSource } from './resolved.ts'
 import { CONFIG_SCHEMA, type FormedConfig, type FormedProcessor, type FormedSource } from './schema.ts'
@@ -88,7 +89,10 @@ function resolveWork({
   handleBatch,
   contract,
   batchSize,
+  deliver,
+  timeout,
 }: FormedProcessor): ResolvedProcessor['work'] {
+  if (deliver !== undefined) return resolveDelivery(deliver, timeout)
   if (handleBatch !== undefined) return { kind: 'batch', handle: handleBatch, batchSize: batchSize ?? 100 }
   if (handle === undefined || contract === undefined) {
     throw new Error('a processor without handle or contract passed the checks: a fault of Tidemark')

@@ -1,4 +1,4 @@
-import type { ResolvedProcessor } from '../config/resolved.ts'
+import type { ResolvedDelivery, ResolvedProcessor } from '../config/resolved.ts'
 import { executeBatch, executeExternal, executeTransactional } from './execute.ts'
 import type { ExecuteOptions, Result } from './execute.ts'
 import type { InWork } from './inWork.ts'
@@ -25,8 +25,12 @@ export interface Calls {
   interrupt(reason: Interruption, only?: ReadonlySet<InWork>): void
 }
 
+/** What delivers is given its handler first (deliver/deliver.ts). */
+export type RunnableWork = Exclude<ResolvedProcessor['work'], ResolvedDelivery>
+export type RunnableProcessor = Omit<ResolvedProcessor, 'work'> & { readonly work: RunnableWork }
+
 export interface CallsOptions {
-  readonly work: ResolvedProcessor['work']
+  readonly work: RunnableWork
   readonly execution: ExecuteOptions
   readonly settle: Settlement
   readonly quarantine: Quarantine

@@ -4,12 +4,11 @@
  * Whoever claims holds its calls from before the question until what came is in work or given back, so that a drain waits
  * for an answer on its way.
  */
-import type { ResolvedProcessor } from '../config/resolved.ts'
 import type { Pool } from '../db/pool.ts'
 import type { Pressure } from '../db/pressure.ts'
 import { claimMessages, claimSuspect } from '../tables/inbox.ts'
 import type { ClaimedRow } from '../tables/inbox.ts'
-import type { Calls } from './calls.ts'
+import type { Calls, RunnableProcessor } from './calls.ts'
 import { toInWork } from './inWork.ts'
 import type { InWork } from './inWork.ts'
 import type { Interruption } from './interruption.ts'
@@ -19,7 +18,7 @@ import type { Quarantine, Turn } from './quarantine.ts'
 
 export interface ClaimsOptions {
   readonly pool: Pool
-  readonly processor: ResolvedProcessor
+  readonly processor: RunnableProcessor
   readonly instanceId: string
   readonly pressure: Pressure
   readonly quarantine: Quarantine
@@ -31,6 +30,8 @@ export interface ClaimsOptions {
    * Whoever changes its answer wakes the processor.
    */
   readonly halted: () => number | undefined
+  /** Messages to claim at once at most, as things are. */
+  readonly most: () => number
   /** A message was claimed. */
   onPicked(message: InWork): void
   /** Why what a claim has brought may not begin any more; undefined: it may. */
@@ -106,7 +107,7 @@ export function createClaims(options: ClaimsOptions): Claims {
         lastAt = performance.now() // it does not stand still, it waits
         return haltedMs
       }
-      const most = room()
+      const most = Math.min(room(), options.most())
       const turn = most > 0 ? quarantine.turn(name, lowWater.suspects) : 'nothing'
       if (turn === 'nothing') {
         lastAt = performance.now()

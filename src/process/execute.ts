@@ -16,7 +16,7 @@ import type { Pressure } from '../db/pressure.ts'
 import { CONNECTION_STATES, READ_TIMEOUT_TEXT, sqlState } from '../db/sqlstate.ts'
 import { withTransaction } from '../db/transaction.ts'
 import type { Backend } from '../db/transaction.ts'
-import { HandlerTimeout } from '../errors.ts'
+import { DeliveryRefused, HandlerTimeout } from '../errors.ts'
 import { startLimit } from '../kit/limit.ts'
 import { writeDone } from '../tables/inbox.ts'
 import { handlerLog } from '../telemetry/log.ts'
@@ -26,15 +26,17 @@ import { handlerTx } from './handlerTx.ts'
 import type { HandlerTx } from './handlerTx.ts'
 import type { InWork } from './inWork.ts'
 import { Interrupted } from './interruption.ts'
-import type { Interruption } from './interruption.ts'
+import type { Interruption, InterruptionDetail } from './interruption.ts'
 
 export type Result =
   | { readonly kind: 'done' }
   /** DONE was committed together with the handler's own writes. */
   | { readonly kind: 'committed' }
   | { readonly kind: 'failed'; readonly error: unknown }
+  /** Failed so that it is no use to try again. */
+  | { readonly kind: 'dead'; readonly error: unknown }
   /** Ended through no fault of the message. */
-  | { readonly kind: 'interrupted'; readonly reason: Interruption }
+  | ({ readonly kind: 'interrupted'; readonly reason: Interruption } & InterruptionDetail)
   /** The claim is somebody else's: nothing may be written. */
   | { readonly kind: 'not ours' }
 
@@ -85,8 +87,13 @@ async function withinLimits<T>(
   }
 }
 
-const resultOf = (error: unknown): Result =>
-  error instanceof Interrupted ? { kind: 'interrupted', reason: error.reason } : { kind: 'failed', error }
+function resultOf(error: unknown): Result {
+  if (error instanceof Interrupted) {
+    const { reason, waitMs, cause } = error
+    return { kind: 'interrupted', reason, waitMs, cause }
+  }
+  return { kind: error instanceof DeliveryRefused ? 'dead' : 'failed', error }
+}
 
 function contextFor(options: ExecuteOptions, message: Message, signal: AbortSignal): HandlerContext {
   const bindings = { task: options.task, trace_id: message.traceId, message_id: message.messageId }

@@ -19,7 +19,6 @@
  * - *Connections are short*: one message at a time is claimed, or none (db/pressure.ts).
  * - *A new exclusive leader* claims nothing while another instance still has messages of its sources in work.
  */
-import type { ResolvedProcessor } from '../config/resolved.ts'
 import type { Pool } from '../db/pool.ts'
 import type { Pressure } from '../db/pressure.ts'
 import { errorClass } from '../db/sqlstate.ts'
@@ -32,6 +31,7 @@ import { inWorkElsewhere } from '../tables/inbox.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
 import { createCalls } from './calls.ts'
+import type { RunnableProcessor } from './calls.ts'
 import { createClaims, IDLE_MS } from './claims.ts'
 import type { ExecuteOptions } from './execute.ts'
 import { LowWater } from './lowWater.ts'
@@ -48,7 +48,7 @@ export interface ProcessorLease {
 
 export interface ProcessorOptions {
   readonly pool: Pool
-  readonly processor: ResolvedProcessor
+  readonly processor: RunnableProcessor
   readonly instanceId: string
   /** One for all processors of an instance. */
   readonly pressure: Pressure
@@ -56,6 +56,8 @@ export interface ProcessorOptions {
   readonly quarantine: Quarantine
   /** Milliseconds for which nothing is claimed, although it may be; whoever changes that wakes it. Default: undefined. */
   readonly halted?: () => number | undefined
+  /** Messages to claim at once at most, as things are. Default: no limit but its own. */
+  readonly room?: () => number
   readonly log: Log
 }
 
@@ -147,6 +149,7 @@ export function createProcessor(options: ProcessorOptions): Processor {
     lowWater,
     ownership,
     halted,
+    most: options.room ?? (() => Number.POSITIVE_INFINITY),
     onPicked: (message) => settle.picked(message),
     closed: () =>
       claiming ? (halted() === undefined ? undefined : 'paused') : drained ? 'drain' : 'lease lost',

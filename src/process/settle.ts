@@ -1,10 +1,11 @@
 import type { ResolvedProcessor } from '../config/resolved.ts'
+import { DeliveryFailed } from '../errors.ts'
 import { backoffMs } from '../kit/backoff.ts'
 import { cleanError, errorText } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Result } from './execute.ts'
 import type { InWork } from './inWork.ts'
-import { countsInARow } from './interruption.ts'
+import { backsOff, countsInARow } from './interruption.ts'
 import type { Interruption } from './interruption.ts'
 import type { Outcomes, Settled } from './outcomes.ts'
 
@@ -62,11 +63,18 @@ export function createSettlement(
     log.event('message_interrupted', msg, { ...fieldsOf(one), reason: 'claimed elsewhere' })
   }
 
-  async function fail(one: InWork, error: unknown, durationMs: number): Promise<number | undefined> {
+  /** `final`: no attempt after this one. */
+  async function fail(
+    one: InWork,
+    error: unknown,
+    durationMs: number,
+    final: boolean,
+  ): Promise<number | undefined> {
     const { message, claim } = one
     const { class: errorClass, text } = cleanError(error)
-    const waitMs = Math.round(backoffMs(message.attempts, processor.backoff))
-    const state: Settled = await outcomes.failed({ ...claim, error: errorText(error), waitMs })
+    const askedMs = error instanceof DeliveryFailed ? (error.retryAfterMs ?? 0) : 0
+    const waitMs = Math.max(askedMs, Math.round(backoffMs(message.attempts, processor.backoff)))
+    const state: Settled = await outcomes.failed({ ...claim, error: errorText(error), waitMs, final })
     const fields = { ...fieldsOf(one), class: errorClass, text, duration_ms: Math.round(durationMs) }
     const attempt = `attempt ${message.attempts} of ${message.maxAttempts}`
     if (state === 'FAILED') {
@@ -83,13 +91,17 @@ export function createSettlement(
     return undefined
   }
 
-  async function interrupt(one: InWork, reason: Interruption): Promise<number | undefined> {
-    // At once, so that another instance has it, unless it may be its own fault: a message that breaks its connections
-    // must not run hot. Whoever finds no connection asks for none for a while (db/pressure.ts), whatever the message.
+  async function interrupt(
+    one: InWork,
+    { reason, waitMs: leastMs = 0, cause }: Result & { kind: 'interrupted' },
+  ): Promise<number | undefined> {
+    // Whoever finds no connection asks for none for a while (db/pressure.ts), whatever the message.
     const counts = countsInARow(reason)
     const tries = one.message.attempts + one.interruptionsInARow
-    const waitMs = counts && reason !== 'lease lost' ? Math.round(backoffMs(tries, processor.backoff)) : 0
-    const state = await outcomes.giveBack({ ...one.claim, waitMs, counts })
+    const backoff = backsOff(reason) ? Math.round(backoffMs(tries, processor.backoff)) : 0
+    const waitMs = Math.max(backoff, Math.round(leastMs))
+    const error = cause === undefined ? null : errorText(cause)
+    const state = await outcomes.giveBack({ ...one.claim, waitMs, counts, error })
     if (state === 'not ours') {
       lost(one)
       return undefined
@@ -119,9 +131,11 @@ export function createSettlement(
           else lost(one)
           return undefined
         case 'failed':
-          return fail(one, result.error, durationMs)
+          return fail(one, result.error, durationMs, false)
+        case 'dead':
+          return fail(one, result.error, durationMs, true)
         case 'interrupted':
-          return interrupt(one, result.reason)
+          return interrupt(one, result)
         case 'not ours':
           lost(one)
           return undefined

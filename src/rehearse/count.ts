@@ -107,7 +107,7 @@ export async function countSource(
   const silence = await db.query<{ passes: number; longest_ms: number }>(sql.silence, [name, from, to])
   return {
     poller: name,
-    contract: kind === 'batch' ? 'external' : kind,
+    contract: kind === 'transactional' || kind === null ? kind : 'external',
     written: statuses?.written ?? 0,
     taken_in: statuses?.taken_in ?? 0,
     done: statuses?.done ?? 0,

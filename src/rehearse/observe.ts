@@ -8,6 +8,7 @@
  */
 import type {
   BatchProcessorConfig,
+  DeliveringProcessorConfig,
   ExternalProcessorConfig,
   Message,
   ProcessorConfig,
@@ -44,10 +45,23 @@ function mapValues<T>(parts: Record<string, T>, change: (part: T) => T): Record<
 }
 
 function observeProcessor(processor: ProcessorConfig, db: Queryable, machine: string): ProcessorConfig {
+  if ('deliver' in processor) return observeDelivery(processor, db, machine)
   if ('handleBatch' in processor) return { ...processor, handleBatch: observeBatch(processor, db, machine) }
   return processor.contract === 'transactional'
     ? { ...processor, handle: observeTransactional(processor, db, machine) }
     : { ...processor, handle: observeExternal(processor, db, machine) }
+}
+
+/** Nothing is sent: the rows are made up, and the target is somebody's real one. */
+function observeDelivery(
+  processor: DeliveringProcessorConfig,
+  db: Queryable,
+  machine: string,
+): ExternalProcessorConfig {
+  const handle = observeExternal({ handle: () => undefined }, db, machine)
+  const stub: ExternalProcessorConfig = { ...processor, contract: 'external', handle }
+  Reflect.deleteProperty(stub, 'deliver')
+  return stub
 }
 
 function observeTransactional(
@@ -72,7 +86,7 @@ function observeTransactional(
 }
 
 function observeExternal(
-  { handle }: ExternalProcessorConfig,
+  { handle }: Pick<ExternalProcessorConfig, 'handle'>,
   db: Queryable,
   machine: string,
 ): ExternalProcessorConfig['handle'] {

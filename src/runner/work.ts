@@ -36,6 +36,8 @@ import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
 import { fitConcurrency } from './concurrency.ts'
 import { obeyPauses } from './control.ts'
+import { createDeliveries } from './deliveries.ts'
+import type { Deliveries } from './deliveries.ts'
 import { commonDuties, pollerDuties, lookAgain } from './duties.ts'
 import type { Pools } from './foundation.ts'
 import { intakeDuty } from './intake.ts'
@@ -92,6 +94,7 @@ export interface Work {
   /** Messages of this source came in: its processors are woken, here and elsewhere. */
   announce(source: string): void
   readonly pauses: Pauses
+  readonly deliveries: Deliveries
 }
 
 /** Leaves nothing behind when it fails, and may be called again then. */
@@ -126,16 +129,19 @@ export async function startWork(options: WorkOptions): Promise<Work> {
   const pressure = watchPressure(pools.work, log)
   const quarantine = new Quarantine()
   // From here on nothing can fail: what is begun is begun whole.
+  const deliveries = createDeliveries(log)
   const processors = fitConcurrency(registered.processors, pools.work.max, log).map((processor) =>
-    createProcessor({
-      pool: pools.work,
-      processor,
-      instanceId: identity.instanceId,
-      pressure,
-      quarantine,
-      halted: () => (pauses.isPaused(processor.name) ? IDLE_MS : undefined),
-      log,
-    }),
+    deliveries.make(processor, (way) =>
+      createProcessor({
+        pool: pools.work,
+        instanceId: identity.instanceId,
+        pressure,
+        quarantine,
+        log,
+        ...way,
+        halted: () => (pauses.isPaused(processor.name) ? IDLE_MS : way.halted?.()),
+      }),
+    ),
   )
   for (const { name, exclusive } of processors)
     if (!exclusive) log.event('task_started', `${name} started`, { task: name })
@@ -256,6 +262,7 @@ export async function startWork(options: WorkOptions): Promise<Work> {
     listener,
     pauses,
     pressure,
+    deliveries,
     addPoller(one) {
       const made = makePoller(one)
       pollers.push(made)

@@ -97,6 +97,8 @@ export async function writeDone(
 export interface Failure extends Claim {
   readonly error: string
   readonly waitMs: number
+  /** It is DEAD, whatever attempts it has left. Default: false. */
+  readonly final?: boolean
 }
 
 /** Writes FAILED, or DEAD after the last attempt, where the claim is still ours. */
@@ -111,6 +113,7 @@ export async function writeFailed(
     numbers(failures),
     failures.map((failure) => failure.error),
     failures.map((failure) => failure.waitMs),
+    failures.map((failure) => failure.final === true),
   ])
   return new Map(rows.map((row) => [row.inbox_id, row.status]))
 }
@@ -124,6 +127,8 @@ export interface Return extends Claim {
   readonly waitMs: number
   /** Whether it counts among the interruptions in a row: not when the handler never began, or for a drain. */
   readonly counts: boolean
+  /** What interrupted it. Default: its last error stays what it was. */
+  readonly error?: string | null
 }
 
 export interface GivenBack {
@@ -145,6 +150,7 @@ export async function giveBack(
     returns.map((one) => one.waitMs),
     returns.map((one) => one.counts),
     INTERRUPTIONS_AN_ATTEMPT,
+    returns.map((one) => one.error ?? null),
   ])
   return new Map(rows.map(({ inbox_id, ...given }) => [inbox_id, given]))
 }

@@ -13,7 +13,7 @@ const PASSWORD_WORD =
   /\b(password|passwd|pwd|secret|token|api[_-]?key)\s*[=:]\s*(?:bearer\s+)?('[^']*'|"[^"]*"|[^\s&;,]+)/gi
 /** What is a secret by its form: bearer tokens, JWTs, and keys whose maker gave them a prefix to be found by. */
 const SECRET_FORM =
-  /\b(?:(?:bearer|basic)\s+[\w.~+/-]{8,}=*|eyJ[\w-]+\.[\w-]+\.[\w-]*|[spr]k_(?:live|test)_\w+|gh[pousr]_\w{20,}|xox[abprs]-[\w-]+|AKIA[0-9A-Z]{16})/gi
+  /\b(?:(?:bearer|basic)\s+[\w.~+/-]{8,}=*|eyJ[\w-]+\.[\w-]+\.[\w-]*|[spr]k_(?:live|test)_\w+|whsec_[\w+/=-]+|gh[pousr]_\w{20,}|xox[abprs]-[\w-]+|AKIA[0-9A-Z]{16})/gi
 /** `file:` addresses, Windows paths, and absolute POSIX paths of two parts or more (a lone `/health` is a route). */
 const FILE_URL = /\bfile:\/\/[^\s'"<>)]+/gi
 const WINDOWS_PATH = /\b[A-Za-z]:\\[^\s'"<>|)]+/g

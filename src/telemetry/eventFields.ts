@@ -137,6 +137,9 @@ export interface Events {
   slot_released: MessageFields & { reason: 'done' | 'failed' | 'dead' | 'interrupted' | 'reclaimed' }
   reclaimed_instance: { dead_instance: string; messages: number; reason: string }
   outcome_deferred: ErrorFields & { messages: number; next_try_ms?: number }
+  /** `class`: what its newest message met. `failures`: since its newest success. */
+  circuit_opened: ErrorFields & { target: string; failures: number; for_s: number }
+  circuit_closed: { target: string; after_s: number }
   handler_log: { level: Exclude<Level, 'critical'>; task?: string; fields?: Record<string, unknown> }
 
   job_started: { job: string; job_id?: string; attempt: number }

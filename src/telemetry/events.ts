@@ -73,6 +73,8 @@ export const EVENTS = {
   slot_released: 'debug',
   reclaimed_instance: 'warn',
   outcome_deferred: 'warn',
+  circuit_opened: 'warn',
+  circuit_closed: 'info',
   handler_log: 'given',
 
   job_started: 'debug',

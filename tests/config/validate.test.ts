@@ -7,6 +7,7 @@ import { ConfigInvalid } from '../../src/errors.ts'
 const source = { table: 'service_ops.orders', id: 'order_id', createdAt: 'created_at' }
 const handle = (): void => {}
 const SECRET = `whsec_${Buffer.alloc(24, 7).toString('base64')}`
+const deliver = { url: 'https://example.com/hooks', secret: `whsec_${'QUJD'.repeat(8)}` }
 const processor = { from: 'orders', contract: 'external', handle }
 
 function faultsOf(config: unknown): string[] {
@@ -98,6 +99,71 @@ describe('a config that is right', () => {
     }
     assert.deepEqual(resolveConfig(config).processors[0]?.work, { kind: 'batch', handle, batchSize: 100 })
   })
+})
+
+describe('a delivery', () => {
+  const work = (given: object, more: object = {}) =>
+    resolveConfig({
+      pollers: { orders: { source } },
+      processors: { a: { from: 'orders', ...more, deliver: { ...deliver, ...given } } },
+    }).processors[0]?.work
+
+  test('has a timeout of 30 s, or of its processor where that is shorter, and one secret or several', () => {
+    const { url, secret } = deliver
+    assert.deepEqual(work({}), { kind: 'deliver', url, secrets: [secret], timeoutMs: 30_000 })
+    assert.deepEqual(work({}, { timeout: '10s', contract: 'external' }), {
+      kind: 'deliver',
+      url,
+      secrets: [secret],
+      timeoutMs: 10_000,
+    })
+    const other = `whsec_${'REVG'.repeat(8)}`
+    assert.deepEqual(work({ secret: [secret, other], timeout: '1s' }), {
+      kind: 'deliver',
+      url,
+      secrets: [secret, other],
+      timeoutMs: 1_000,
+    })
+  })
+
+  const refused = (given: object): string =>
+    faultTexts({
+      pollers: { orders: { source } },
+      processors: { a: { from: 'orders', deliver: { ...deliver, ...given } } },
+    })
+
+  for (const secret of [
+    undefined,
+    '',
+    'hush-hush',
+    'whsec_',
+    'whsec_hushhush',
+    `whsec_${'QUJD'.repeat(7)}`,
+    `whsec_${'QUJD'.repeat(22)}`,
+    `whsec_${'QUJ*'.repeat(8)}`,
+    'QUJD'.repeat(8),
+    [],
+    ['whsec_hushhush'],
+  ])
+    test(`with the secret ${JSON.stringify(secret)} is refused, by its name and without its value`, () => {
+      const text = refused({ secret })
+      assert.match(text, /processors\.a\.deliver\.secret(\.0)?: expected a signing secret: 'whsec_'/)
+      assert.doesNotMatch(text, /hush|QUJ/)
+    })
+
+  for (const url of [
+    'example.com',
+    '/hooks',
+    'ftp://ann:hush@example.com/',
+    'file:///etc/passwd',
+    'https://',
+    7,
+  ])
+    test(`to ${url} is refused, and the address not shown`, () => {
+      const text = refused({ url })
+      assert.match(text, /processors\.a\.deliver\.url: expected an address that begins with https:/)
+      assert.doesNotMatch(text, /hush|passwd/)
+    })
 })
 
 describe('a config that is wrong', () => {
@@ -195,6 +261,29 @@ describe('a config that is wrong', () => {
       'handle and handleBatch',
       { pollers, processors: { a: { ...processor, handleBatch: handle } } },
       ['processors.a.handleBatch'],
+    ],
+    [
+      'handle and deliver',
+      { pollers, processors: { a: { from: 'orders', handle, deliver } } },
+      ['processors.a.deliver'],
+    ],
+    [
+      'deliver in a transaction',
+      { pollers, processors: { a: { from: 'orders', contract: 'transactional', deliver } } },
+      ['processors.a.contract'],
+    ],
+    [
+      'a delivery that may take longer than its processor',
+      {
+        pollers,
+        processors: { a: { from: 'orders', timeout: '5s', deliver: { ...deliver, timeout: '6s' } } },
+      },
+      ['processors.a.deliver.timeout'],
+    ],
+    [
+      'a delivery without address and secret',
+      { pollers, processors: { a: { from: 'orders', deliver: {} } } },
+      ['processors.a.deliver.secret', 'processors.a.deliver.url'],
     ],
     [
       'handleBatch in a transaction',

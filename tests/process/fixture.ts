@@ -2,6 +2,7 @@ import type { ResolvedProcessor } from '../../src/config/resolved.ts'
 import { createPool } from '../../src/db/pool.ts'
 import type { Pool } from '../../src/db/pool.ts'
 import { watchPressure } from '../../src/db/pressure.ts'
+import type { RunnableWork } from '../../src/process/calls.ts'
 import { createProcessor } from '../../src/process/processor.ts'
 import type { Processor } from '../../src/process/processor.ts'
 import { Quarantine } from '../../src/process/quarantine.ts'
@@ -94,7 +95,14 @@ export function closeAtEnd(scope: Scope, pool: Pool): void {
   })
 }
 
-export type Work = ResolvedProcessor['work']
+/** Stops what runs on a pool, before the pool is closed. */
+export function stopBefore(scope: Scope, pool: Pool, stop: () => Promise<void>): void {
+  const before = running.get(pool)
+  if (before === undefined) scope.after(stop)
+  else before.push(stop)
+}
+
+export type Work = RunnableWork
 
 /** What a test says of a processor; the rest are values that let tests end soon. */
 export type Choices = Partial<Omit<ResolvedProcessor, 'work'>>
@@ -146,9 +154,7 @@ export function processorOn(
     await processor.stop()
     pressure.stop()
   }
-  const before = running.get(pool)
-  if (before === undefined) scope.after(stop)
-  else before.push(stop)
+  stopBefore(scope, pool, stop)
   // The processor's own properties are accessors, which a spread would freeze at their present values.
   return Object.assign(Object.create(processor) as Processor, { log: recorded })
 }

@@ -9,6 +9,7 @@ import { runPass } from '../../../src/ingest/pass.ts'
 import type { PreparedSource } from '../../../src/ingest/sourceSql.ts'
 import { createProcessor } from '../../../src/process/processor.ts'
 import { Quarantine } from '../../../src/process/quarantine.ts'
+import { createDeliveries } from '../../../src/runner/deliveries.ts'
 import { registerAll } from '../../../src/runner/registration.ts'
 import { takeOver } from '../../../src/tables/leader.ts'
 import { createLog } from '../../../src/telemetry/log.ts'
@@ -117,8 +118,11 @@ export async function drainingProcessor(
   const log = discardingLog()
   const pressure = watchPressure(pool, log)
   const quarantine = new Quarantine()
+  const deliveries = createDeliveries(log)
   const [processor] = resolved.processors.map((one) =>
-    createProcessor({ pool, processor: one, instanceId: INSTANCE, pressure, quarantine, log }),
+    deliveries.make(one, (way) =>
+      createProcessor({ pool, instanceId: INSTANCE, pressure, quarantine, log, ...way }),
+    ),
   )
   if (processor === undefined) throw new Error('the bench has no processor')
   // Connections are made once in the life of a process, and bare SQL has its own before the clock starts.

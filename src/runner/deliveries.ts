@@ -1,0 +1,100 @@
+import type { ResolvedProcessor } from '../config/resolved.ts'
+import { Circuit } from '../process/deliver/circuit.ts'
+import type { CircuitOptions } from '../process/deliver/circuit.ts'
+import { createDelivery, shownUrl } from '../process/deliver/deliver.ts'
+import type { Processor, ProcessorOptions } from '../process/processor.ts'
+import type { Log } from '../telemetry/log.ts'
+
+/** What a processor is made with that its way of working decides. */
+export type Way = Pick<ProcessorOptions, 'processor' | 'halted' | 'room'>
+
+/** A target that nothing is sent to at present. */
+export interface BrokenCircuit {
+  /** Its origin. */
+  readonly target: string
+  readonly open_for_s: number
+  readonly next_probe_s: number
+  readonly class: string
+}
+
+/** The deliveries of one instance: one circuit a target, whichever processors send to it. */
+export interface Deliveries {
+  /** Makes a processor; one that delivers is halted while its target's circuit is open. */
+  make(processor: ResolvedProcessor, create: (way: Way) => Processor): Processor
+  readonly broken: readonly BrokenCircuit[]
+}
+
+export interface DeliveriesOptions {
+  /** Default: the circuit's own. */
+  readonly circuit?: Pick<CircuitOptions, 'failures' | 'open'> | undefined
+}
+
+export function createDeliveries(log: Pick<Log, 'event'>, options: DeliveriesOptions = {}): Deliveries {
+  const circuits = new Map<string, { readonly circuit: Circuit; readonly wakes: (() => void)[] }>()
+
+  function circuitOf(target: string): { readonly circuit: Circuit; readonly wakes: (() => void)[] } {
+    const known = circuits.get(target)
+    if (known !== undefined) return known
+    const wakes: (() => void)[] = []
+    const circuit = new Circuit({
+      ...options.circuit,
+      onOpened({ why, forMs, failures }) {
+        const forS = Math.round(forMs / 1000)
+        const msg = `${target}: ${why}; nothing is sent to it for ${forS} s, then one message to see how it is`
+        log.event('circuit_opened', msg, { target, class: why, failures, for_s: forS })
+      },
+      onClosed({ afterMs }) {
+        const afterS = Math.round(afterMs / 1000)
+        log.event('circuit_closed', `${target} takes messages again, after ${afterS} s`, {
+          target,
+          after_s: afterS,
+        })
+      },
+      onChange() {
+        for (const wake of wakes) wake()
+      },
+    })
+    const made = { circuit, wakes }
+    circuits.set(target, made)
+    return made
+  }
+
+  return {
+    make(processor, create) {
+      const { work, concurrency, ...rest } = processor
+      if (work.kind !== 'deliver') return create({ processor: { ...rest, concurrency, work } })
+      const { circuit, wakes } = circuitOf(shownUrl(new URL(work.url)))
+      const made = create({
+        processor: {
+          ...rest,
+          concurrency,
+          work: { kind: 'external', handle: createDelivery(work, concurrency, circuit) },
+        },
+        halted: () => circuit.shutMs,
+        room: () => circuit.room,
+      })
+      wakes.push(() => made.wake())
+      return made
+    },
+    get broken() {
+      return [...circuits].flatMap(
+        ([
+          target,
+          {
+            circuit: { broken },
+          },
+        ]) =>
+          broken === undefined
+            ? []
+            : [
+                {
+                  target,
+                  open_for_s: Math.round(broken.forMs / 1000),
+                  next_probe_s: Math.round(broken.probeInMs / 1000),
+                  class: broken.why,
+                },
+              ],
+      )
+    },
+  }
+}
