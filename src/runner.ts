@@ -106,6 +106,7 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
       pollers: work?.pollers ?? [],
       processors: work?.processors ?? [],
       failedTasks: refused?.names ?? [],
+      circuits: work?.deliveries.broken ?? [],
     }),
   })
   const probe = createProbe(() => port.probeDatabase())
@@ -157,8 +158,8 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
     signal.throwIfAborted()
     unprepare = await options.prepare?.(opened.work)
     const tasks = [...config.pollers, ...config.processors, ...config.jobs].map(({ name }) => name)
-    const state = () => condition.state
-    const joined = (membership = join({ settings, identity, session, pools: opened, tasks, state, log }))
+    const now = () => ({ state: condition.state, circuits: work?.deliveries.broken ?? [] })
+    const joined = (membership = join({ settings, identity, session, pools: opened, tasks, now, log }))
     await persist('to announce itself', () => joined.announce())
     await persist('to take back what the lost had', () => reclaimFromLost(opened.work, log))
     const registered = await registerAll(opened.work, config, settings.release, log, persist)

@@ -13,6 +13,7 @@ SELECT jsonb_build_object(
   'jobs', (SELECT coalesce(jsonb_agg(jsonb_build_object('id', t.id, 'job', t.task_name, 'orphaned', t.orphaned,
                     'paused', t.paused, 'paused_by', t.paused_by, 'paused_at', t.paused_at, 'paused_seconds', t.paused_seconds) ORDER BY t.id), '[]')
              FROM service_ops.task_status t WHERE t.kind = 'job'),
+  'circuits', (SELECT coalesce(jsonb_agg(to_jsonb(c) ORDER BY c.target, c.instance_id), '[]') FROM service_ops.circuit_status c),
   'leaders', (
     SELECT coalesce(jsonb_agg(to_jsonb(l) || jsonb_build_object(
              'expired', l.expires_at < clock_timestamp(),

@@ -3,19 +3,11 @@ import { Circuit } from '../process/deliver/circuit.ts'
 import type { CircuitOptions } from '../process/deliver/circuit.ts'
 import { createDelivery, shownUrl } from '../process/deliver/deliver.ts'
 import type { Processor, ProcessorOptions } from '../process/processor.ts'
+import type { BrokenCircuit } from '../tables/instance.ts'
 import type { Log } from '../telemetry/log.ts'
 
 /** What a processor is made with that its way of working decides. */
 export type Way = Pick<ProcessorOptions, 'processor' | 'halted' | 'room'>
-
-/** A target that nothing is sent to at present. */
-export interface BrokenCircuit {
-  /** Its origin. */
-  readonly target: string
-  readonly open_for_s: number
-  readonly next_probe_s: number
-  readonly class: string
-}
 
 /** The deliveries of one instance: one circuit a target, whichever processors send to it. */
 export interface Deliveries {

@@ -18,7 +18,7 @@ export interface MembershipOptions {
   readonly pools: Pools
   readonly tasks: readonly string[]
   /** Read at each heartbeat. */
-  readonly state: () => InstanceRecord['state']
+  readonly now: () => Pick<InstanceRecord, 'state' | 'circuits'>
   readonly log: Log
 }
 
@@ -40,7 +40,7 @@ export interface Membership {
 
 /** An instance joins the others: a sentinel that falls with its process, a heartbeat, and an eye on theirs. */
 export function join(options: MembershipOptions): Membership {
-  const { settings, identity, session, pools, tasks, state, log } = options
+  const { settings, identity, session, pools, tasks, now, log } = options
   const sentinel =
     session === undefined
       ? undefined
@@ -63,7 +63,7 @@ export function join(options: MembershipOptions): Membership {
       region: settings.region,
       release: settings.release,
       processGroup: settings.processGroup,
-      state: state(),
+      ...now(),
       sentinel: sentinel?.held === true,
       tasks,
     }),

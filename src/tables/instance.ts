@@ -13,6 +13,16 @@ const sql = loadStatements('instance', [
 
 export type InstanceState = 'starting' | 'ready' | 'draining' | 'stopped'
 
+/** A target of deliveries that an instance sends nothing to. */
+export interface BrokenCircuit {
+  /** Its origin. */
+  readonly target: string
+  /** What its newest message met: a status, or the class of an error. */
+  readonly class: string
+  readonly open_for_s: number
+  readonly next_probe_s: number
+}
+
 /** What an instance says of itself at every heartbeat. */
 export interface InstanceRecord {
   readonly instanceId: string
@@ -24,6 +34,8 @@ export interface InstanceRecord {
   readonly state: InstanceState
   readonly sentinel: boolean
   readonly tasks: readonly string[]
+  /** Default: none. */
+  readonly circuits?: readonly BrokenCircuit[]
 }
 
 export async function beat(db: Queryable, me: InstanceRecord): Promise<void> {
@@ -37,6 +49,7 @@ export async function beat(db: Queryable, me: InstanceRecord): Promise<void> {
     me.state,
     me.sentinel,
     me.tasks,
+    me.circuits === undefined || me.circuits.length === 0 ? null : JSON.stringify(me.circuits),
   ])
 }
 

@@ -52,6 +52,15 @@ export interface JobStatus extends PauseStatus {
   readonly job: string
 }
 
+/** A row of `service_ops.circuit_status`. */
+export interface CircuitStatus {
+  readonly target: string
+  readonly instance_id: string
+  readonly class: string
+  readonly open_seconds: number
+  readonly next_probe_seconds: number
+}
+
 /** A row of `service_ops.background_task_leader`, with its age by the database's clock. */
 export interface LeaderStatus {
   readonly task_name: string
@@ -91,6 +100,8 @@ export interface StatusDocument {
   readonly pollers: readonly PollerStatus[]
   readonly processors: readonly ProcessorStatus[]
   readonly jobs: readonly JobStatus[]
+  /** Targets of deliveries that nothing is sent to. */
+  readonly circuits: readonly CircuitStatus[]
   readonly leaders: readonly LeaderStatus[]
   /** The newest ten. */
   readonly leader_changes: readonly LeaderChange[]

@@ -24,6 +24,7 @@ function printStatus(status: StatusDocument): void {
   printPollers(status)
   printProcessors(status)
   printJobs(status)
+  printCircuits(status)
   printSection(
     'Leaders',
     ['task', 'leader', 'term', 'since'],
@@ -112,6 +113,23 @@ function printJobs({ jobs }: StatusDocument): void {
   if (jobs.length === 0) return
   const rows = jobs.map((job) => [String(job.id), job.job, stateOf(job)])
   printSection('Jobs', ['id', 'job', 'state'], rows, '')
+}
+
+/** Left out where every target takes what it is sent. */
+function printCircuits({ circuits }: StatusDocument): void {
+  if (circuits.length === 0) return
+  printSection(
+    'Targets that nothing is sent to',
+    ['target', 'instance', 'because of', 'since', 'next try in'],
+    circuits.map((circuit) => [
+      circuit.target,
+      circuit.instance_id,
+      circuit.class,
+      coloured('red', ago(circuit.open_seconds)),
+      span(circuit.next_probe_seconds),
+    ]),
+    'none',
+  )
 }
 
 function pollerState(poller: StatusDocument['pollers'][number]): string {
