@@ -16,6 +16,9 @@ export interface Deliveries {
   readonly broken: readonly BrokenCircuit[]
 }
 
+/** A delivery's own limit must come before that of its call, which knows nothing of circuits. */
+const LIMIT_MARGIN_MS = 5_000
+
 export interface DeliveriesOptions {
   /** Default: the circuit's own. */
   readonly circuit?: Pick<CircuitOptions, 'failures' | 'open'> | undefined
@@ -60,6 +63,7 @@ export function createDeliveries(log: Pick<Log, 'event'>, options: DeliveriesOpt
         processor: {
           ...rest,
           concurrency,
+          timeoutMs: Math.max(rest.timeoutMs, work.timeoutMs + LIMIT_MARGIN_MS),
           work: { kind: 'external', handle: createDelivery(work, concurrency, circuit) },
         },
         halted: () => circuit.shutMs,

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
+import { createServer as createSecureServer } from 'node:https'
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { Webhook } from 'standardwebhooks'
@@ -19,7 +20,8 @@ export interface Arrival {
 }
 
 /** What is done with an arrival: a status, or anything that a socket lets do. */
-export type Reaction = number | ((answer: ServerResponse, arrival: Arrival, socket: Socket) => unknown)
+export type Reaction =
+  number | ((answer: ServerResponse, arrival: Arrival, socket: Socket, secret: string) => unknown)
 
 export interface Receiver {
   readonly url: string
@@ -37,7 +39,8 @@ export interface Receiver {
 export const newSecret = (): string => `whsec_${randomBytes(32).toString('base64')}`
 
 /** Somebody else's server: it verifies with the library of Standard Webhooks, and answers 401 to what it cannot verify. */
-export async function receiver(scope: Scope, secret = newSecret()): Promise<Receiver> {
+export async function receiver(scope: Scope, tls?: { cert: string; key: string }): Promise<Receiver> {
+  const secret = newSecret()
   const arrivals: Arrival[] = []
   const verifier = new Webhook(secret)
   const sockets = new Set<Socket>()
@@ -45,7 +48,7 @@ export async function receiver(scope: Scope, secret = newSecret()): Promise<Rece
   let reaction: (arrival: Arrival, time: number) => Reaction = () => 200
   let port = 0
 
-  const server = createServer((request, answer) => {
+  const listener = (request: IncomingMessage, answer: ServerResponse): void => {
     if (doomed.has(request.socket)) {
       request.socket.resetAndDestroy()
       return
@@ -58,9 +61,10 @@ export async function receiver(scope: Scope, secret = newSecret()): Promise<Rece
       arrivals.push(arrival)
       const how = reaction(arrival, arrivals.filter(({ id }) => id === arrival.id).length)
       if (typeof how === 'number') answer.writeHead(how).end()
-      else how(answer, arrival, request.socket)
+      else how(answer, arrival, request.socket, secret)
     })
-  })
+  }
+  const server = tls === undefined ? createServer(listener) : createSecureServer(tls, listener)
   server.on('connection', (socket: Socket) => {
     sockets.add(socket)
     socket.on('error', () => undefined).on('close', () => sockets.delete(socket))
@@ -81,7 +85,7 @@ export async function receiver(scope: Scope, secret = newSecret()): Promise<Rece
   await open()
   scope.after(close)
   return {
-    url: `http://127.0.0.1:${port}/hooks/orders?key=hidden`,
+    url: `${tls === undefined ? 'http' : 'https'}://127.0.0.1:${port}/hooks/orders?key=hidden`,
     secret,
     arrivals,
     react: (how) => void (reaction = how),

@@ -79,7 +79,7 @@ export function createDelivery(
     const headers = headersOf(message, body, traceHeaders())
     const answer = await post({ url: target, headers, body, timeoutMs, signal }, connections).catch(
       (error: unknown) => {
-        throw judgeFailure(error, signal, pass)
+        throw judgeFailure(error, pass)
       },
     )
     const error = judgeAnswer(answer, pass)
@@ -111,11 +111,9 @@ export function createDelivery(
     return interruptedOr(error, finding, pass, askedMs)
   }
 
-  function judgeFailure(error: unknown, signal: AbortSignal, pass: Pass): unknown {
+  function judgeFailure(error: unknown, pass: Pass): unknown {
     if (!(error instanceof Unanswered)) {
-      // Our own end of it. A handler's time that is up tells of a target that is slow.
-      const finding: Finding = signal.reason instanceof Interrupted ? { kind: 'unknown' } : TOO_SLOW
-      pass(finding)
+      pass({ kind: 'unknown' }) // ended by us
       return error
     }
     const { sent, timedOut, cause } = error

@@ -79,7 +79,9 @@ describe('a delivery', () => {
   })
 
   test('takes user and password out of the address, and sends them', async (t) => {
-    const { send, target, processor, become } = await delivering(t, { user: 'ann:p%40ss' })
+    const { send, target, processor, become } = await delivering(t, {
+      url: (at) => at.replace('//', '//ann:p%40ss@'),
+    })
     target.react(() => 503)
     await send('a')
     processor.start()

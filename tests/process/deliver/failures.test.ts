@@ -2,11 +2,15 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { TestContext } from 'node:test'
 import type { Socket } from 'node:net'
+import { getCACertificates, setDefaultCACertificates } from 'node:tls'
+import { CERTIFICATE, KEY } from '../../support/certificate.ts'
 import type { Reaction } from '../../support/receiver.ts'
 import { freePort } from '../../support/port.ts'
 import { until } from '../../support/until.ts'
 import { delivering, NO_CIRCUIT } from './fixture.ts'
 import type { Choices } from './fixture.ts'
+
+const TLS = { cert: CERTIFICATE, key: KEY }
 
 /** One message, and a target that always reacts so; with what it ended, and how often it arrived. */
 async function fateOf(t: TestContext, reaction: Reaction, choices: Choices = {}, ends = /^(DONE|DEAD)/) {
@@ -76,6 +80,13 @@ describe('the text of an answer', () => {
       says('token=abc {"name":"Ann"} whsec_c2VjcmV0 in /srv/app/index.js Bearer abcdefgh12345'),
     )
     assert.doesNotMatch(error ?? '', /abc|Ann|c2VjcmV0|srv|hooks|hidden/)
+  })
+
+  test('is kept without the secret of the delivery, whatever the target gives back', async (t) => {
+    const { error } = await fateOf(t, (answer, _, __, secret) =>
+      answer.writeHead(422).end(`no key ${secret.slice('whsec_'.length)} of that name`),
+    )
+    assert.match(error ?? '', /: no key \[redacted\] of that name$/)
   })
 
   test('that is huge is read in part, and its connection closed', { timeout: 60_000 }, async (t) => {
@@ -189,18 +200,53 @@ describe('a target that', () => {
 })
 
 describe('a target that is not reached costs no attempt, and is tried again:', () => {
-  const unreached = async (t: TestContext, url: string, code: RegExp) => {
-    const { fate, error, arrivals } = await fateOf(t, 200, { url }, /\+(\d\d|[3-9])$/)
+  const unreached = async (t: TestContext, choices: Choices, code: RegExp) => {
+    const { fate, error, arrivals } = await fateOf(t, 200, choices, /\+(\d\d|[3-9])$/)
     assert.match(fate, /^(NEW 0|PROCESSING 1) /)
     assert.equal(arrivals, 0)
     assert.match(error ?? '', code)
   }
 
-  test('nobody listens', async (t) =>
-    unreached(t, `http://127.0.0.1:${await freePort()}/`, /^DeliveryUnreachable: \[ECONNREFUSED\]/))
+  test('nobody listens', async (t) => {
+    const port = await freePort()
+    await unreached(t, { url: () => `http://127.0.0.1:${port}/` }, /^DeliveryUnreachable: \[ECONNREFUSED\]/)
+  })
+
+  test('it has a certificate that nobody vouches for', (t) =>
+    unreached(t, { tls: TLS }, /^DeliveryUnreachable: \[DEPTH_ZERO_SELF_SIGNED_CERT\]/))
 
   test("its name is nobody's", (t) =>
-    unreached(t, 'http://nobody.invalid/', /^DeliveryUnreachable: \[(ENOTFOUND|EAI_AGAIN)\]/))
+    unreached(t, { url: () => 'http://nobody.invalid/' }, /^DeliveryUnreachable: \[(ENOTFOUND|EAI_AGAIN)\]/))
+})
+
+describe('TLS', () => {
+  /** What the system vouches for, and the certificate of the tests. */
+  const trusting = (t: TestContext): void => {
+    const before = getCACertificates('default')
+    setDefaultCACertificates([...before, TLS.cert])
+    t.after(() => setDefaultCACertificates(before))
+  }
+
+  test('is spoken where the address begins with https:', async (t) => {
+    trusting(t)
+    const url = (ofReceiver: string): string => ofReceiver.replace('127.0.0.1', 'localhost')
+    const { fate, arrivals } = await fateOf(t, 200, { tls: TLS, url })
+    assert.deepEqual([fate, arrivals], ['DONE 1', 1])
+  })
+
+  test('with a certificate of another name is not spoken: nothing is sent', async (t) => {
+    trusting(t)
+    const { error, arrivals } = await fateOf(t, 200, { tls: TLS }, /\+/)
+    assert.match(error ?? '', /^DeliveryUnreachable: \[ERR_TLS_CERT_ALTNAME_INVALID\]/)
+    assert.equal(arrivals, 0)
+  })
+
+  test('with a target that does not know it: nothing is sent', async (t) => {
+    const url = (ofReceiver: string): string => ofReceiver.replace('http:', 'https:')
+    const { error, arrivals } = await fateOf(t, 200, { url }, /\+/)
+    assert.match(error ?? '', /^DeliveryUnreachable: /)
+    assert.equal(arrivals, 0)
+  })
 })
 
 /** Writes a byte every 20 ms for as long as the other side listens. */

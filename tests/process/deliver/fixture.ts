@@ -14,9 +14,9 @@ export interface Choices {
   readonly concurrency?: number
   readonly timeoutMs?: number
   readonly maxAttempts?: number
-  readonly url?: string
-  /** `user:password` of the address. */
-  readonly user?: string
+  /** Made of the receiver's. Default: that one. */
+  readonly url?: (ofReceiver: string) => string
+  readonly tls?: { readonly cert: string; readonly key: string }
   /** Secrets besides the receiver's. */
   readonly more?: readonly string[]
   readonly circuit?: DeliveriesOptions['circuit']
@@ -28,7 +28,7 @@ export const NO_CIRCUIT = { failures: Number.POSITIVE_INFINITY }
 /** An inbox, a receiver, and a processor that delivers from the one to the other. */
 export async function delivering(scope: Scope, choices: Choices = {}) {
   const letters = await inbox(scope)
-  const target = await receiver(scope)
+  const target = await receiver(scope, choices.tls)
   const pool = programPool(scope, letters.url)
   const { log, recorded } = recordingLog()
   const pressure = watchPressure(pool, log)
@@ -40,12 +40,11 @@ export async function delivering(scope: Scope, choices: Choices = {}) {
       concurrency: choices.concurrency ?? 4,
       maxAttempts: choices.maxAttempts ?? 3,
       backoff: { baseMs: 20, maxMs: 40 },
-      timeoutMs: 30_000,
+      timeoutMs: choices.timeoutMs ?? 10_000,
       exclusive: false,
       work: {
         kind: 'deliver',
-        url:
-          choices.url ?? target.url.replace('//', choices.user === undefined ? '//' : `//${choices.user}@`),
+        url: choices.url?.(target.url) ?? target.url,
         secrets: [target.secret, ...(choices.more ?? [])],
         timeoutMs: choices.timeoutMs ?? 10_000,
       },

@@ -82,6 +82,17 @@ describe('an outage of the target', () => {
   })
 })
 
+test('a delivery that we end ourselves says nothing of its target', async (t) => {
+  const { send, target, processor, fates, log } = await delivering(t, { circuit: { ...QUICK, failures: 1 } })
+  target.react(() => () => undefined)
+  await send('a')
+  processor.start()
+  await until('it to arrive', () => target.arrivals.length === 1)
+  await processor.drain(0)
+  assert.deepEqual(await fates(), { a: 'NEW 0 +1' })
+  assert.deepEqual(log.of('circuit_opened'), [])
+})
+
 describe('one message', () => {
   test('that the target refuses opens no circuit, however many there are', async (t) => {
     const { sql, send, target, processor, log } = await delivering(t, { circuit: QUICK })
