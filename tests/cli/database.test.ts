@@ -74,6 +74,7 @@ describe('tidemark status', () => {
       pollers: [],
       processors: [],
       jobs: [],
+      circuits: [],
       leaders: [],
       leader_changes: [],
       instances: [],
