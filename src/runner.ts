@@ -94,9 +94,7 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
       wakeAll()
     },
   })
-
   const denied = createDenied(log, SCHEMAS)
-
   const port = createPort({
     condition,
     pools: () => pools,
