@@ -207,6 +207,6 @@ test('a config of many faults has them all named at once, and one that throws is
     'processors.two.from',
   ])
   const text = lines.map(({ msg }) => msg).join('\n')
-  assert.match(text, /ordres.*expected a poller of this config \(orders\)/)
+  assert.match(text, /ordres.*expected a poller or intake of this config \(orders\)/)
   assert.match(text, /processors\.one takes it, and a source has exactly one/)
 })
