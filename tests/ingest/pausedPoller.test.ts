@@ -16,6 +16,7 @@ async function world(scope: Scope) {
   const source = await intake.prepare(sourceOf('s'))
   const fence = await intake.lead()
   const over = new AbortController()
+  scope.after(() => over.abort())
   const refused: string[] = []
   const ends: boolean[] = []
   const { log, recorded } = recordingLog()
