@@ -1,4 +1,4 @@
-export { MessageRefused, MessageUnknown, PollerPaused, TaskUnknown } from './errors/control.ts'
+export * from './errors/control.ts'
 export * from './errors/delivery.ts'
 export { EncodingUnfit } from './errors/encoding.ts'
 export { IntakeRefused, IntakeTooSlow } from './errors/intake.ts'

@@ -11,8 +11,8 @@ UPDATE service_ops.background_task t SET paused = $2
 RETURNING t.task_name;
 
 -- name: recorded
--- The number of the newest action of this transaction.
-SELECT current_setting('tidemark.action', true)::bigint AS id;
+-- The number of the newest action of this transaction; NULL: there is none.
+SELECT nullif(current_setting('tidemark.action', true), '')::bigint AS id;
 
 -- name: record
 -- $1 action, $2 target, $3 detail.

@@ -9,6 +9,17 @@ export class TaskUnknown extends Error {
   }
 }
 
+/** A pause would reach no instance and no record: the triggers that see to it are gone, or were never made. */
+export class PauseUntold extends Error {
+  override readonly name = 'PauseUntold'
+  constructor() {
+    super(
+      'service_ops.background_task has no triggers that tell of a pause: nothing was changed; make them with ' +
+        '`tidemark migrate`, or with `tidemark migrate --repair` where they were dropped',
+    )
+  }
+}
+
 /** A paused poller makes no pass, also when it is asked to. */
 export class PollerPaused extends Error {
   override readonly name = 'PollerPaused'

@@ -45,6 +45,8 @@ const RETRY_DELAY_S = 5
 const RETRY_DELAY_MAX_S = 300
 /** How often a worker looks when no notification comes: retries and jobs given back are not announced. */
 const LOOK_EVERY_S = 2
+/** A pause that could not be followed (the database is away) is tried again after this. */
+const FOLLOW_AGAIN_MS = 1_000
 
 /** The queue of a user's job. */
 export function jobQueue(job: string): string {
@@ -147,6 +149,11 @@ export function createJobs(options: {
       class: errorClass,
       text,
     })
+    setTimeout(wake, FOLLOW_AGAIN_MS).unref()
+  }
+
+  function wake(): void {
+    following = following.then(() => (stopped ? undefined : follow())).catch(failed)
   }
 
   return {
@@ -162,9 +169,7 @@ export function createJobs(options: {
       const counts = await Promise.all(all.map((worker) => worker.close(drainMs)))
       return { givenBack: counts.reduce((sum, count) => sum + count, 0) }
     },
-    wake() {
-      following = following.then(() => (stopped ? undefined : follow())).catch(failed)
-    },
+    wake,
     running: () => [...runs].map(({ name }) => name),
   }
 }

@@ -54,6 +54,8 @@ export interface ProcessorOptions {
   readonly pressure: Pressure
   /** One for all processors of an instance. */
   readonly quarantine: Quarantine
+  /** An operator holds it: nothing may begin. Whoever changes that wakes it. Default: nobody does. */
+  readonly paused?: () => boolean
   /** Milliseconds for which nothing is claimed, although it may be; whoever changes that wakes it. Default: undefined. */
   readonly halted?: () => number | undefined
   /** Messages to claim at once at most, as things are. Default: no limit but its own. */
@@ -105,7 +107,7 @@ const ELSEWHERE_MS = 500
 const SHORTAGES: ReadonlySet<string> = new Set(['too_many_connections', 'pool_exhausted'])
 
 export function createProcessor(options: ProcessorOptions): Processor {
-  const { pool, processor, instanceId, pressure, quarantine, log, halted = () => undefined } = options
+  const { pool, processor, instanceId, pressure, quarantine, log, paused = () => false } = options
   const { name, from: sources, work, concurrency } = processor
   const outcomes = createOutcomes(pool, instanceId, log)
   const settle = createSettlement(processor, outcomes, log)
@@ -148,11 +150,10 @@ export function createProcessor(options: ProcessorOptions): Processor {
     calls,
     lowWater,
     ownership,
-    halted,
+    halted: () => (paused() ? IDLE_MS : options.halted?.()),
     most: options.room ?? (() => Number.POSITIVE_INFINITY),
     onPicked: (message) => settle.picked(message),
-    closed: () =>
-      claiming ? (halted() === undefined ? undefined : 'paused') : drained ? 'drain' : 'lease lost',
+    closed: () => (claiming ? (paused() ? 'paused' : undefined) : drained ? 'drain' : 'lease lost'),
   })
 
   const loop: Loop = startLoop({

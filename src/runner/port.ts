@@ -27,8 +27,8 @@ export function createPort({ condition, pools, parts }: PortOptions): StatusPort
     return there
   }
   return {
-    /** Throws before there is one. */
-    database: () => connected().work,
+    /** For operators, who must not wait behind handlers. Throws before there is one. */
+    database: () => connected().reserved,
     readiness: () => condition.readiness(),
     async probeDatabase() {
       await connected().pulse.query('SELECT 1')

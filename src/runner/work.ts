@@ -26,7 +26,6 @@ import type { Upkeep } from '../jobs/upkeep.ts'
 import { startLeadership } from '../leader/leadership.ts'
 import type { Leaders } from '../leader/leadership.ts'
 import type { LedTask } from '../leader/lease.ts'
-import { IDLE_MS } from '../process/claims.ts'
 import { createProcessor } from '../process/processor.ts'
 import type { Processor } from '../process/processor.ts'
 import { Quarantine } from '../process/quarantine.ts'
@@ -139,7 +138,7 @@ export async function startWork(options: WorkOptions): Promise<Work> {
         quarantine,
         log,
         ...way,
-        halted: () => (pauses.isPaused(processor.name) ? IDLE_MS : way.halted?.()),
+        paused: () => pauses.isPaused(processor.name),
       }),
     ),
   )

@@ -1,6 +1,6 @@
 import type { Queryable } from '../db/pool.ts'
 import { loadStatements } from '../db/statements.ts'
-import { TaskUnknown } from '../errors.ts'
+import { PauseUntold, TaskUnknown } from '../errors.ts'
 
 const sql = loadStatements('control', [
   'act_as',
@@ -74,12 +74,13 @@ export interface PauseChange extends KnownPause {
 /**
  * Pauses or resumes a task, in the transaction that `db` is in; on record either way. Two that pause at once are one
  * change: the second finds it done, and is told by whom.
- * @throws TaskUnknown
+ * @throws TaskUnknown; PauseUntold, and then nothing may be committed
  */
 export async function setPaused(db: Queryable, task: string, paused: boolean): Promise<PauseChange> {
   for (;;) {
     if ((await db.query(sql.set_paused, [task, paused])).rows.length > 0) {
-      const action = only((await db.query<{ id: string }>(sql.recorded)).rows).id
+      const action = only((await db.query<{ id: string | null }>(sql.recorded)).rows).id
+      if (action === null) throw new PauseUntold()
       return { ...(await findPause(db, task)), action, changed: true }
     }
     const found = await findPause(db, task)

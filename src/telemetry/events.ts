@@ -46,7 +46,7 @@ export const EVENTS = {
   rows_nameless: 'warn',
   task_paused: 'info',
   task_resumed: 'info',
-  task_orphaned: 'warn',
+  task_orphaned: 'info',
 
   leader_elected: 'info',
   leader_took_over: 'warn',

@@ -126,7 +126,7 @@ export function processorOn(
   choices: Choices = {},
   instanceId = INSTANCE,
   quarantine = new Quarantine(),
-  halted?: () => number | undefined,
+  paused?: () => boolean,
 ): RunningProcessor {
   const { log, recorded } = recordingLog()
   const pressure = watchPressure(pool, log)
@@ -135,7 +135,7 @@ export function processorOn(
     instanceId,
     pressure,
     quarantine,
-    ...(halted && { halted }),
+    ...(paused && { paused }),
     log,
     processor: {
       name: 'reader',

@@ -7,13 +7,12 @@ import { until } from '../support/until.ts'
 import { inbox, INSTANCE, processorOn, programPool } from './fixture.ts'
 import type { Work } from './fixture.ts'
 
-/* A paused processor: what it is told by `halted`, in milliseconds until it looks again. */
+/* A processor that an operator has paused. */
 
 async function world(t: TestContext, work: Work) {
   const box = await inbox(t)
   const pool = programPool(t, box.url)
   let paused = false
-  const halted = (): number | undefined => (paused ? 20 : undefined)
   /** What the answer of a claim waits for, on its way from the database. */
   const claimed = { answer: Promise.resolve<undefined>(undefined) }
   const slow: Pool = Object.assign(Object.create(pool) as Pool, {
@@ -23,7 +22,7 @@ async function world(t: TestContext, work: Work) {
       return result
     },
   })
-  const processor = processorOn(t, slow, work, {}, INSTANCE, new Quarantine(), halted)
+  const processor = processorOn(t, slow, work, {}, INSTANCE, new Quarantine(), () => paused)
   return {
     ...box,
     claimed,
@@ -36,6 +35,7 @@ async function world(t: TestContext, work: Work) {
     looks: async (times: number): Promise<void> => {
       for (let i = 0; i < times; i += 1) {
         const before = processor.state.lastClaimAt ?? 0
+        processor.wake()
         await until('the next look', () => (processor.state.lastClaimAt ?? 0) > before)
       }
     },

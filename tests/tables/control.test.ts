@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import type { TestContext } from 'node:test'
 import { Client } from 'pg'
 import { migrate } from '../../src/db/migrate.ts'
-import { TaskUnknown } from '../../src/errors.ts'
+import { PauseUntold, TaskUnknown } from '../../src/errors.ts'
 import { actAs, setPaused } from '../../src/tables/control.ts'
 import { createDatabase } from '../support/database.ts'
 import { until } from '../support/until.ts'
@@ -141,10 +141,12 @@ test('an unknown name is an error that has the known ones', async (t) => {
   })
 })
 
-test('a repair makes the triggers again', async (t) => {
+test('without the triggers a pause is refused with the remedy, which makes them again', async (t) => {
   const { database, sql, actions } = await world(t)
   await sql.query(`DROP TRIGGER stamp_pause ON service_ops.background_task;
                    DROP TRIGGER tell_pause ON service_ops.background_task`)
+  await assert.rejects(setPaused(sql, 'reader', true), PauseUntold)
+  await sql.query('UPDATE service_ops.background_task SET paused = false')
   const log = { event: () => undefined }
   await migrate({ url: database.url, log, lockWaitMs: 30_000, statementTimeoutMs: 120_000, repair: true })
   await sql.query(`UPDATE service_ops.background_task SET paused = true WHERE task_name = 'reader'`)
