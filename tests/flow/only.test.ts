@@ -90,17 +90,20 @@ test('with OPS_PORT a running instance answers operators there, and there alone'
 describe('an instance started with --only', () => {
   const source = { table: 's', id: 'id', createdAt: 'at' }
   const config: TidemarkConfig = {
+    intakes: { intake: {} },
     pollers: { pollers: { source } },
-    processors: { processors: { from: 'pollers', contract: 'external', handle: () => undefined } },
+    processors: {
+      processors: { from: ['pollers', 'intake'], contract: 'external', handle: () => undefined },
+    },
     jobs: { jobs: { cron: '* * * * *', handle: () => undefined } },
   }
-  const parts: readonly Part[] = ['pollers', 'processors', 'jobs']
+  const parts: readonly Part[] = ['intake', 'pollers', 'processors', 'jobs']
   for (let bits = 1; bits < 1 << parts.length; bits += 1) {
     const only = parts.filter((_, i) => (bits & (1 << i)) !== 0)
     test(`${only.join(', ')} has the tasks of those parts and no others`, async () => {
       const { config: own, parts: features, log } = setUp(config, { only })
       await log.close()
-      const tasks = [...own.pollers, ...own.processors, ...own.jobs].map(({ name }) => name)
+      const tasks = [...own.intakes, ...own.pollers, ...own.processors, ...own.jobs].map(({ name }) => name)
       assert.deepEqual([tasks, features], [only, only])
     })
   }

@@ -166,3 +166,22 @@ test('a task that no live instance has is said once, by the one that has run lon
   assert.deepEqual(recorded.of('task_orphaned'), [{ task: 'digest' }, { task: 'digest' }])
   assert.deepEqual(younger.recorded.of('task_orphaned'), [])
 })
+
+test('a task that is without an instance for one look, as in a restart, is not spoken of', async (t) => {
+  const { start, recorded } = await world(t)
+  /** What the looks for orphans find, one after the other. */
+  const finds = [['digest'], [], ['digest'], [], ['reader'], ['reader']]
+  let last = 0
+  const db = {
+    query(text: string) {
+      if (!text.includes('task_status')) return Promise.resolve({ rows: [] })
+      const found = finds.shift() ?? []
+      if (finds.length === 0) last += 1
+      return Promise.resolve({ rows: found.map((name) => ({ task_name: name })) })
+    },
+  }
+  // A stand-in for a database of which this process can say when it changes.
+  await start({ db: db as unknown as Queryable, everyMs: 2, orphansEveryMs: 2 })
+  await until('the last look and one more', () => last > 1)
+  assert.deepEqual(recorded.of('task_orphaned'), [{ task: 'reader' }])
+})
