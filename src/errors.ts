@@ -7,6 +7,7 @@ export type { MissingGrant } from './errors/permission.ts'
 export { PoolerUnfit } from './errors/pooler.ts'
 export { RehearsalImpossible } from './errors/rehearsal.ts'
 export { ResetRefused, SourceChanged, SourceInvalid, StartFromRequired } from './errors/source.ts'
+export { WakeRefused } from './errors/wake.ts'
 
 /** One thing that is wrong with a setting or a config file. */
 export interface Fault {

@@ -12,6 +12,7 @@ import { sqlVerb } from './commands/sql.ts'
 import { startVerb } from './commands/start.ts'
 import { statusVerb } from './commands/status.ts'
 import { verifyVerb } from './commands/verify.ts'
+import { wakeVerb } from './commands/wake.ts'
 import { EXIT } from './exitCodes.ts'
 import { messageOf } from './message.ts'
 import { complain } from './terminal.ts'
@@ -31,7 +32,7 @@ function program(ending: Ending): Command {
     .showSuggestionAfterError()
   const verbs = [
     ...[startVerb, migrateVerb, statusVerb, verifyVerb, sqlVerb, pollVerb, inboxVerb],
-    ...[pauseVerb, resumeVerb, replayVerb, resetVerb, rehearseVerb],
+    ...[pauseVerb, resumeVerb, replayVerb, resetVerb, wakeVerb, rehearseVerb],
   ]
   for (const verb of verbs) tidemark.addCommand(verb(ending))
   keepExitCode(tidemark)

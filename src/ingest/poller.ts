@@ -120,6 +120,8 @@ export function createPoller(options: PollerOptions): Poller {
     state.lastPassAt = startedAt
     state.lastCause = due.cause
     state.failuresInARow = 0
+    // Of the looks of a poller that inserts wake, those that found something are passes to remember.
+    if (due.cause === 'wake' && rowsInserted === 0) return
     await record(due, startedAt, term, { outcome, rowsRead, rowsInserted, lateRows, edge })
     log.event('poll_completed', `${name}: ${rowsInserted} new of ${rowsRead} read`, {
       poller: name,
@@ -154,8 +156,8 @@ export function createPoller(options: PollerOptions): Poller {
   }
 
   /** A tick that cannot be settled now (database away) is made up for by the next one: no tick is load-bearing. */
-  async function settle(due: DuePass, ok: boolean): Promise<void> {
-    await due.done({ ok }).catch(() => undefined)
+  async function settle(due: DuePass, ok: boolean, inserted = 0): Promise<void> {
+    await due.done({ ok, inserted }).catch(() => undefined)
   }
 
   /** Says once for a pause that passes fall due and are not made. */
@@ -265,7 +267,7 @@ export function createPoller(options: PollerOptions): Poller {
             position.lastBeganAt = startedAt
             await completed(due, result, startedAt, lease.term)
           }
-          await settle(due, result.outcome === 'completed')
+          await settle(due, result.outcome === 'completed', result.rowsInserted)
         } catch (error) {
           await failed(due, error, startedAt, lease)
           await settle(due, false)

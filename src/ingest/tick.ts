@@ -1,10 +1,13 @@
 /** A pass that is due, and how that came to be known. */
 export interface DuePass {
   readonly dueAt: Date
-  /** job: its pg-boss job came; backstop: it did not come in time; demand: somebody asked; loop: the leader's own clock. */
-  readonly cause: 'job' | 'backstop' | 'demand' | 'loop'
-  /** Records the end of the pass, and sees to the next one. */
-  done(result: { ok: boolean }): Promise<void>
+  /**
+   * job: its pg-boss job came; backstop: it did not come in time; demand: somebody asked; loop: the leader's own clock;
+   * wake: an insert was announced, or may have been.
+   */
+  readonly cause: 'job' | 'backstop' | 'demand' | 'loop' | 'wake'
+  /** Records the end of the pass, with the rows that it took in, and sees to the next one. */
+  done(result: { ok: boolean; inserted?: number }): Promise<void>
 }
 
 /** What wakes a leader for its next pass; given to the poller by the runner. */

@@ -20,7 +20,6 @@ import { createJobs } from '../jobs/cron.ts'
 import type { Jobs } from '../jobs/cron.ts'
 import { createJobTick } from '../jobs/jobTick.ts'
 import { createLoopTick, JOB_TICK_FROM_MS } from '../jobs/ticks.ts'
-import type { Tick } from '../jobs/ticks.ts'
 import { createUpkeep } from '../jobs/upkeep.ts'
 import type { Upkeep } from '../jobs/upkeep.ts'
 import { startLeadership } from '../leader/leadership.ts'
@@ -29,10 +28,10 @@ import type { LedTask } from '../leader/lease.ts'
 import { createProcessor } from '../process/processor.ts'
 import type { Processor } from '../process/processor.ts'
 import { Quarantine } from '../process/quarantine.ts'
-import { announceInserted } from '../tables/inbox.ts'
 import { findTask } from '../tables/task.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
+import { announcer } from './announcer.ts'
 import { fitConcurrency } from './concurrency.ts'
 import { obeyPauses } from './control.ts'
 import { createDeliveries } from './deliveries.ts'
@@ -44,15 +43,14 @@ import { startPauses } from './pauses.ts'
 import type { Pauses } from './pauses.ts'
 import { enterLost } from './registration.ts'
 import type { Registered, RegisteredPoller } from './registration.ts'
+import { wakeful, WAKE_CHANNEL } from './wakeful.ts'
+import type { WakefulTick } from './wakeful.ts'
 
 /** Rows whose time lies this far behind their commit are still found; DESIGN's slack for clocks and rounding. */
 const SLACK_MS = 5_000
 
 /** Attempts of a message whose source has no processor in this instance's config. */
 const DEFAULT_ATTEMPTS = 10
-
-/** NOTIFY takes a lock of the whole database at commit: once per this time and source is plenty for a hint. */
-const ANNOUNCE_EVERY_MS = 100
 
 export interface WorkOptions {
   readonly settings: Settings
@@ -83,7 +81,7 @@ export interface Work {
   readonly processors: readonly Processor[]
   readonly jobs: Jobs
   readonly upkeep: Upkeep
-  readonly ticks: readonly (Tick & { close?(): Promise<void> })[]
+  readonly ticks: readonly WakefulTick[]
   readonly listener: Listener | undefined
   /** Takes in a poller whose source could not be read before. */
   addPoller(registered: RegisteredPoller): void
@@ -150,16 +148,23 @@ export async function startWork(options: WorkOptions): Promise<Work> {
   }
   const announce = announcer(pools.work, wakeFor)
 
-  const ticks = new Map<string, Tick & { close?(): Promise<void> }>()
+  const ticks = new Map<string, WakefulTick>()
   const running: RegisteredPoller[] = []
   const makePoller = (one: RegisteredPoller): RunningPoller => {
     running.push(one)
     const { poller, source, latenessMs } = one
     const { name, everyMs } = poller
-    const tick =
-      everyMs >= JOB_TICK_FROM_MS
-        ? createJobTick({ boss, poller: name, everyMs })
-        : createLoopTick({ everyMs })
+    const tick = wakeful({
+      poller: name,
+      tick:
+        everyMs >= JOB_TICK_FROM_MS
+          ? createJobTick({ boss, poller: name, everyMs })
+          : createLoopTick({ everyMs }),
+      db: pools.reserved,
+      session,
+      applicationName: `tidemark:${identity.instanceId}`,
+      connectTimeoutMs: settings.connectTimeoutMs,
+    })
     ticks.set(name, tick)
     const processor = registered.processors.find(({ from }) => from.includes(name))
     const maxAttempts = processor?.maxAttempts ?? DEFAULT_ATTEMPTS
@@ -222,11 +227,12 @@ export async function startWork(options: WorkOptions): Promise<Work> {
       ? undefined
       : listen(session, {
           applicationName: `tidemark:${identity.instanceId}`,
-          channels: ['tidemark_leader', 'tidemark_poll', 'tidemark_inbox', 'tidemark_control'],
+          channels: ['tidemark_leader', 'tidemark_poll', 'tidemark_inbox', 'tidemark_control', WAKE_CHANNEL],
           onNotify(channel, payload) {
             if (channel === 'tidemark_leader') leaders.wake()
             else if (channel === 'tidemark_inbox') wakeFor(payload)
             else if (channel === 'tidemark_control') pauses.wake()
+            else if (channel === WAKE_CHANNEL) ticks.get(payload)?.wake()
             else if (ticks.has(payload)) ticks.get(payload)?.demand()
             else options.onDemand(payload)
           },
@@ -236,6 +242,8 @@ export async function startWork(options: WorkOptions): Promise<Work> {
             leaders.wake()
             pauses.wake()
             for (const processor of processors) processor.wake()
+            // What inserts said meanwhile was not heard.
+            for (const tick of ticks.values()) tick.wake()
           },
           onDown(error) {
             const { class: errorClass, text } = cleanError(error)
@@ -269,28 +277,5 @@ export async function startWork(options: WorkOptions): Promise<Work> {
     },
     enterLost: enterAgain,
     announce,
-  }
-}
-
-/** Wakes this instance's processors at once, and the others' by NOTIFY, at most so often. */
-function announcer(pool: Pools['work'], wakeFor: (source: string) => void): (source: string) => void {
-  const last = new Map<string, number>()
-  const timers = new Map<string, NodeJS.Timeout>()
-  const notify = (source: string): void => {
-    last.set(source, performance.now())
-    void announceInserted(pool, source).catch(() => undefined) // a hint: others look by the clock
-  }
-  return (source) => {
-    wakeFor(source)
-    if (timers.has(source)) return
-    const waitMs = (last.get(source) ?? Number.NEGATIVE_INFINITY) + ANNOUNCE_EVERY_MS - performance.now()
-    if (waitMs <= 0) notify(source)
-    else {
-      const timer = setTimeout(() => {
-        timers.delete(source)
-        notify(source)
-      }, waitMs)
-      timers.set(source, timer.unref())
-    }
   }
 }

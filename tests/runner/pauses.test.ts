@@ -127,7 +127,12 @@ test('the parts are told of what concerns them', async (t) => {
     jobs: { wake: () => void told.push('jobs') },
     processors: [part('reader'), part('other')],
     pollers: [{ poller: part('arrivals') }, { poller: part('others') }],
-    ticks: new Map([['arrivals', { demand: () => void told.push('demand arrivals') }]]),
+    ticks: new Map([
+      [
+        'arrivals',
+        { demand: () => void told.push('demand arrivals'), rest: () => void told.push('rest arrivals') },
+      ],
+    ]),
   })
   const tells = async (task: string, paused: boolean, expected: string[]): Promise<void> => {
     told.length = 0
@@ -135,7 +140,7 @@ test('the parts are told of what concerns them', async (t) => {
     await until(`${task} ${String(paused)}`, () => pauses.isPaused(task) === paused && told.length > 0)
     assert.deepEqual(told, expected)
   }
-  await tells('arrivals', true, ['jobs', 'hold arrivals'])
+  await tells('arrivals', true, ['jobs', 'hold arrivals', 'rest arrivals'])
   await tells('arrivals', false, ['jobs', 'demand arrivals'])
   await tells('reader', true, ['jobs', 'wake reader'])
 })
