@@ -24,6 +24,16 @@ CREATE TABLE IF NOT EXISTS bench.inbox (
 );
 CREATE INDEX IF NOT EXISTS inbox_open ON bench.inbox (id) WHERE status = 'NEW';
 
+-- name: make_push
+CREATE TABLE IF NOT EXISTS bench.push (
+  id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  created_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX IF NOT EXISTS push_cursor ON bench.push (created_at, id);
+
+-- name: push
+INSERT INTO bench.push DEFAULT VALUES;
+
 -- name: empty
 -- Truncated tables have no dead rows left by the contestant before. The low-water mark must not outlive its inbox.
 TRUNCATE bench.inbox, service_ops.integration_inbox, service_ops.inbox_low_water, service_ops.poll_candidate,

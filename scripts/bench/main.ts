@@ -4,6 +4,7 @@ import { compete } from './contest.ts'
 import { drainPart, singlePart } from './parts/drain.ts'
 import { intakePart } from './parts/intake.ts'
 import { ingestPart } from './parts/ingest.ts'
+import { measurePush, pushFloorLine, pushText } from './push.ts'
 import { figuresOf, floorLine, limitLine, tableOf } from './report.ts'
 import type { PartFigures } from './report.ts'
 import type { Part } from './part.ts'
@@ -30,6 +31,12 @@ const PARTS: Readonly<Record<string, (server: BenchServer, rows: number) => Part
   intake: intakePart,
 }
 
+/** No race of many messages but of one at a time; it takes turns of a tenth of a second. */
+const PUSH = 'push'
+const PUSH_TURNS = { most: 200, quick: 100, share: 20 }
+
+const NAMES = [...Object.keys(PARTS), PUSH]
+
 interface Options {
   readonly quick: boolean
   readonly only: string[]
@@ -41,12 +48,7 @@ interface Options {
 const command = new Command('bench')
   .description('Speed of Tidemark beside bare SQL, as ratios of medians.')
   .option('--quick', `${QUICK.rows} messages a round instead of ${FULL.rows}`, false)
-  .option(
-    '--only <parts>',
-    `some of ${Object.keys(PARTS).join(', ')}, with commas`,
-    parts,
-    Object.keys(PARTS),
-  )
+  .option('--only <parts>', `some of ${NAMES.join(', ')}, with commas`, parts, NAMES)
   .option('--rows <n>', 'messages a round', count)
   .option('--rounds <n>', 'rounds', count)
   .option('--json', 'one JSON document on stdout', false)
@@ -73,9 +75,13 @@ try {
     ...floors.filter(({ reached }) => !reached).map(floorLine),
     ...limits.filter(({ reached }) => !reached).map(limitLine),
   ])
+  const turns = Math.min(Math.ceil(rows / PUSH_TURNS.share), quick ? PUSH_TURNS.quick : PUSH_TURNS.most)
+  const push = only.includes(PUSH) ? await measurePush(server, turns) : undefined
+  if (push !== undefined && !json) process.stdout.write(pushText(push))
+  if (push?.floor.reached === false) missed.push(pushFloorLine(push.floor))
   const loadAfter = loadText()
   if (json)
-    process.stdout.write(`${JSON.stringify({ machine, loadAfter, rounds, parts: results }, null, 2)}\n`)
+    process.stdout.write(`${JSON.stringify({ machine, loadAfter, rounds, parts: results, push }, null, 2)}\n`)
   else process.stdout.write(`\n${loadAfter} at the end\n`)
   for (const line of missed) process.stderr.write(`${line}\n`)
   if (missed.length > 0) process.exitCode = 1
@@ -106,7 +112,7 @@ function loadText(): string {
 
 function parts(value: string): string[] {
   const names = value.split(',').map((name) => name.trim())
-  const unknown = names.find((name) => !(name in PARTS))
+  const unknown = names.find((name) => !NAMES.includes(name))
   if (unknown === undefined) return names
   throw new InvalidArgumentError(`there is no part ${unknown}`)
 }

@@ -5,8 +5,9 @@
 SELECT jsonb_build_object(
   'at', clock_timestamp(),
   'pollers', (SELECT coalesce(jsonb_agg(to_jsonb(p) || jsonb_build_object(
-                       'paused_by', t.paused_by, 'paused_at', t.paused_at, 'paused_seconds', t.paused_seconds) ORDER BY p.id), '[]')
-                FROM service_ops.poller_status p JOIN service_ops.task_status t USING (id)),
+                       'paused_by', t.paused_by, 'paused_at', t.paused_at, 'paused_seconds', t.paused_seconds,
+                       'wake', coalesce(k.is_on, false)) ORDER BY p.id), '[]')
+                FROM service_ops.poller_status p JOIN service_ops.task_status t USING (id) LEFT JOIN service_ops.wake_status k USING (id)),
   'processors', (SELECT coalesce(jsonb_agg(to_jsonb(p) || jsonb_build_object('orphaned', t.orphaned,
                           'paused_by', t.paused_by, 'paused_at', t.paused_at, 'paused_seconds', t.paused_seconds) ORDER BY p.id), '[]')
                    FROM service_ops.processor_status p JOIN service_ops.task_status t USING (id)),

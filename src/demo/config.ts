@@ -1,11 +1,15 @@
 import type { TidemarkConfig } from '../config/types.ts'
 import type { Pool } from '../db/pool.ts'
 import { loadStatements } from '../db/statements.ts'
+import { wakeOn } from '../ingest/wakeTrigger.ts'
 import { getOrCreate } from '../process/getOrCreate.ts'
 import { withRowLock } from '../process/withRowLock.ts'
 import { startDemo } from './traffic.ts'
 
 const sql = loadStatements('demo_handlers', ['update_packet', 'digest', 'forget_digests'])
+
+const POLLER = 'message_poller'
+const SOURCE = 'service_ops.send_serviceops'
 
 /** One attempt in this many fails on purpose, so that retries are seen. */
 const FAIL_ONE_IN = 20
@@ -23,9 +27,9 @@ function isDecision(payload: unknown): payload is Decision {
 export function demoConfig(pool: () => Pool | undefined): TidemarkConfig {
   return {
     pollers: {
-      message_poller: {
+      [POLLER]: {
         source: {
-          table: 'service_ops.send_serviceops',
+          table: SOURCE,
           id: 'message_id',
           createdAt: 'created_at',
           payload: 'payload',
@@ -36,7 +40,7 @@ export function demoConfig(pool: () => Pool | undefined): TidemarkConfig {
     },
     processors: {
       clinical_ops_processor: {
-        from: 'message_poller',
+        from: POLLER,
         contract: 'transactional',
         exclusive: true,
         concurrency: 4,
@@ -75,9 +79,12 @@ export function createDemo(): {
   let pool: Pool | undefined
   return {
     config: demoConfig(() => pool),
-    prepare(work, rate) {
+    async prepare(work, rate) {
       pool = work
-      return startDemo(work, rate)
+      const stop = await startDemo(work, rate)
+      // Two that start together may meet here, and a busy table may refuse: the clock serves the demo as well.
+      await wakeOn(work, POLLER, SOURCE).catch(() => undefined)
+      return stop
     },
   }
 }

@@ -41,7 +41,7 @@ export interface WakingTick extends Tick {
 }
 
 /** Between two looks of a poller that is awake: what comes meanwhile is taken in together. */
-const GAP_MS = 50
+const GAP_MS = 25
 
 /** Asleep for so long, it was calm: one insert more is no flood. */
 const CALM_MS = 1_000
@@ -104,6 +104,8 @@ class Lead {
       const waits = this.#lookAt === undefined ? undefined : this.#lookAt - performance.now()
       if (waits !== undefined && waits <= 0) return this.#look()
       const came = await Promise.race([pending, this.#sleep(waits)])
+      // Its timer would outlive the wait.
+      this.#rouse.abort()
       if (came === undefined) continue
       this.#pending = undefined
       return came.due === undefined ? undefined : this.#byClock(came.due)

@@ -21,6 +21,8 @@ export interface PollerStatus extends PauseStatus {
   readonly leader: string | null
   readonly term: number | null
   readonly interval_seconds: number | null
+  /** Inserts into its source wake it. */
+  readonly wake: boolean
   readonly edge: string | null
   readonly edge_lag_seconds: number | null
   readonly lag_seconds: number | null

@@ -69,12 +69,13 @@ function printStatus(status: StatusDocument): void {
 function printPollers({ pollers }: StatusDocument): void {
   printSection(
     'Pollers',
-    ['id', 'poller', 'source', 'state', 'leader', 'last pass', 'lag', 'edge lag', 'rows', 'late'],
+    ['id', 'poller', 'source', 'state', 'woken', 'leader', 'last pass', 'lag', 'edge lag', 'rows', 'late'],
     pollers.map((poller) => [
       String(poller.id),
       poller.poller,
       poller.source_table ?? '-',
       pollerState(poller),
+      poller.wake ? 'by inserts' : '-',
       poller.leader ?? '-',
       poller.last_outcome === null ? '-' : `${poller.last_outcome}, ${poller.last_rows_inserted ?? 0} rows`,
       span(poller.lag_seconds),
