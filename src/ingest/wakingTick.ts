@@ -88,6 +88,8 @@ class Lead {
   #calm = true
   #rested = performance.now()
   #resting = false
+  /** Inserts wake it, as far as is known; only then it looks between what falls due by the clock. */
+  #isOn = false
   #rouse = new AbortController()
 
   constructor({ inner, createSleeper }: WakingTickOptions, signal: AbortSignal) {
@@ -113,6 +115,7 @@ class Lead {
   }
 
   wake(): void {
+    if (this.#resting) return
     const now = performance.now()
     const wasAsleep = this.#state === 'asleep'
     if (wasAsleep) this.#calm = now - this.#sleptAt >= CALM_MS
@@ -178,7 +181,7 @@ class Lead {
     if (this.#state === 'asleep') void this.#stayAsleep()
     if (this.#state !== 'awake' || this.#resting) return
     if (this.#lookAt !== undefined) this.#lookAt = Math.max(this.#lookAt, this.#rested)
-    else if (inserted === 0 || this.#calm) void this.#fallAsleep()
+    else if (inserted === 0 || this.#calm || !this.#isOn) void this.#fallAsleep()
     else this.#lookAt = this.#rested + GAP_MS
     this.#calm = false
   }
@@ -189,6 +192,7 @@ class Lead {
     // Woken meanwhile: somebody else saw to the next look.
     if (this.#state !== 'falling') return
     this.#state = asleep ? 'asleep' : 'awake'
+    this.#isOn = asleep
     if (!asleep) return
     this.#sleptAt = performance.now()
     this.#lookAt = Math.max(this.#sleptAt, this.#rested)

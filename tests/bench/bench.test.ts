@@ -5,6 +5,7 @@ import test from 'node:test'
 import { promisify } from 'node:util'
 import { figuresOf, median } from '../../scripts/bench/report.ts'
 import type { PartFigures } from '../../scripts/bench/report.ts'
+import type { PushResult } from '../../scripts/bench/push.ts'
 import type { Measured } from '../../scripts/bench/meter.ts'
 
 const main = resolve(import.meta.dirname, '../../scripts/bench/main.ts')
@@ -23,7 +24,7 @@ async function bench(...args: string[]): Promise<{ code: number; stdout: string;
 test('a run measures every part on a server of its own, and gives ratios', async () => {
   const { code, stdout, stderr } = await bench('--rows', '400', '--rounds', '1', '--json')
   assert.ok(code === 0 || code === 1, stderr)
-  const { parts } = JSON.parse(stdout) as { parts: PartFigures[] }
+  const { parts, push } = JSON.parse(stdout) as { parts: PartFigures[]; push: PushResult }
   assert.deepEqual(
     parts.map(({ part }) => part),
     ['ingest', 'drain', 'single', 'intake'],
@@ -36,9 +37,12 @@ test('a run measures every part on a server of its own, and gives ratios', async
     }
     for (const { ratio, least, reached } of floors) assert.equal(reached, ratio >= least)
   }
+  assert.equal(push.figures.length, 3)
+  for (const { contestant, p50, max } of push.figures) assert.ok(p50 > 0 && max >= p50, contestant)
   assert.equal(
     code === 1,
-    parts.some(({ floors, limits }) => [...floors, ...limits].some(({ reached }) => !reached)),
+    !push.floor.reached ||
+      parts.some(({ floors, limits }) => [...floors, ...limits].some(({ reached }) => !reached)),
   )
 })
 

@@ -131,6 +131,8 @@ test('a poller that rests has no flag, and nothing but the clock makes it look',
 test('where it cannot sleep, only the clock makes it look', async (t) => {
   const { tick, lead, passes } = world(t, { canSleep: false })
   await passes(1)
+  tick.wake()
+  assert.equal(await passes(1), 'wake')
   const early = await Promise.race([tick.next(lead.signal), pause(200)])
   assert.equal(early, undefined)
 })
