@@ -172,7 +172,7 @@ export function createPoller(options: PollerOptions): Poller {
     state.failuresInARow = 0
     if (!position.heldSaid) await record(due, performance.now(), term, { outcome: 'missed', ...run })
     position.heldSaid = true
-    await settle(due, true)
+    await due.done({ ok: true, held: true }).catch(() => undefined)
   }
 
   function pass(lease: PollerLease, position: Position): Promise<PassResult> {

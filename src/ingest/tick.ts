@@ -6,8 +6,8 @@ export interface DuePass {
    * wake: an insert was announced, or may have been.
    */
   readonly cause: 'job' | 'backstop' | 'demand' | 'loop' | 'wake'
-  /** Records the end of the pass, with the rows that it took in, and sees to the next one. */
-  done(result: { ok: boolean; inserted?: number }): Promise<void>
+  /** Records the end of the pass, with the rows that it took in, and sees to the next one. `held`: paused, none was made. */
+  done(result: { ok: boolean; inserted?: number; held?: boolean }): Promise<void>
 }
 
 /** What wakes a leader for its next pass; given to the poller by the runner. */

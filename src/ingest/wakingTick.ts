@@ -20,7 +20,7 @@
  * - *A look fails*: the poller waits as after any failure, and looks again.
  * - *Notifications were not heard for a while* (LISTEN was down): `wake()` when they are heard again.
  * - *Inserts do not wake it* (the trigger is not there): after each pass by the clock it is asked whether they do now.
- * - *It is paused*: `rest()`. The flag is taken back, so writers are silent; the next pass by the clock sets it again.
+ * - *It is paused*: `rest()`. The flag is taken back, so writers are silent; the first pass that is made again sets it.
  * - *The lease ends*: the sleeper's session is closed, and the flag goes with it.
  */
 import { pause } from '../kit/pause.ts'
@@ -36,7 +36,7 @@ export interface WakingTickOptions {
 export interface WakingTick extends Tick {
   /** An insert was announced, or may have been: a look as soon as possible. Without a lead it does nothing. */
   wake(): void
-  /** No looks but those that fall due by the clock, until the next of them: what a paused poller does. */
+  /** No flag and no looks until a pass by the clock is made again: what a paused poller does. */
   rest(): void
 }
 
@@ -153,8 +153,9 @@ class Lead {
     return {
       dueAt: new Date(),
       cause: 'wake',
-      done: ({ ok, inserted = 0 }) => {
-        if (ok) this.#looked(beganAt, inserted)
+      done: ({ ok, inserted = 0, held = false }) => {
+        if (held) this.rest()
+        else if (ok) this.#looked(beganAt, inserted)
         else this.#lookAt = performance.now()
         return Promise.resolve()
       },
@@ -163,12 +164,16 @@ class Lead {
 
   #byClock(due: DuePass): DuePass {
     const beganAt = performance.now()
-    this.#resting = false
     return {
       dueAt: due.dueAt,
       cause: due.cause,
       done: async (result) => {
         await due.done(result)
+        if (result.held === true) {
+          this.rest()
+          return
+        }
+        this.#resting = false
         if (result.ok) this.#looked(beganAt, result.inserted ?? 0)
       },
     }

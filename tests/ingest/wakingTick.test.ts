@@ -138,3 +138,15 @@ test('where it cannot sleep, only the clock makes it look', async (t) => {
   const early = await Promise.race([tick.next(lead.signal), pause(200)])
   assert.equal(early, undefined)
 })
+
+test('a look that is held, since the poller is paused, leaves it without a flag', async (t) => {
+  const { flag, tick, lead, next, passes } = world(t)
+  await passes(0)
+  await passes(0)
+  tick.wake()
+  await (await next()).done({ ok: true, held: true })
+  tick.wake()
+  const early = await Promise.race([tick.next(lead.signal), pause(200)])
+  assert.equal(early, undefined)
+  assert.equal(flag.asleep, false)
+})
