@@ -91,7 +91,8 @@ ins AS (
          (source, message_id, source_created_at, payload, group_key, trace_id, max_attempts, status, last_error, next_attempt_at)
   SELECT $1, :"message_id", p.created_at, j.payload, :"group_key", :"trace_id", $6::integer,
          CASE WHEN $7::text IS NULL THEN 'NEW' ELSE 'DEAD' END, $7::text,
-         CASE WHEN $7::text IS NOT NULL THEN timestamptz 'infinity' END
+         CASE WHEN $7::text IS NOT NULL THEN timestamptz 'infinity'
+              WHEN (SELECT true FROM service_ops.slot_limit l WHERE l.source = $1 AND l.group_key = '*') THEN statement_timestamp() END    -- lined up by its key
     FROM (SELECT page.*
             FROM page
             LEFT JOIN LATERAL (

@@ -31,10 +31,11 @@ export function crossFaults(config: unknown): Fault[] {
   const sources = new Set(
     (['pollers', 'intakes'] as const).flatMap((kind) => partsOf(config, kind).map(([name]) => name)),
   )
+  const pollers = new Map(partsOf(config, 'pollers'))
   const takenBy = new Map<string, string>()
   for (const [name, processor] of partsOf(config, 'processors')) {
     const what = `processors.${name}`
-    faults.push(...workFaults(what, processor))
+    faults.push(...workFaults(what, processor), ...keyFaults(what, processor, pollers))
     for (const source of [processor['from']].flat().filter((value) => typeof value === 'string')) {
       const other = takenBy.get(source)
       if (!sources.has(source)) {
@@ -111,6 +112,30 @@ function deliveryFaults(what: string, processor: Record<string, unknown>): Fault
       given: String(asRecord(processor['deliver'])['timeout']),
       expected: `no longer than the processor's own timeout (${formatDuration(allMs)})`,
     })
+  }
+  return faults
+}
+
+/** Slots and order are those of a key, so each source needs one. */
+function keyFaults(
+  what: string,
+  { from, slots, ordered }: Record<string, unknown>,
+  pollers: ReadonlyMap<string, Record<string, unknown>>,
+): Fault[] {
+  const faults: Fault[] = []
+  const option = ordered === true ? 'ordered' : slots === undefined ? undefined : 'slots'
+  if (option === undefined) return faults
+  for (const source of new Set([from].flat())) {
+    const poller = typeof source === 'string' ? pollers.get(source) : undefined
+    if (typeof source !== 'string' || poller === undefined) continue
+    if (asRecord(poller['source'])['groupKey'] !== undefined) continue
+    const expected = `pollers.${source}.source.groupKey beside it: the column that names the key of a row`
+    faults.push({ what: `${what}.${option}`, expected })
+  }
+  const { perKey } = asRecord(slots)
+  if (ordered === true && typeof perKey === 'number' && perKey > 1) {
+    const expected = '1, or no slots at all, beside ordered: a key in order has one message in work at once'
+    faults.push({ what: `${what}.slots.perKey`, given: String(perKey), expected })
   }
   return faults
 }

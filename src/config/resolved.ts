@@ -57,6 +57,8 @@ export interface ResolvedProcessor {
   readonly backoff: { readonly baseMs: number; readonly maxMs: number }
   readonly timeoutMs: number
   readonly exclusive: boolean
+  readonly slots: { readonly perKey: number } | null
+  readonly ordered: boolean
   readonly work:
     | { readonly kind: 'transactional'; readonly handle: TransactionalProcessorConfig['handle'] }
     | { readonly kind: 'external'; readonly handle: ExternalProcessorConfig['handle'] }

@@ -148,6 +148,10 @@ const processor = options({
   backoff: backoff.default({ base: 1000, max: 300_000 }),
   timeout: duration(1, MAX_TIMER_MS).default(60_000),
   exclusive: z.boolean('true or false').default(false),
+  slots: options({ perKey: whole(1, 100_000) })
+    .nullable()
+    .default(null),
+  ordered: z.boolean('true or false').default(false),
 })
 
 const job = options({

@@ -117,6 +117,16 @@ interface ProcessorBase {
   timeout?: Duration
   /** One leader in the whole cluster works. Default: false. */
   exclusive?: boolean
+  /**
+   * Messages of one group key in work at once, in all instances together; `service_ops.slot_limit` changes or pauses a key
+   * while everything runs. The sources need `groupKey`. Default: no limit.
+   */
+  slots?: { perKey: number }
+  /**
+   * Nothing of a group key begins before its earlier messages, in the order of the source, are done or discarded: one that
+   * waits for its next attempt holds its key, and one that is DEAD does until somebody retries or discards it. Default: false.
+   */
+  ordered?: boolean
 }
 
 /** The handler's own writes and DONE commit together: effects exactly once. */

@@ -55,6 +55,8 @@ function resolve(config: FormedConfig, intervals: ReadonlyMap<string, number>): 
       backoff: { baseMs: processor.backoff.base, maxMs: processor.backoff.max },
       timeoutMs: processor.timeout,
       exclusive: processor.exclusive,
+      slots: processor.slots,
+      ordered: processor.ordered,
       work: resolveWork(processor),
     })),
     jobs: Object.entries(config.jobs).map(([name, job]) => ({

@@ -81,6 +81,7 @@ export function createCalls(options: CallsOptions): Calls {
             const settled = settle.settle(one, results[i] ?? NO_RESULT, durationMs)
             const againMs = await settled.catch((error: unknown) => options.onUnsettled(error))
             inWork.delete(one)
+            if (one.slot !== undefined) options.onFree() // its slot is free only now
             if (typeof againMs === 'number') options.onAgain(againMs)
           }),
         )

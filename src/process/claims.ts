@@ -15,6 +15,7 @@ import type { Interruption } from './interruption.ts'
 import type { LowWater } from './lowWater.ts'
 import type { Ownership } from './ownership.ts'
 import type { Quarantine, Turn } from './quarantine.ts'
+import { createSlotClaims } from './slots.ts'
 
 export interface ClaimsOptions {
   readonly pool: Pool
@@ -58,6 +59,11 @@ const REFUSED_MS = 1_000
 export function createClaims(options: ClaimsOptions): Claims {
   const { pool, processor, instanceId, pressure, quarantine, calls, lowWater, ownership } = options
   const { name, from: sources, work, concurrency, maxAttempts } = processor
+  const rules = { perKey: processor.slots?.perKey ?? null, ordered: processor.ordered }
+  const slots =
+    rules.perKey === null && !rules.ordered
+      ? undefined
+      : createSlotClaims({ pool, processor, rules, instanceId, maxBytes: CLAIM_BYTES, lowWater })
   let lastAt: number | undefined
 
   /** How many messages may be claimed: while connections are short, one at a time, so that there is still progress. */
@@ -71,14 +77,19 @@ export function createClaims(options: ClaimsOptions): Claims {
     const release = calls.hold()
     try {
       const askedAt = performance.now()
-      const request = { sources, instanceId, limit, low, maxAttempts, maxBytes: CLAIM_BYTES }
-      const rows = await (turn === 'one suspect' ? claimSuspect(pool, request) : claimMessages(pool, request))
+      const rows = await ask(turn, limit, low)
       lastAt = performance.now()
       await take(rows, askedAt)
       return rows.length
     } finally {
       release()
     }
+  }
+
+  function ask(turn: Turn, limit: number, low: string): Promise<readonly ClaimedRow[]> {
+    const request = { sources, instanceId, limit, low, maxAttempts, maxBytes: CLAIM_BYTES }
+    if (turn === 'one suspect') return slots?.claimSuspect() ?? claimSuspect(pool, request)
+    return slots?.claim(limit) ?? claimMessages(pool, request)
   }
 
   async function take(rows: readonly ClaimedRow[], askedAt: number): Promise<void> {
@@ -107,6 +118,7 @@ export function createClaims(options: ClaimsOptions): Claims {
         lastAt = performance.now() // it does not stand still, it waits
         return haltedMs
       }
+      if (slots !== undefined && lowWater.suspects) lowWater.suspects = await slots.someSuspect()
       const most = Math.min(room(), options.most())
       const turn = most > 0 ? quarantine.turn(name, lowWater.suspects) : 'nothing'
       if (turn === 'nothing') {
@@ -118,7 +130,8 @@ export function createClaims(options: ClaimsOptions): Claims {
       if (turn === 'one suspect') lowWater.suspects = claimed > 0
       const nextDueMs = lowWater.due(performance.now()) ? await lowWater.look() : undefined
       if (claimed === limit) return 0
-      return Math.min(IDLE_MS, nextDueMs ?? IDLE_MS, lowWater.suspects ? quarantine.askableInMs : IDLE_MS)
+      const suspectMs = lowWater.suspects ? quarantine.askableInMs : IDLE_MS
+      return Math.min(IDLE_MS, nextDueMs ?? IDLE_MS, suspectMs, slots?.againMs ?? IDLE_MS)
     },
   }
 }

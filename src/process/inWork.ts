@@ -5,6 +5,8 @@ import type { Claim, ClaimedRow } from '../tables/inbox.ts'
 export interface InWork {
   readonly claim: Claim
   readonly message: Message
+  /** The slot that it holds: how many of its key are in use with it, and the limit. */
+  readonly slot?: { readonly inUse: number; readonly max: number | null } | undefined
   /** Interruptions since its handler last ended by itself, drains left out. */
   readonly interruptionsInARow: number
   /** Age when it was claimed, by the database's clock: since the source row, or since it was taken in. */
@@ -27,6 +29,7 @@ export function toInWork(row: ClaimedRow): InWork {
       traceId: row.trace_id,
       sourceCreatedAt: row.source_created_at,
     },
+    slot: row.in_use == null ? undefined : { inUse: row.in_use, max: row.most ?? null },
     interruptionsInARow: row.interruptions_in_a_row,
     ageMs: Number(row.age_ms),
     claimedAt: performance.now(),

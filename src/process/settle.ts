@@ -42,6 +42,12 @@ export function createSettlement(
     }
   }
 
+  function released(one: InWork, reason: 'done' | 'failed' | 'dead' | 'interrupted'): void {
+    if (one.slot === undefined) return
+    const msg = `${processor.name}: ${one.message.messageId} gives its slot of ${one.message.groupKey ?? ''} back: ${reason}`
+    log.event('slot_released', msg, { ...fieldsOf(one), reason })
+  }
+
   function done(one: InWork, durationMs: number): void {
     finished += 1
     log.event('message_done', `${processor.name}: ${one.message.messageId} done`, {
@@ -49,6 +55,7 @@ export function createSettlement(
       duration_ms: Math.round(durationMs),
       latency_ms: Math.round(one.ageMs + performance.now() - one.claimedAt),
     })
+    released(one, 'done')
   }
 
   function interrupted(one: InWork, reason: Interruption, counted: boolean): void {
@@ -56,6 +63,7 @@ export function createSettlement(
     const cost = counted ? 'once too often, so its attempt counts' : 'its attempt does not count'
     const msg = `${processor.name}: ${one.message.messageId} interrupted: ${reason}; ${cost}`
     log.event('message_interrupted', msg, { ...fieldsOf(one), reason })
+    released(one, 'interrupted')
   }
 
   function lost(one: InWork): void {
@@ -81,12 +89,14 @@ export function createSettlement(
       finished += 1
       const msg = `${processor.name}: ${message.messageId} failed, ${attempt}: ${text}; again in ${waitMs} ms`
       log.event('message_failed', msg, { ...fields, next_attempt_s: waitMs / 1000 })
+      released(one, 'failed')
       return waitMs
     }
     if (state === 'DEAD') {
       finished += 1
       const msg = `${processor.name}: ${message.messageId} is DEAD after ${attempt}: ${text}`
       log.event('message_dead', msg, fields)
+      released(one, 'dead')
     } else lost(one)
     return undefined
   }
@@ -120,6 +130,10 @@ export function createSettlement(
         ...fieldsOf(one),
         waited_ms: Math.round(one.ageMs),
       })
+      if (one.slot === undefined) return
+      const { inUse, max } = one.slot
+      const msg = `${processor.name}: ${one.message.messageId} has a slot of ${one.message.groupKey ?? ''}: ${inUse} of ${max ?? 'any number'} in use`
+      log.event('slot_acquired', msg, { ...fieldsOf(one), in_use: inUse, max })
     },
     async settle(one, result, durationMs) {
       switch (result.kind) {

@@ -37,6 +37,9 @@ export interface ClaimedRow {
   readonly fresh: boolean
   readonly source_created_at: string | null
   readonly age_ms: string
+  /** Claimed under the slots of its key: how many are in use since, and the limit. */
+  readonly in_use?: number | null
+  readonly most?: number | null
 }
 
 /** The fence of one outcome: the message, and the number of our claim of it. */

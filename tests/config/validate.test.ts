@@ -73,6 +73,8 @@ describe('a config that is right', () => {
           backoff: { baseMs: 2000, maxMs: 300_000 },
           timeoutMs: 60_000,
           exclusive: false,
+          slots: null,
+          ordered: false,
           work: { kind: 'transactional', handle },
         },
       ],

@@ -145,6 +145,8 @@ export function processorOn(
       backoff: { baseMs: 20, maxMs: 40 },
       timeoutMs: 30_000,
       exclusive: false,
+      slots: null,
+      ordered: false,
       work,
       ...choices,
     },

@@ -1,0 +1,195 @@
+/**
+ * Slots and order: claims of a processor whose group keys have places of their own.
+ *
+ * A slot is in use while a message of its key is in work, and that is read from the message itself: `slot_limit.held` names
+ * the messages that the newest claims of the key took, and those of them that are still PROCESSING under that claim hold
+ * a slot. Whatever ends a claim (an outcome, a give-back, a reclaim, a look for strays, a person) changes the message's row
+ * and so frees the slot; there is no second thing to do that could be left undone, and nothing that could leak.
+ *
+ *     look ──walk from key to key, lock the rows of those that have room──▶ claim ──what their slots leave room for──▶ commit
+ *
+ * A claim is one transaction of two statements. The first locks the rows of keys in `slot_limit`; only who has such a
+ * lock may claim of that key. The second reads under them: its snapshot is younger than the locks, so it has every claim
+ * that was made under them before. In one statement the count would be that of a snapshot from before the lock.
+ *
+ * - *Somebody else has a key's lock*: the key is left out this time (SKIP LOCKED). Nobody waits, so nobody can deadlock.
+ * - *A key is full, paused, or its first message is held*: the walk passes it with a probe or two. Each walk goes on where
+ *   the one before stopped, so every key has its turn, however many messages another one has.
+ * - *A handler ends*: the outcome frees the slot, and the processor is woken. What other instances free is seen by the clock.
+ * - *The limit is lowered*: what is in work goes on; nothing more begins until there is room.
+ * - *A process dies*: its messages hold their slots until they are taken back.
+ * - *The default row or a key's row is missing* (a new key, a table made again): it is entered, what is in work included.
+ * - *Messages came in before the source had slots, or by a release that does not know them*: they are lined up first.
+ *
+ * `ordered`: a key has one slot, and only its first open message by source time, then number, may take it, due or not: one
+ * that waits for its retry or is DEAD holds its key. Which message is first is decided by what is committed in the inbox
+ * when the claim is made; one that comes in later with an earlier time goes next.
+ *
+ * Messages without a key have no slot and no order, and get half of a claim at most while keys have something.
+ */
+import type { ResolvedProcessor } from '../config/resolved.ts'
+import type { Pool } from '../db/pool.ts'
+import { withTransaction } from '../db/transaction.ts'
+import {
+  claimInSlots,
+  enterDefault,
+  enterKeys,
+  lineUp,
+  lockSuspects,
+  lookForKeys,
+  suspectKeys,
+} from '../tables/slots.ts'
+import type { ClaimedRow } from '../tables/inbox.ts'
+import type { KeysFound, SlotRules } from '../tables/slots.ts'
+import type { LowWater } from './lowWater.ts'
+
+export interface SlotClaimsOptions {
+  readonly pool: Pool
+  readonly processor: Pick<ResolvedProcessor, 'from' | 'maxAttempts'>
+  readonly rules: SlotRules
+  readonly instanceId: string
+  readonly maxBytes: number
+  readonly lowWater: LowWater
+}
+
+export interface SlotClaims {
+  /** Claims up to so many messages. */
+  claim(limit: number): Promise<ClaimedRow[]>
+  /** Claims one suspect whose key has room. */
+  claimSuspect(): Promise<ClaimedRow[]>
+  /** Whether a suspect may be claimed now; one whose key is full or held would make the others wait in vain. */
+  someSuspect(): Promise<boolean>
+  /** Milliseconds until the next claim is worth it, as the newest one saw it. */
+  readonly againMs: number
+}
+
+/** Keys that one statement walks along at most; a probe takes some microseconds. */
+const LOOK_KEYS = 1_000
+
+/** Messages lined up in one statement. */
+const LINE_UP = 2_000
+
+/** While something waits for a slot that another instance may free, or for a person. */
+const HELD_MS = 250
+
+/** Somebody else had the lock of a key that has room; they are held for milliseconds. Not all at once again. */
+const CONTENDED_MS = 5
+const CONTENDED_SPREAD_MS = 15
+
+export function createSlotClaims(options: SlotClaimsOptions): SlotClaims {
+  const { pool, rules, instanceId, maxBytes, lowWater } = options
+  const { from: sources, maxAttempts } = options.processor
+  const { ordered } = rules
+  const cursors = new Map<string, string>()
+  const unknown = new Map<string, readonly string[]>()
+  let entered = false
+  let turn = 0
+  let againMs = 0
+
+  /** What the newest claims missed. Before a claim: what one has brought must reach its caller, whatever fails. */
+  async function enter(): Promise<void> {
+    if (!entered) await enterDefault(pool, sources, rules)
+    entered = true
+    for (const [source, keys] of unknown) {
+      await enterKeys(pool, source, keys)
+      unknown.delete(source)
+    }
+  }
+
+  async function linedUp(): Promise<boolean> {
+    const { messages, last, head } = await lineUp(pool, sources, await lowWater.low(), LINE_UP)
+    if (messages === LINE_UP) {
+      if (last !== null) lowWater.claimed(BigInt(last))
+      return false
+    }
+    lowWater.claimed(BigInt(head))
+    return true
+  }
+
+  function claimOf(source: string, limit: number): Promise<{ found: KeysFound; rows: ClaimedRow[] }> {
+    return withTransaction(
+      pool,
+      async (client) => {
+        const found = await lookForKeys(client, source, {
+          from: cursors.get(source) ?? '',
+          look: LOOK_KEYS,
+          lock: limit,
+          ordered,
+        })
+        const { keys, keyless } = found
+        if (keys.length === 0 && !keyless) return { found, rows: [] }
+        const rows = await claimInSlots(client, {
+          source,
+          instanceId,
+          limit,
+          maxAttempts,
+          maxBytes,
+          keys,
+          keyless: !keyless ? 0 : keys.length === 0 ? limit : Math.ceil(limit / 2),
+          suspects: false,
+          ordered,
+        })
+        return { found, rows }
+      },
+      // A snapshot of the whole transaction would be as old as the first statement.
+      { isolation: 'read committed' },
+    )
+  }
+
+  /** Where the next walk begins, and when it is worth it. */
+  function next(source: string, found: KeysFound, rows: readonly ClaimedRow[], limit: number): number {
+    const began = cursors.get(source) ?? ''
+    // With no more places, the walk goes on at the key that the last of them went to: the others have not had theirs.
+    const reached = rows.length === limit ? lastKey(found, rows) : found.last
+    if (reached === null || (found.at_end && rows.length < limit)) cursors.delete(source)
+    else cursors.set(source, reached)
+    if (found.unknown.length > 0 || rows.length > 0 || !found.at_end || began !== '') return 0
+    if (found.wanted > found.keys.length) return CONTENDED_MS + Math.random() * CONTENDED_SPREAD_MS
+    return found.looked > 0 ? HELD_MS : Number.POSITIVE_INFINITY
+  }
+
+  return {
+    get againMs() {
+      return againMs
+    },
+    async claim(limit) {
+      await enter()
+      againMs = (await linedUp()) ? Number.POSITIVE_INFINITY : 0
+      turn += 1
+      for (let i = 0; i < sources.length; i += 1) {
+        const source = sources[(turn + i) % sources.length]
+        if (source === undefined) break
+        const { found, rows } = await claimOf(source, limit)
+        againMs = Math.min(againMs, next(source, found, rows, limit))
+        entered &&= found.has_default
+        if (found.unknown.length > 0) unknown.set(source, found.unknown)
+        if (rows.length > 0) return rows
+      }
+      return []
+    },
+    async claimSuspect() {
+      for (const { source, group_key: key } of await suspectKeys(pool, sources, ordered)) {
+        const rows = await withTransaction(
+          pool,
+          async (client) => {
+            const keys = key === null ? [] : await lockSuspects(client, source, [key])
+            if (key !== null && keys.length === 0) return []
+            const keyless = key === null ? 1 : 0
+            const request = { source, instanceId, limit: 1, maxAttempts, maxBytes, keys, keyless }
+            return claimInSlots(client, { ...request, suspects: true, ordered })
+          },
+          { isolation: 'read committed' },
+        )
+        if (rows.length > 0) return rows
+      }
+      return []
+    },
+    someSuspect: async () => (await suspectKeys(pool, sources, ordered)).length > 0,
+  }
+}
+
+/** The last key in turn that got a place. */
+function lastKey({ keys, last }: KeysFound, rows: readonly ClaimedRow[]): string | null {
+  const got = new Set(rows.map(({ group_key: key }) => key))
+  return keys.findLast((key) => got.has(key)) ?? last
+}
