@@ -37,7 +37,7 @@ INSERT INTO bench.push DEFAULT VALUES;
 -- name: empty
 -- Truncated tables have no dead rows left by the contestant before. The low-water mark must not outlive its inbox.
 TRUNCATE bench.inbox, service_ops.integration_inbox, service_ops.inbox_low_water, service_ops.poll_candidate,
-         service_ops.integration_poll_watermark, service_ops.background_task_leader, service_ops.poll_run;
+         service_ops.integration_poll_watermark, service_ops.background_task_leader, service_ops.poll_run, service_ops.slot_limit;
 
 -- name: empty_inbox
 -- Beside an instance that runs; its processors, if it has any, begin again by themselves.
@@ -55,6 +55,15 @@ SELECT now() - interval '1 hour' - ($1::integer - n) * interval '1 ms',
 -- $1 rows, as a poller leaves them.
 INSERT INTO service_ops.integration_inbox (source, message_id, source_created_at, payload, trace_id)
 SELECT 'bench', n::text, now(), jsonb_build_object('n', n, 'kind', 'bench', 'text', repeat(md5(n::text), 5)), md5(n::text)
+  FROM generate_series(1, $1::integer) n;
+
+-- name: fill_keyed
+-- $1 rows, $2 keys, as a poller leaves them for a source with slots, and the rows of its keys.
+WITH l AS (
+  INSERT INTO service_ops.slot_limit (source, group_key, default_slots)
+  SELECT 'bench', k, NULL FROM (SELECT '*' AS k UNION ALL SELECT 'key ' || n FROM generate_series(0, $2::integer - 1) n) x)
+INSERT INTO service_ops.integration_inbox (source, message_id, source_created_at, payload, group_key, trace_id, next_attempt_at)
+SELECT 'bench', n::text, now(), jsonb_build_object('n', n, 'kind', 'bench', 'text', repeat(md5(n::text), 5)), 'key ' || n % $2::integer, md5(n::text), now()
   FROM generate_series(1, $1::integer) n;
 
 -- name: fill_bare

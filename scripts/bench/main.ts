@@ -1,7 +1,7 @@
 import { availableParallelism, cpus, loadavg, totalmem } from 'node:os'
 import { Command, InvalidArgumentError } from 'commander'
 import { compete } from './contest.ts'
-import { drainPart, singlePart } from './parts/drain.ts'
+import { drainPart, singlePart, slotsPart } from './parts/drain.ts'
 import { intakePart } from './parts/intake.ts'
 import { ingestPart } from './parts/ingest.ts'
 import { measurePush, pushFloorLine, pushText } from './push.ts'
@@ -27,6 +27,7 @@ const SINGLE_SHARE = 4
 const PARTS: Readonly<Record<string, (server: BenchServer, rows: number) => Part>> = {
   ingest: ingestPart,
   drain: drainPart,
+  slots: (server, rows) => slotsPart(server, Math.ceil(rows / SINGLE_SHARE)),
   single: (server, rows) => singlePart(server, Math.ceil(rows / SINGLE_SHARE)),
   intake: intakePart,
 }

@@ -40,20 +40,21 @@ SELECT count(*)::integer AS messages, max(u.inbox_id)::text AS last,
   FROM u;
 
 -- name: look_for_keys
--- $1 source, $2 from this key on, $3 keys looked at, $4 keys locked at most. A walk from key to key, one probe each; of keys that have
--- something due and a slot free, by what can be seen without waiting, the rows are locked. What is counted here is a hint.
+-- $1 source, $2 from this key on, $3 keys looked at, $4 keys locked at most. A walk from key to key, one probe each, by the first entry
+-- that each has in an index; of keys that have something due and a slot free, by what can be seen without waiting, the rows
+-- are locked. What is counted here is a hint.
 WITH RECURSIVE d AS MATERIALIZED (
   SELECT l.max_slots, l.default_slots, l.paused FROM service_ops.slot_limit l WHERE l.source = $1 AND l.group_key = '*'),
 k AS (
-  (SELECT m.group_key, 1 AS n FROM service_ops.integration_inbox m
+  (SELECT m.group_key, 1 AS n, :"first_may" AS first_may FROM service_ops.integration_inbox m
     WHERE m.source = $1 AND m.group_key >= $2 AND m.next_attempt_at IS NOT NULL
-    ORDER BY m.source, m.group_key LIMIT 1)
+    ORDER BY :"order" LIMIT 1)
   UNION ALL
-  SELECT x.group_key, k.n + 1
+  SELECT x.group_key, k.n + 1, x.first_may
     FROM k CROSS JOIN LATERAL (
-         SELECT m.group_key FROM service_ops.integration_inbox m
+         SELECT m.group_key, :"first_may" AS first_may FROM service_ops.integration_inbox m
           WHERE m.source = $1 AND m.group_key > k.group_key AND m.next_attempt_at IS NOT NULL
-          ORDER BY m.source, m.group_key LIMIT 1) x
+          ORDER BY :"order" LIMIT 1) x
    WHERE k.n < $3::integer),
 wanted AS MATERIALIZED (       -- read one by one: the walk goes no further than this needs
   SELECT k.n, k.group_key, r.known
@@ -73,20 +74,30 @@ SELECT (SELECT count(*)::integer FROM walked) AS looked,
        (SELECT w.group_key FROM walked w ORDER BY w.n DESC LIMIT 1) AS last,
        (SELECT count(*) < $3::integer FROM walked) AND NOT EXISTS (SELECT FROM stopped) AS at_end,
        ARRAY(SELECT w.group_key FROM wanted w WHERE w.known IS NULL) AS unknown,
-       ARRAY(SELECT g.group_key FROM got g JOIN wanted w USING (group_key) ORDER BY w.n) AS keys,
+       ARRAY(SELECT g.group_key FROM got g) AS keys,
        (SELECT count(*)::integer FROM wanted w WHERE w.known) AS wanted,
-       EXISTS (SELECT FROM d) AS has_default, coalesce((SELECT d.paused FROM d), false) AS all_paused,
+       EXISTS (SELECT FROM d) AS has_default,
        (SELECT true FROM service_ops.integration_inbox m
          WHERE m.source = $1 AND m.group_key IS NULL AND m.next_attempt_at <= statement_timestamp()
            AND CASE WHEN m.status IN ('NEW', 'FAILED') AND NOT m.suspect THEN true ELSE false END
          ORDER BY m.source, m.group_key, m.next_attempt_at LIMIT 1) IS NOT NULL AS keyless;
 
+-- name: first_may
+-- Whether the entry at hand may be claimed.
+m.status IN ('NEW', 'FAILED') AND m.next_attempt_at <= statement_timestamp() AND NOT m.suspect
+
+-- name: by_turn
+m.source, m.group_key, m.next_attempt_at, m.inbox_id
+
+-- name: in_order
+m.source, m.group_key, m.source_created_at, m.inbox_id
+
 -- name: ready
 -- Of a key: something is due, and what its newest claims took is fewer than its slots, or has ended in part.
-EXISTS (
+(k.first_may OR EXISTS (
   SELECT FROM service_ops.integration_inbox m
    WHERE m.source = $1 AND m.group_key = k.group_key AND m.next_attempt_at <= statement_timestamp()
-     AND CASE WHEN m.status IN ('NEW', 'FAILED') AND NOT m.suspect THEN true ELSE false END)
+     AND CASE WHEN m.status IN ('NEW', 'FAILED') AND NOT m.suspect THEN true ELSE false END))
 AND (cardinality(l.held) < coalesce(l.max_slots, (SELECT d.max_slots FROM d), (SELECT d.default_slots FROM d), 2147483647)
      OR (SELECT count(*) FROM unnest(l.held, l.held_claims) u(inbox_id, claim)
           CROSS JOIN LATERAL (SELECT FROM service_ops.integration_inbox i
@@ -95,10 +106,7 @@ AND (cardinality(l.held) < coalesce(l.max_slots, (SELECT d.max_slots FROM d), (S
 
 -- name: ready_in_order
 -- Of a key: its first message is due and not in work.
-(SELECT CASE WHEN h.status IN ('NEW', 'FAILED') AND h.next_attempt_at <= statement_timestamp() AND NOT h.suspect THEN true ELSE false END
-   FROM service_ops.integration_inbox h
-  WHERE h.source = $1 AND h.group_key = k.group_key AND h.next_attempt_at IS NOT NULL
-  ORDER BY h.source, h.group_key, h.source_created_at, h.inbox_id LIMIT 1)
+k.first_may AND coalesce(l.max_slots, (SELECT d.max_slots FROM d), (SELECT d.default_slots FROM d), 1) > 0
 
 -- name: claim
 -- $1 source, $2 instance, $3 messages at most, $4 attempts a message has, $5 bytes at most, $6 keys whose rows we have locked, in order of
@@ -119,41 +127,38 @@ k AS MATERIALIZED (
           CROSS JOIN LATERAL (SELECT FROM service_ops.integration_inbox i
                                WHERE i.inbox_id = h.inbox_id AND i.claim = h.claim AND i.status = 'PROCESSING' LIMIT 1) i) s),
 f AS MATERIALIZED (
-  SELECT 0::bigint AS turn, m.inbox_id, :"bytes" AS bytes
+  SELECT 0::bigint AS turn, m.inbox_id, m.claim, :"bytes" AS bytes
     FROM service_ops.integration_inbox m
    WHERE m.source = $1 AND m.group_key IS NULL AND m.next_attempt_at <= statement_timestamp()
      AND CASE WHEN m.status IN ('NEW', 'FAILED') AND m.suspect = $8::boolean THEN true ELSE false END
      AND NOT coalesce((SELECT d.paused FROM d), false)
    ORDER BY m.source, m.group_key, m.next_attempt_at, m.inbox_id LIMIT $7::integer FOR UPDATE SKIP LOCKED),
 w AS MATERIALIZED (
-  SELECT k.turn, x.inbox_id, x.bytes
+  SELECT k.turn, x.inbox_id, x.claim, x.bytes
     FROM k CROSS JOIN LATERAL (:"pick") x
    LIMIT $3::integer - (SELECT count(*) FROM f)::integer),
 fit AS MATERIALIZED (
-  SELECT b.inbox_id
-    FROM (SELECT g.inbox_id, sum(g.bytes) OVER (ORDER BY g.turn, g.inbox_id) - coalesce(g.bytes, 0) AS before
+  SELECT b.turn, b.inbox_id, b.claim + 1 AS claim
+    FROM (SELECT g.turn, g.inbox_id, g.claim, sum(g.bytes) OVER (ORDER BY g.turn, g.inbox_id) - coalesce(g.bytes, 0) AS before
             FROM (TABLE f UNION ALL TABLE w) g) b
    WHERE coalesce(b.before, 0) < $5::bigint),
+kept AS (                      -- every row of fit is locked, and so will be claimed under this number
+  UPDATE service_ops.slot_limit l
+     SET held = k.ids || n.ids, held_claims = k.claims || n.claims, held_under = :"most"
+    FROM (SELECT t.turn, array_agg(t.inbox_id) AS ids, array_agg(t.claim) AS claims FROM fit t WHERE t.turn > 0 GROUP BY t.turn OFFSET 0) n
+    JOIN k USING (turn)
+   WHERE l.source = $1 AND l.group_key = ANY (ARRAY(SELECT u.group_key FROM k u WHERE u.turn IN (SELECT t.turn FROM fit t))) AND l.group_key = k.group_key
+  RETURNING l.group_key, cardinality(l.held) AS in_use, l.held_under AS most),
 took AS (
   UPDATE service_ops.integration_inbox m
      SET status = 'PROCESSING', claim = m.claim + 1, attempts = m.attempts + 1, max_attempts = greatest($4::integer, m.attempts + 1),
          locked_by = $2, locked_at = clock_timestamp(), updated_at = clock_timestamp()
    WHERE m.inbox_id = ANY (ARRAY(SELECT fit.inbox_id FROM fit))
-  RETURNING m.*),
-n AS MATERIALIZED (
-  SELECT t.group_key, array_agg(t.inbox_id) AS ids, array_agg(t.claim) AS claims FROM took t WHERE t.group_key IS NOT NULL GROUP BY t.group_key),
-kept AS (
-  UPDATE service_ops.slot_limit l
-     SET held = k.ids || n.ids, held_claims = k.claims || n.claims, held_under = :"most"
-    FROM n JOIN k USING (group_key)
-   WHERE l.source = $1 AND l.group_key = n.group_key
-  RETURNING l.group_key, cardinality(l.held) AS in_use, l.held_under AS most)
-SELECT m.inbox_id, m.source, m.message_id, m.payload, m.group_key, m.claim, m.attempts, m.max_attempts, m.trace_id, m.traceparent,
-       false AS fresh, m.interruptions_in_a_row,
-       to_char(m.source_created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS source_created_at,
-       extract(epoch FROM clock_timestamp() - CASE WHEN isfinite(m.source_created_at) THEN m.source_created_at ELSE m.created_at END) * 1000 AS age_ms,
-       kept.in_use, kept.most
-  FROM took m LEFT JOIN kept USING (group_key);
+  RETURNING m.inbox_id, m.source, m.message_id, m.payload, m.group_key, m.claim, m.attempts, m.max_attempts, m.trace_id, m.traceparent,
+            false AS fresh, m.interruptions_in_a_row,
+            to_char(m.source_created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS source_created_at,
+            extract(epoch FROM clock_timestamp() - CASE WHEN isfinite(m.source_created_at) THEN m.source_created_at ELSE m.created_at END) * 1000 AS age_ms)
+SELECT took.*, kept.in_use, kept.most FROM took LEFT JOIN kept USING (group_key);
 
 -- name: bytes
 -- See inbox.sql: what a payload takes in memory, to a hundredth.
@@ -161,7 +166,7 @@ CASE WHEN pg_column_size(m.payload) > 8192 THEN pg_column_size(m.payload #> '{}'
 
 -- name: pick
 -- As many as there are free slots; NULL: no limit.
-SELECT m.inbox_id, :"bytes" AS bytes
+SELECT m.inbox_id, m.claim, :"bytes" AS bytes
   FROM service_ops.integration_inbox m
  WHERE m.source = $1 AND m.group_key = k.group_key AND m.next_attempt_at <= statement_timestamp()
    AND CASE WHEN m.status IN ('NEW', 'FAILED') AND m.suspect = $8::boolean THEN true ELSE false END
@@ -171,12 +176,12 @@ SELECT m.inbox_id, :"bytes" AS bytes
 -- name: pick_in_order
 -- The first open message of the key, or none: it is found first and locked then, since SKIP LOCKED would go on to the next. Everything
 -- open has next_attempt_at set, what is in work, FAILED and DEAD as well.
-SELECT m.inbox_id, :"bytes" AS bytes
+SELECT m.inbox_id, m.claim, :"bytes" AS bytes
   FROM (SELECT h.inbox_id FROM service_ops.integration_inbox h
          WHERE h.source = $1 AND h.group_key = k.group_key AND h.next_attempt_at IS NOT NULL
          ORDER BY h.source, h.group_key, h.source_created_at, h.inbox_id LIMIT 1) h
  CROSS JOIN LATERAL (
-       SELECT m.inbox_id, m.payload FROM service_ops.integration_inbox m
+       SELECT m.inbox_id, m.claim, m.payload FROM service_ops.integration_inbox m
         WHERE m.inbox_id = h.inbox_id AND m.next_attempt_at <= statement_timestamp() AND k.in_use < coalesce(least(k.most, 1), 1)
           AND CASE WHEN m.status IN ('NEW', 'FAILED') AND m.suspect = $8::boolean THEN true ELSE false END
         LIMIT 1 FOR UPDATE SKIP LOCKED) m

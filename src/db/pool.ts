@@ -95,6 +95,7 @@ export function createPool(options: PoolOptions): Pool {
 
   return {
     max: options.max,
+    ownSession: options.ownSession !== false,
     get counts() {
       return { total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }
     },

@@ -69,6 +69,12 @@ const LOOK_KEYS = 1_000
 /** Messages lined up in one statement. */
 const LINE_UP = 2_000
 
+/** Few come in otherwise, and most claims have enough without them. */
+const LINE_UP_EVERY_MS = 50
+
+/** The processor looks that often by itself. */
+const IDLE_MS = 2_000
+
 /** While something waits for a slot that another instance may free, or for a person. */
 const HELD_MS = 250
 
@@ -82,7 +88,9 @@ export function createSlotClaims(options: SlotClaimsOptions): SlotClaims {
   const { ordered } = rules
   const cursors = new Map<string, string>()
   const unknown = new Map<string, readonly string[]>()
+  const prepared = pool.ownSession !== false
   let entered = false
+  let linedUpAt = Number.NEGATIVE_INFINITY
   let turn = 0
   let againMs = 0
 
@@ -96,21 +104,26 @@ export function createSlotClaims(options: SlotClaimsOptions): SlotClaims {
     }
   }
 
-  async function linedUp(): Promise<boolean> {
+  /** Resolves to the milliseconds until the next look for what is not lined up. */
+  async function linedUp(): Promise<number> {
+    const waitMs = linedUpAt + LINE_UP_EVERY_MS - performance.now()
+    if (waitMs > 0) return waitMs
     const { messages, last, head } = await lineUp(pool, sources, await lowWater.low(), LINE_UP)
     if (messages === LINE_UP) {
       if (last !== null) lowWater.claimed(BigInt(last))
-      return false
+      return 0
     }
     lowWater.claimed(BigInt(head))
-    return true
+    linedUpAt = performance.now()
+    return IDLE_MS
   }
 
   function claimOf(source: string, limit: number): Promise<{ found: KeysFound; rows: ClaimedRow[] }> {
     return withTransaction(
       pool,
       async (client) => {
-        const found = await lookForKeys(client, source, {
+        const db = { client, prepared }
+        const found = await lookForKeys(db, source, {
           from: cursors.get(source) ?? '',
           look: LOOK_KEYS,
           lock: limit,
@@ -118,7 +131,7 @@ export function createSlotClaims(options: SlotClaimsOptions): SlotClaims {
         })
         const { keys, keyless } = found
         if (keys.length === 0 && !keyless) return { found, rows: [] }
-        const rows = await claimInSlots(client, {
+        const rows = await claimInSlots(db, {
           source,
           instanceId,
           limit,
@@ -154,7 +167,7 @@ export function createSlotClaims(options: SlotClaimsOptions): SlotClaims {
     },
     async claim(limit) {
       await enter()
-      againMs = (await linedUp()) ? Number.POSITIVE_INFINITY : 0
+      againMs = await linedUp()
       turn += 1
       for (let i = 0; i < sources.length; i += 1) {
         const source = sources[(turn + i) % sources.length]
@@ -176,7 +189,7 @@ export function createSlotClaims(options: SlotClaimsOptions): SlotClaims {
             if (key !== null && keys.length === 0) return []
             const keyless = key === null ? 1 : 0
             const request = { source, instanceId, limit: 1, maxAttempts, maxBytes, keys, keyless }
-            return claimInSlots(client, { ...request, suspects: true, ordered })
+            return claimInSlots({ client, prepared }, { ...request, suspects: true, ordered })
           },
           { isolation: 'read committed' },
         )

@@ -1,4 +1,4 @@
-import type { Queryable } from '../db/pool.ts'
+import type { PoolClient, Queryable } from '../db/pool.ts'
 import { fillIdentifiers, loadStatements } from '../db/statements.ts'
 import type { ClaimedRow } from './inbox.ts'
 
@@ -64,15 +64,34 @@ export interface KeysFound {
   readonly keyless: boolean
 }
 
+/** The transaction of a claim. */
+export interface SlotClient {
+  readonly client: PoolClient
+  /**
+   * Whether the session is ours: then its statements are prepared once, since planning them takes as long as a claim of a
+   * few messages. Behind a transaction pooler the next one may meet a session that does not know them.
+   */
+  readonly prepared: boolean
+}
+
+async function rowsOf<R>(
+  { client, prepared }: SlotClient,
+  name: string,
+  text: string,
+  values: unknown[],
+): Promise<R[]> {
+  const named = prepared ? { name: `tidemark_slots_${name}` } : {}
+  return (await client.query<R & Record<string, unknown>>({ ...named, text, values })).rows
+}
+
 /** Walks from key to key, and locks those that have something to claim until the end of the transaction. */
 export async function lookForKeys(
-  db: Queryable,
+  db: SlotClient,
   source: string,
   { from, look, lock, ordered }: { from: string; look: number; lock: number; ordered: boolean },
 ): Promise<KeysFound> {
-  const statement = ordered ? sql.look_in_order : sql.look
-  const { rows } = await db.query<KeysFound & Record<string, unknown>>(statement, [source, from, look, lock])
-  const [row] = rows
+  const statement = ordered ? 'look_in_order' : 'look'
+  const [row] = await rowsOf<KeysFound>(db, statement, sql[statement], [source, from, look, lock])
   if (row === undefined) throw new Error('look_for_keys returned no row')
   return row
 }
@@ -91,11 +110,11 @@ export interface SlotClaim {
 }
 
 /** Claims what the slots of these keys leave room for. A later statement of the transaction that locked them. */
-export async function claimInSlots(db: Queryable, claim: SlotClaim): Promise<ClaimedRow[]> {
+export async function claimInSlots(db: SlotClient, claim: SlotClaim): Promise<ClaimedRow[]> {
   const { source, instanceId, limit, maxAttempts, maxBytes, keys, keyless, suspects, ordered } = claim
   const values = [source, instanceId, limit, maxAttempts, maxBytes, keys, keyless, suspects]
-  const statement = ordered ? sql.claim_in_order : sql.claim
-  return (await db.query<ClaimedRow & Record<string, unknown>>(statement, values)).rows
+  const statement = ordered ? 'claim_in_order' : 'claim'
+  return rowsOf<ClaimedRow>(db, statement, sql[statement], values)
 }
 
 /** Where suspects wait that may be claimed. */
@@ -130,8 +149,12 @@ function withParts(parts: ReturnType<typeof load>) {
     enter_default: parts.enter_default,
     enter_keys: parts.enter_keys,
     line_up: parts.line_up,
-    look: fillIdentifiers(look, { ready: parts.ready }),
-    look_in_order: fillIdentifiers(look, { ready: parts.ready_in_order }),
+    look: fillIdentifiers(look, { first_may: parts.first_may, order: parts.by_turn, ready: parts.ready }),
+    look_in_order: fillIdentifiers(look, {
+      first_may: parts.first_may,
+      order: parts.in_order,
+      ready: parts.ready_in_order,
+    }),
     claim: fillIdentifiers(claim, { bytes, pick, most: 'k.most' }),
     claim_in_order: fillIdentifiers(claim, { bytes, pick: pickInOrder, most: '1' }),
     suspect_keys: parts.suspect_keys,
@@ -145,6 +168,9 @@ function load() {
     'enter_keys',
     'line_up',
     'look_for_keys',
+    'first_may',
+    'by_turn',
+    'in_order',
     'ready',
     'ready_in_order',
     'claim',

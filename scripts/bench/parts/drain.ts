@@ -73,10 +73,71 @@ export function singlePart(server: BenchServer, rows: number): Part {
   }
 }
 
-async function start(server: BenchServer, fill: 'fill_bare' | 'fill_inbox', rows: number): Promise<void> {
+/** Keys of a tenth of the claims' size: each batch takes some messages of every key. */
+const KEYS = 100
+const SLOTS = 20
+
+/** In order a key has one message in work, so a full batch needs as many keys. */
+const KEYS_IN_ORDER = 2_000
+
+/** The same drain with slots and with order in force, beside the one without. */
+export function slotsPart(server: BenchServer, rows: number): Part {
+  const without = 'without slots'
+  const single = { from: 'bench', contract: 'external', concurrency: SINGLES_AT_ONCE, handle: noop } as const
+  const transactional = {
+    from: 'bench',
+    contract: 'transactional',
+    concurrency: TRANSACTIONS_AT_ONCE,
+    handle: noop,
+  } as const
+  const keyed = (name: string, keys: number, config: ProcessorConfig): Contestant =>
+    ownDrain(server, rows, name, config, keys)
+  return {
+    name: 'slots',
+    title: `inbox to DONE, no-op handler, batches of ${BATCH} and ${SINGLES_AT_ONCE} at once`,
+    messages: rows,
+    contestants: [
+      ownDrain(server, rows, without, BATCHED),
+      keyed(`${KEYS} keys, ${SLOTS} slots`, KEYS, { ...BATCHED, slots: { perKey: SLOTS } }),
+      keyed(`${KEYS_IN_ORDER} keys, ordered`, KEYS_IN_ORDER, { ...BATCHED, ordered: true }),
+      ownDrain(server, rows, `${without}, one a call`, single),
+      keyed(`${KEYS} keys, ${SLOTS} slots, one a call`, KEYS, { ...single, slots: { perKey: SLOTS } }),
+      keyed(`${KEYS_IN_ORDER} keys, ordered, one a call`, KEYS_IN_ORDER, { ...single, ordered: true }),
+      ownDrain(server, rows, `${without}, transactional`, transactional),
+      keyed(`${KEYS} keys, ${SLOTS} slots, transactional`, KEYS, {
+        ...transactional,
+        slots: { perKey: SLOTS },
+      }),
+      keyed(`${KEYS_IN_ORDER} keys, ordered, transactional`, KEYS_IN_ORDER, {
+        ...transactional,
+        ordered: true,
+      }),
+    ],
+    against: without,
+    floors: [
+      {
+        of: `${KEYS} keys, ${SLOTS} slots, transactional`,
+        against: `${without}, transactional`,
+        least: 0.6,
+      },
+      {
+        of: `${KEYS_IN_ORDER} keys, ordered, transactional`,
+        against: `${without}, transactional`,
+        least: 0.6,
+      },
+    ],
+  }
+}
+
+async function start(
+  server: BenchServer,
+  fill: 'fill_bare' | 'fill_inbox' | 'fill_keyed',
+  rows: number,
+  keys?: number,
+): Promise<void> {
   await server.query(benchSql('empty'))
   await server.query('CHECKPOINT')
-  await server.query(benchSql(fill), [rows])
+  await server.query(benchSql(fill), keys === undefined ? [rows] : [rows, keys])
   await server.query(`VACUUM (ANALYZE) ${fill === 'fill_bare' ? BARE : OWN}`)
 }
 
@@ -106,12 +167,18 @@ function bareDrain(server: BenchServer, rows: number, table: 'bare' | 'own', nam
   }
 }
 
-function ownDrain(server: BenchServer, rows: number, name: string, config: ProcessorConfig): Contestant {
+function ownDrain(
+  server: BenchServer,
+  rows: number,
+  name: string,
+  config: ProcessorConfig,
+  keys?: number,
+): Contestant {
   return {
     name,
     table: OWN,
     async prepare() {
-      await start(server, 'fill_inbox', rows)
+      await start(server, keys === undefined ? 'fill_inbox' : 'fill_keyed', rows, keys)
       const processor = await drainingProcessor(server, config)
       return {
         run: () => processor.drain(rows),

@@ -112,7 +112,11 @@ export async function drainingProcessor(
 ): Promise<BenchProcessor> {
   const pool = openPool(server)
   const resolved = resolveConfig({
-    pollers: { bench: { source: { table: 'bench.source', id: 'message_id', createdAt: 'created_at' } } },
+    pollers: {
+      bench: {
+        source: { table: 'bench.source', id: 'message_id', createdAt: 'created_at', groupKey: 'kind' },
+      },
+    },
     processors: { bench_processor: config },
   })
   const log = discardingLog()

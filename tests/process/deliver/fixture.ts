@@ -42,6 +42,8 @@ export async function delivering(scope: Scope, choices: Choices = {}) {
       backoff: { baseMs: 20, maxMs: 40 },
       timeoutMs: choices.timeoutMs ?? 10_000,
       exclusive: false,
+      slots: null,
+      ordered: false,
       work: {
         kind: 'deliver',
         url: choices.url?.(target.url) ?? target.url,
