@@ -1,0 +1,373 @@
+/**
+ * Slots and order under schedules that a seed decides: claims in three steps (look and lock, take, commit) by several
+ * instances, with everything else that can happen to a message or a limit between any two of them. After each step the
+ * inbox is counted by statements of the test's own, which know nothing of what the claims keep.
+ */
+import assert from 'node:assert/strict'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Client, Pool, PoolClient } from 'pg'
+import { giveBack, reclaim, writeDone, writeFailed } from '../../src/tables/inbox.ts'
+import type { ClaimedRow } from '../../src/tables/inbox.ts'
+import { claimInSlots, enterDefault, enterKeys, lineUp, lookForKeys } from '../../src/tables/slots.ts'
+import type { KeysFound, SlotClient } from '../../src/tables/slots.ts'
+import { Random } from './random.ts'
+
+/** `unsafe`: too many at once, or out of order; `stuck`: what should have gone on did not. */
+export class SlotViolation extends Error {
+  override readonly name = 'SlotViolation'
+  readonly kind: 'unsafe' | 'stuck'
+  constructor(kind: 'unsafe' | 'stuck', message: string) {
+    super(message)
+    this.kind = kind
+  }
+}
+
+/** Changes the text of statements; most leave some as they are. */
+export type Edit = (text: string) => string
+
+const SOURCE = 'bag'
+const KEYS = ['a', 'b', 'c'] as const
+const DEFAULT_SLOTS = 2
+const STEPS = 120
+const MAX_ATTEMPTS = 3
+/** A statement that takes longer waits for a lock: the schedule goes on without it. */
+const BLOCKED_MS = 60
+
+interface Claimer {
+  readonly name: string
+  readonly client: Client
+  phase: 'idle' | 'looked' | 'took' | 'waits'
+  found?: KeysFound
+  rows: ClaimedRow[]
+}
+
+export interface SlotSessions {
+  readonly pool: Pool
+  /** One for each claimer, then one for a person and one for a writer. */
+  readonly clients: readonly [Client, Client, Client, Client, Client]
+}
+
+const COUNTS = `
+  SELECT m.group_key, count(*)::int AS n FROM service_ops.integration_inbox m
+   WHERE m.source = '${SOURCE}' AND m.status = 'PROCESSING' AND m.group_key IS NOT NULL GROUP BY 1`
+
+/** What is earlier in the order of the source, open, and could be seen. */
+const EARLIER = `
+  SELECT e.inbox_id FROM service_ops.integration_inbox m JOIN service_ops.integration_inbox e
+      ON e.source = m.source AND e.group_key = m.group_key AND (e.source_created_at, e.inbox_id) < (m.source_created_at, m.inbox_id)
+   WHERE m.inbox_id = $1 AND e.status NOT IN ('DONE', 'DISCARDED') AND e.next_attempt_at IS NOT NULL`
+
+const IN_FORCE = `
+  SELECT coalesce(k.max_slots, d.max_slots, d.default_slots, 1000) AS most, k.paused OR d.paused AS paused
+    FROM service_ops.slot_limit k JOIN service_ops.slot_limit d ON d.source = k.source AND d.group_key = '*'
+   WHERE k.source = '${SOURCE}' AND k.group_key = $1`
+
+export class SlotWorld {
+  readonly #pool: Pool
+  readonly #claimers: readonly Claimer[]
+  readonly #person: Client
+  readonly #writer: Client
+  readonly #random: Random
+  readonly #ordered: boolean
+  readonly #edit: Edit
+  readonly #say: (step: string) => void
+  readonly #allowed = new Map<string, number>()
+  #personBusy = false
+  #writerBusy = false
+  #clock = 0
+  #sent = 0
+
+  constructor(
+    { pool, clients }: SlotSessions,
+    seed: number,
+    options: { ordered: boolean; edit: Edit; say: (step: string) => void },
+  ) {
+    this.#pool = pool
+    const [one, two, three, person, writer] = clients
+    this.#claimers = [one, two, three].map((client, i) => ({
+      name: `i${i + 1}`,
+      client,
+      phase: 'idle',
+      rows: [],
+    }))
+    this.#person = person
+    this.#writer = writer
+    this.#random = new Random(seed)
+    this.#ordered = options.ordered
+    this.#edit = options.edit
+    this.#say = options.say
+  }
+
+  async play(): Promise<{ sent: number; claimed: number }> {
+    await this.#pool.query(
+      'TRUNCATE service_ops.integration_inbox, service_ops.slot_limit, service_ops.inbox_low_water',
+    )
+    await enterDefault(this.#pool, [SOURCE], { perKey: DEFAULT_SLOTS, ordered: this.#ordered })
+    try {
+      for (let step = 0; step < STEPS; step += 1) await this.#step()
+    } finally {
+      await this.#settle()
+    }
+    const claimed = await this.#drain()
+    return { sent: this.#sent, claimed }
+  }
+
+  async #step(): Promise<void> {
+    const claimer = this.#random.pick(this.#claimers)
+    assert.ok(claimer)
+    const what = this.#random.weighted({
+      claim: 50,
+      send: 14,
+      end: 30,
+      reclaim: 3,
+      limit: 5,
+      person: 6,
+      lineUp: 3,
+    })
+    this.#say(`${what} ${claimer.name} ${claimer.phase}`)
+    if (what === 'claim') await this.#claim(claimer)
+    else if (what === 'send') await this.#send()
+    else if (what === 'end') await this.#end()
+    else if (what === 'reclaim') await reclaim(this.#pool, claimer.name, 100, this.#random.chance(0.5))
+    else if (what === 'limit') await this.#limit()
+    else if (what === 'person') await this.#personActs()
+    else await lineUp(this.#pool, [SOURCE], '0', 100)
+    await this.#check()
+  }
+
+  #slotClient(client: Client): SlotClient {
+    const query = (config: { text: string; values: unknown[] }): unknown =>
+      client.query({ ...config, text: this.#edit(config.text) })
+    // Only `query` with a config is used, as in tables/slots.ts.
+    return { client: { query } as unknown as PoolClient, prepared: false }
+  }
+
+  /** The next of the three steps of this instance's claim. */
+  async #claim(claimer: Claimer): Promise<void> {
+    const { client } = claimer
+    if (claimer.phase === 'idle') {
+      await client.query('BEGIN ISOLATION LEVEL READ COMMITTED')
+      const from = this.#random.pick(['', ...KEYS]) ?? ''
+      const lock = this.#random.between(1, 4)
+      claimer.found = await lookForKeys(this.#slotClient(client), SOURCE, {
+        from,
+        look: 100,
+        lock,
+        ordered: this.#ordered,
+      })
+      claimer.phase = 'looked'
+    } else if (claimer.phase === 'looked') await this.#take(claimer)
+    else if (claimer.phase === 'took') await this.#commit(claimer)
+  }
+
+  async #take(claimer: Claimer): Promise<void> {
+    const { found, client, name } = claimer
+    assert.ok(found)
+    claimer.phase = 'waits'
+    const taken = claimInSlots(this.#slotClient(client), {
+      source: SOURCE,
+      instanceId: name,
+      limit: this.#random.between(1, 6),
+      maxAttempts: MAX_ATTEMPTS,
+      maxBytes: 1_000_000,
+      keys: found.keys,
+      keyless: 1,
+      suspects: this.#random.chance(0.3),
+      ordered: this.#ordered,
+    }).then((rows) => {
+      claimer.rows = rows
+      claimer.phase = 'took'
+    })
+    taken.catch(() => undefined)
+    await Promise.race([taken, delay(BLOCKED_MS)])
+    if (this.#ordered)
+      for (const { inbox_id: id } of claimer.rows) {
+        const { rows } = await client.query<{ inbox_id: string }>(EARLIER, [id])
+        if (rows[0] !== undefined)
+          throw new SlotViolation('unsafe', `${id} was claimed while ${rows[0].inbox_id} before it is open`)
+      }
+    for (const key of new Set(claimer.rows.map((row) => row.group_key))) {
+      if (key === null) continue
+      const { rows } = await client.query<{ most: number; paused: boolean }>(IN_FORCE, [key])
+      assert.ok(rows[0])
+      if (rows[0].paused) throw new SlotViolation('unsafe', `${key} was claimed of while it is paused`)
+      this.#allowed.set(`${name} ${key}`, this.#ordered ? 1 : rows[0].most)
+    }
+  }
+
+  async #commit(claimer: Claimer): Promise<void> {
+    const { client, rows, name, found } = claimer
+    const lost = this.#random.chance(0.1)
+    await client.query(lost ? 'ROLLBACK' : 'COMMIT')
+    for (const key of new Set(rows.map((row) => row.group_key))) {
+      const most = this.#allowed.get(`${name} ${key}`)
+      if (key !== null && most !== undefined && !lost) this.#allowed.set(key, most)
+    }
+    claimer.rows = []
+    claimer.phase = 'idle'
+    if (found !== undefined && found.unknown.length > 0) await enterKeys(this.#pool, SOURCE, found.unknown)
+  }
+
+  /** Rows come in order of time, most of them; some transactions commit late. */
+  async #send(): Promise<void> {
+    if (this.#writerBusy) {
+      await this.#writer.query('COMMIT')
+      this.#writerBusy = false
+      return
+    }
+    await this.#writer.query('BEGIN')
+    this.#writerBusy = true
+    for (let i = this.#random.between(1, 5); i > 0; i -= 1) {
+      this.#clock += 1
+      this.#sent += 1
+      const at = this.#random.chance(0.15) ? Math.max(0, this.#clock - 6) : this.#clock
+      const key = this.#random.chance(0.1) ? null : (this.#random.pick(KEYS) ?? null)
+      await this.#writer.query(
+        `INSERT INTO service_ops.integration_inbox (source, message_id, group_key, source_created_at, next_attempt_at, payload, trace_id, max_attempts)
+         VALUES ($1, $2, $3, to_timestamp($4), CASE WHEN $5 THEN clock_timestamp() END, '{}', $2, $6)`,
+        [SOURCE, String(this.#sent), key, at, this.#random.chance(0.9), MAX_ATTEMPTS],
+      )
+    }
+    if (this.#random.chance(0.6)) await this.#send()
+  }
+
+  /** The outcome of a message in work, by whoever has it or, too late, had it. */
+  async #end(): Promise<void> {
+    const { rows } = await this.#pool.query<{ id: string; claim: number; owner: string }>(
+      `SELECT inbox_id AS id, claim, locked_by AS owner FROM service_ops.integration_inbox WHERE source = $1 AND status = 'PROCESSING' ORDER BY inbox_id`,
+      [SOURCE],
+    )
+    const one = this.#random.pick(rows)
+    if (one === undefined) return
+    const claim = { inboxId: one.id, claim: this.#random.chance(0.1) ? one.claim - 1 : one.claim }
+    const what = this.#random.weighted({ done: 10, failed: 5, back: 3 })
+    const waitMs = this.#random.chance(0.5) ? 0 : 3_600_000
+    const client = await this.#pool.connect()
+    try {
+      await client.query(`SET lock_timeout = '20ms'`)
+      if (what === 'done') await writeDone(client, one.owner, [claim])
+      else if (what === 'failed')
+        await writeFailed(client, one.owner, [{ ...claim, error: 'RangeError: x', waitMs }])
+      else await giveBack(client, one.owner, [{ ...claim, waitMs: 0, counts: false }])
+    } catch (error) {
+      if (!isLocked(error)) throw error
+    } finally {
+      client.release(true)
+    }
+  }
+
+  async #limit(): Promise<void> {
+    const key = this.#random.pick([...KEYS, '*'])
+    const [most, paused] = [this.#random.pick([null, 0, 1, 2, 3]), this.#random.chance(0.3)]
+    await this.#alone(`UPDATE service_ops.slot_limit SET max_slots = $2, paused = $3 WHERE group_key = $1`, [
+      key,
+      most,
+      paused,
+    ])
+  }
+
+  /** A person retries or discards a message, and takes time to commit. */
+  async #personActs(): Promise<void> {
+    if (this.#personBusy) {
+      await this.#person.query('COMMIT')
+      this.#personBusy = false
+      return
+    }
+    const set = this.#random.chance(0.7)
+      ? `status = 'NEW', attempts = 0, next_attempt_at = clock_timestamp()`
+      : `status = 'DISCARDED', next_attempt_at = NULL, processed_at = clock_timestamp()`
+    await this.#person.query('BEGIN')
+    this.#personBusy = true
+    await this.#person.query(
+      `UPDATE service_ops.integration_inbox SET ${set} WHERE inbox_id = (
+         SELECT inbox_id FROM service_ops.integration_inbox WHERE source = $1 AND status IN ('NEW', 'FAILED', 'DEAD') ORDER BY inbox_id LIMIT 1 FOR UPDATE SKIP LOCKED)`,
+      [SOURCE],
+    )
+  }
+
+  /** One statement that gives way when it would have to wait. */
+  async #alone(text: string, values: unknown[]): Promise<void> {
+    const client = await this.#pool.connect()
+    try {
+      await client.query(`SET lock_timeout = '20ms'`)
+      await client.query(text, values)
+    } catch (error) {
+      if (!isLocked(error)) throw error
+    } finally {
+      client.release(true)
+    }
+  }
+
+  async #check(): Promise<void> {
+    const { rows } = await this.#pool.query<{ group_key: string; n: number }>(COUNTS)
+    for (const { group_key: key, n } of rows) {
+      const most = this.#allowed.get(key) ?? 0
+      if (n > most) throw new SlotViolation('unsafe', `${n} of ${key} in work, and ${most} is its limit`)
+    }
+  }
+
+  /** Ends what is open, whatever it is. */
+  async #settle(): Promise<void> {
+    for (const client of [this.#person, this.#writer]) await client.query('COMMIT')
+    for (let i = 0; i < 2; i += 1)
+      for (const claimer of this.#claimers) {
+        if (claimer.phase === 'waits') await Promise.race([claimer.client.query('SELECT 1'), delay(500)])
+        else await claimer.client.query('ROLLBACK')
+      }
+    for (const claimer of this.#claimers) {
+      await claimer.client.query('ROLLBACK')
+      claimer.phase = 'idle'
+      claimer.rows = []
+    }
+  }
+
+  /** With every limit at its default, everything that is open is done in the end. */
+  async #drain(): Promise<number> {
+    await this.#pool.query('UPDATE service_ops.slot_limit SET max_slots = NULL, paused = false')
+    await this.#pool.query(
+      `UPDATE service_ops.integration_inbox SET status = 'NEW', attempts = 0, suspect = false, next_attempt_at = clock_timestamp() WHERE status IN ('FAILED', 'DEAD', 'NEW')`,
+    )
+    for (const { name } of this.#claimers) await reclaim(this.#pool, name, 1000, false)
+    await this.#pool.query(
+      `UPDATE service_ops.integration_inbox SET status = 'NEW', attempts = 0, suspect = false, next_attempt_at = clock_timestamp() WHERE status IN ('FAILED', 'DEAD')`,
+    )
+    const client = this.#claimers[0]?.client
+    assert.ok(client)
+    const slots = this.#slotClient(client)
+    let claimed = 0
+    for (let idle = 0; idle < 3;) {
+      await client.query('BEGIN')
+      const found = await lookForKeys(slots, SOURCE, {
+        from: '',
+        look: 100,
+        lock: 50,
+        ordered: this.#ordered,
+      })
+      const request = { source: SOURCE, instanceId: 'end', limit: 50, maxAttempts: 3, maxBytes: 1_000_000 }
+      const how = { keys: found.keys, keyless: 50, suspects: false, ordered: this.#ordered }
+      const rows = await claimInSlots(slots, { ...request, ...how })
+      await client.query('COMMIT')
+      await enterKeys(this.#pool, SOURCE, found.unknown)
+      await writeDone(
+        this.#pool,
+        'end',
+        rows.map((row) => ({ inboxId: row.inbox_id, claim: row.claim })),
+      )
+      claimed += rows.length
+      idle = rows.length === 0 ? idle + 1 : 0
+    }
+    const { rows } = await this.#pool.query<{ inbox_id: string; group_key: string; status: string }>(
+      `SELECT inbox_id, group_key, status FROM service_ops.integration_inbox WHERE status NOT IN ('DONE', 'DISCARDED') LIMIT 1`,
+    )
+    const [left] = rows
+    if (left !== undefined)
+      throw new SlotViolation('stuck', `${left.inbox_id} of ${left.group_key} is ${left.status} for ever`)
+    const { rows: held } = await this.#pool.query('SELECT FROM service_ops.slot_status WHERE in_use > 0')
+    if (held.length > 0) throw new SlotViolation('stuck', 'a slot is in use with nothing in work')
+    return claimed
+  }
+}
+
+function isLocked(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === '55P03'
+}

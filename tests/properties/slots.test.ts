@@ -1,0 +1,154 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { createDatabase } from '../support/database.ts'
+import type { Scope } from '../support/scope.ts'
+import { SlotViolation, SlotWorld } from './slotWorld.ts'
+import type { Edit, SlotSessions } from './slotWorld.ts'
+
+const SEEDS = Number(process.env['SLOT_SEEDS'] ?? 40)
+const MUTANT_SEEDS = 150
+
+interface Mutant {
+  readonly ordered?: true
+  readonly kind?: 'stuck'
+  /** What is left out or done otherwise: each part stands in one of the statements at least. */
+  readonly parts: readonly (readonly [string, string])[]
+}
+
+const HELD = "i.inbox_id = h.inbox_id AND i.claim = h.claim AND i.status = 'PROCESSING'"
+
+const MUTANTS: Readonly<Record<string, Mutant>> = {
+  'no lock of the key': { parts: [['ORDER BY l.source, l.group_key FOR UPDATE SKIP LOCKED', '']] },
+  'the lock and the count in one statement': {
+    parts: [
+      ['ORDER BY l.source, l.group_key FOR UPDATE SKIP LOCKED', ''],
+      [
+        'NOT coalesce((SELECT d.paused FROM d), false) LIMIT 1) l',
+        'NOT coalesce((SELECT d.paused FROM d), false) LIMIT 1 FOR UPDATE) l',
+      ],
+    ],
+  },
+  'a claim forgets what the one before took': {
+    parts: [
+      ['k.ids || n.ids', 'n.ids'],
+      ['k.claims || n.claims', 'n.claims'],
+    ],
+  },
+  'a finished message keeps its slot': {
+    kind: 'stuck',
+    parts: [
+      [HELD, 'i.inbox_id = h.inbox_id AND i.claim = h.claim'],
+      [
+        "i.inbox_id = u.inbox_id AND i.claim = u.claim AND i.status = 'PROCESSING'",
+        'i.inbox_id = u.inbox_id AND i.claim = u.claim',
+      ],
+    ],
+  },
+  'a pause of the whole source is not looked at': {
+    parts: [['AND NOT coalesce((SELECT d.paused FROM d), false)', '']],
+  },
+  'order: a message that waits for its retry lets the next one pass': {
+    ordered: true,
+    parts: [
+      [
+        'AND h.next_attempt_at IS NOT NULL\n         ORDER BY',
+        'AND h.next_attempt_at <= statement_timestamp()\n         ORDER BY',
+      ],
+      ['m.source_created_at, m.inbox_id LIMIT 1', 'm.next_attempt_at, m.inbox_id LIMIT 1'],
+    ],
+  },
+  'order: a DEAD message lets the next one pass': {
+    ordered: true,
+    parts: [
+      [
+        'AND h.next_attempt_at IS NOT NULL\n         ORDER BY',
+        "AND h.next_attempt_at < 'infinity'\n         ORDER BY",
+      ],
+      ['m.source_created_at, m.inbox_id LIMIT 1', 'm.next_attempt_at, m.inbox_id LIMIT 1'],
+    ],
+  },
+  'order: the first message is passed over while somebody has its row locked': {
+    ordered: true,
+    parts: [
+      [
+        'AND h.next_attempt_at IS NOT NULL\n         ORDER BY h.source, h.group_key, h.source_created_at, h.inbox_id LIMIT 1)',
+        'AND h.next_attempt_at IS NOT NULL\n         ORDER BY h.source, h.group_key, h.source_created_at, h.inbox_id LIMIT 1 FOR UPDATE SKIP LOCKED)',
+      ],
+    ],
+  },
+  'order: one that comes in late begins beside a later one': {
+    ordered: true,
+    parts: [['AND k.in_use < coalesce(least(k.most, 1), 1)', '']],
+  },
+  'order: by arrival, not by the time of the source': {
+    ordered: true,
+    parts: [['h.source, h.group_key, h.source_created_at, h.inbox_id', 'h.source, h.group_key, h.inbox_id']],
+  },
+}
+
+async function openSessions(t: Scope): Promise<SlotSessions> {
+  const database = await createDatabase(t)
+  // Nothing here may wait for long: a step that does is a fault of the schedule, and says which.
+  await database
+    .pool()
+    .query(
+      `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET statement_timeout = ''5s''', current_database()); END $$`,
+    )
+  const clients = [
+    await database.client(),
+    await database.client(),
+    await database.client(),
+    await database.client(),
+    await database.client(),
+  ] as const
+  return { pool: database.pool(), clients }
+}
+
+const play = (sessions: SlotSessions, seed: number, ordered: boolean, edit: Edit = (text) => text) =>
+  new SlotWorld(sessions, seed, {
+    ordered,
+    edit,
+    say: (step) => process.env['SLOT_SAY'] && process.stderr.write(step + '\n'),
+  }).play()
+
+for (const ordered of [false, true]) {
+  const what = ordered ? 'order holds' : 'no key is above its limit'
+  test(`${what}, and nothing stands still, under ${SEEDS} random schedules`, async (t) => {
+    const sessions = await openSessions(t)
+    let claimed = 0
+    for (let seed = 1; seed <= SEEDS; seed += 1) {
+      claimed += (
+        await play(sessions, seed, ordered).catch((cause: unknown) => {
+          throw new Error(`seed ${seed}: ${String(cause)}`, { cause })
+        })
+      ).claimed
+    }
+    assert.ok(claimed > 0)
+  })
+}
+
+describe('random schedules catch the mutant', () => {
+  for (const [name, mutant] of Object.entries(MUTANTS)) {
+    test(name, async (t) => {
+      const sessions = await openSessions(t)
+      const used = new Set<string>()
+      const edit: Edit = (text) =>
+        mutant.parts.reduce((edited, [from, to]) => {
+          if (edited.includes(from)) used.add(from)
+          return edited.replaceAll(from, to)
+        }, text)
+      for (let seed = 1; seed <= MUTANT_SEEDS; seed += 1) {
+        try {
+          await play(sessions, seed, mutant.ordered === true, edit)
+        } catch (error) {
+          assert.ok(error instanceof SlotViolation, String(error))
+          assert.equal(error.kind, mutant.kind ?? 'unsafe', error.message)
+          assert.equal(used.size, mutant.parts.length, 'every part of the mutant stands in a statement')
+          t.diagnostic(`caught by seed ${seed}: ${error.message}`)
+          return
+        }
+      }
+      assert.fail(`${name} survived ${MUTANT_SEEDS} seeds`)
+    })
+  }
+})
