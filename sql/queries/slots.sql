@@ -20,6 +20,7 @@ SELECT $1, u.group_key, coalesce(h.ids, '{}'), coalesce(h.claims, '{}'), cardina
          FROM service_ops.integration_inbox m
         WHERE m.source = $1 AND m.group_key = u.group_key AND m.next_attempt_at IS NOT NULL
           AND CASE WHEN m.status = 'PROCESSING' THEN true ELSE false END) h
+ WHERE NOT EXISTS (SELECT FROM service_ops.slot_limit l WHERE l.source = $1 AND l.group_key = u.group_key)    -- INSERT would wait for its claim
  ORDER BY u.group_key
 ON CONFLICT (source, group_key) DO NOTHING;
 

@@ -5,8 +5,8 @@ import type { Scope } from '../support/scope.ts'
 import { SlotViolation, SlotWorld } from './slotWorld.ts'
 import type { Edit, SlotSessions } from './slotWorld.ts'
 
-const SEEDS = Number(process.env['SLOT_SEEDS'] ?? 40)
-const MUTANT_SEEDS = 150
+const SEEDS = Number(process.env['SLOT_SEEDS'] ?? 12)
+const MUTANT_SEEDS = 40
 
 interface Mutant {
   readonly ordered?: true
