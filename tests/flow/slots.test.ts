@@ -60,8 +60,8 @@ interface Fleet {
   readonly pool: Pool
   readonly instances: readonly Instance[]
   /** Kills one after the other, at random, and starts another in its place. */
-  killSome(): Promise<void>
-  finished(messages: number): Promise<void>
+  readonly killSome: () => Promise<void>
+  readonly finished: (messages: number) => Promise<void>
 }
 
 async function fleet(t: Scope, text: string): Promise<Fleet> {

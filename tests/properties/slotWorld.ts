@@ -147,7 +147,7 @@ export class SlotWorld {
     const { client } = claimer
     if (claimer.phase === 'idle') {
       await client.query('BEGIN ISOLATION LEVEL READ COMMITTED')
-      const from = this.#random.pick(['', ...KEYS]) ?? ''
+      const from = this.#random.pick(['', ...KEYS])
       const lock = this.#random.between(1, 4)
       claimer.found = await lookForKeys(this.#slotClient(client), SOURCE, {
         from,
@@ -221,7 +221,7 @@ export class SlotWorld {
       this.#clock += 1
       this.#sent += 1
       const at = this.#random.chance(0.15) ? Math.max(0, this.#clock - 6) : this.#clock
-      const key = this.#random.chance(0.1) ? null : (this.#random.pick(KEYS) ?? null)
+      const key = this.#random.chance(0.1) ? null : this.#random.pick(KEYS)
       await this.#writer.query(
         `INSERT INTO service_ops.integration_inbox (source, message_id, group_key, source_created_at, next_attempt_at, payload, trace_id, max_attempts)
          VALUES ($1, $2, $3, to_timestamp($4), CASE WHEN $5 THEN clock_timestamp() END, '{}', $2, $6)`,
