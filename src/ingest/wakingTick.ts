@@ -136,6 +136,10 @@ class Lead {
     void this.#sleeper.close()
   }
 
+  #isAwake(): boolean {
+    return this.#state === 'awake'
+  }
+
   #awake(): void {
     this.#state = 'awake'
     this.#sleeper.wakeUp()
@@ -195,7 +199,7 @@ class Lead {
     this.#state = 'falling'
     const asleep = await this.#sleeper.fallAsleep()
     // Woken meanwhile: somebody else saw to the next look.
-    if (this.#state !== 'falling') return
+    if (this.#isAwake()) return
     this.#state = asleep ? 'asleep' : 'awake'
     this.#isOn = asleep
     if (!asleep) return

@@ -70,7 +70,7 @@ export async function drain(
     await step(`clean-up ${cleanUps.length - i} of ${cleanUps.length}`, () => runCleanUp(cleanUp))
   }
   await step('stop the queue', async () => {
-    for (const tick of work.ticks) await tick.close?.()
+    for (const tick of work.ticks) await tick.close()
     await work.boss.stop()
   })
 

@@ -46,7 +46,7 @@ async function world(t: TestContext) {
       })
     },
     /** How long a row takes from its commit to its end. */
-    async arrives(): Promise<number> {
+    arrives: async (): Promise<number> => {
       const { rows } = await pool.query<{ id: string }>('INSERT INTO arrival DEFAULT VALUES RETURNING id')
       const at = performance.now()
       await until('the row to be done', async () => {

@@ -51,7 +51,7 @@ async function world(t: TestContext) {
     poolOf,
     sleeperOf,
     /** Notifications since the last call, of what has been committed by now. */
-    async heard(): Promise<string[]> {
+    heard: async (): Promise<string[]> => {
       if (heard.length === 0 && !(await listens())) await listener.query('LISTEN tidemark_wake')
       await listener.query('SELECT 1')
       return heard.splice(0)
