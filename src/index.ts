@@ -1,6 +1,7 @@
 export { defineConfig } from './config/define.ts'
 export { createRunner } from './runner.ts'
 export type { Part, Runner, RunnerOptions } from './runner.ts'
+export type { RedriveOptions } from './jobs/deadJobs.ts'
 export { readSettings } from './config/settings.ts'
 export type { Settings, SettingsContext } from './config/settings.ts'
 export type {
@@ -18,6 +19,8 @@ export type {
   Message,
   PollerConfig,
   ProcessorConfig,
+  Send,
+  SendOptions,
   SourceConfig,
   TidemarkConfig,
   TransactionalContext,

@@ -12,8 +12,9 @@ import { createProbe } from './http/probe.ts'
 import type { Listening } from './http/server.ts'
 import type { Loop } from './kit/loop.ts'
 import { within } from './kit/within.ts'
-import { reclaimFromLost } from './process/reclaim.ts'
 import { createAdmin } from './runner/admin.ts'
+import type { Runner } from './runner/api.ts'
+import { runCleanUps } from './runner/cleanUps.ts'
 import { transactionalHandlers } from './runner/concurrency.ts'
 import { createCondition } from './runner/condition.ts'
 import { createDenied } from './runner/denied.ts'
@@ -24,6 +25,7 @@ import { listenForHttp } from './runner/httpSide.ts'
 import { createIntake } from './runner/intake.ts'
 import { join } from './runner/membership.ts'
 import type { Membership } from './runner/membership.ts'
+import { takeBackLost } from './runner/lost.ts'
 import { createMissing } from './runner/missing.ts'
 import { setUp } from './runner/options.ts'
 import type { RunnerOptions } from './runner/options.ts'
@@ -33,26 +35,15 @@ import { startPulse } from './runner/pulse.ts'
 import { retryRefused } from './runner/refused.ts'
 import type { Refused } from './runner/refused.ts'
 import { registerAll } from './runner/registration.ts'
+import { createSending } from './runner/sending.ts'
 import { findWay, openAddresses } from './runner/way.ts'
 import type { Addresses } from './runner/way.ts'
 import { startWork } from './runner/work.ts'
 import type { Work } from './runner/work.ts'
 import { cleanError } from './telemetry/errorText.ts'
 
+export type { Runner } from './runner/api.ts'
 export type { Part, RunnerOptions } from './runner/options.ts'
-
-export interface Runner {
-  /** Resolves when the instance is ready, or was stopped while its parts started; rejects when it cannot start. */
-  start(): Promise<void>
-  /** Drains and stops. `reason` is said in the log. */
-  stop(reason?: string): Promise<void>
-  /** Gives what is in work back at once and stops. */
-  abort(): Promise<void>
-  /** The document of `tidemark status --json`. */
-  status(): Promise<unknown>
-  /** Where HTTP listens, once it does. */
-  readonly address: string | undefined
-}
 
 /** After a drain that used up its time: for connections to close and the instance to say that it stopped, in milliseconds. */
 const CLOSE_LEAST_MS = 2_000
@@ -60,7 +51,7 @@ const CLOSE_MOST_MS = 10_000
 
 /** Makes an instance of a config; nothing runs before `start()`. Throws ConfigInvalid or SettingsInvalid. */
 export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions = {}): Runner {
-  const { settings, parts, config, identity, log } = setUp(userConfig, options)
+  const { settings, parts, config, allJobs, identity, log } = setUp(userConfig, options)
   const startedAt = performance.now()
   const ending = new AbortController()
   let addresses: Addresses | undefined
@@ -75,11 +66,13 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
   let stopping: Promise<void> | undefined
   let closing: Promise<void> | undefined
 
+  const cleanUps = [...config.onShutdown]
   const wakeAll = (): void => {
     work?.leaders.wake()
     work?.pauses.wake()
     for (const { poller } of work?.pollers ?? []) poller.wake()
     for (const processor of work?.processors ?? []) processor.wake()
+    work?.jobs.wake()
   }
   const condition = createCondition(log, wakeAll)
   const missing = createMissing({
@@ -157,14 +150,24 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
     unprepare = await options.prepare?.(opened.work)
     const tasks = [...config.pollers, ...config.processors, ...config.jobs].map(({ name }) => name)
     const now = () => ({ state: condition.state, circuits: work?.deliveries.broken ?? [] })
-    const joined = (membership = join({ settings, identity, session, pools: opened, tasks, now, log }))
+    const joined = (membership = join({
+      settings,
+      identity,
+      session,
+      pools: opened,
+      tasks,
+      now,
+      onTakenBack: wakeAll,
+      log,
+    }))
     await persist('to announce itself', () => joined.announce())
-    await persist('to take back what the lost had', () => reclaimFromLost(opened.work, log))
+    await persist('to take back what the lost had', () => takeBackLost(opened.work, log))
     const registered = await registerAll(opened.work, config, settings.release, log, persist)
     signal.throwIfAborted()
     const wiring = {
       settings,
       config,
+      allJobs,
       identity,
       pools: opened,
       session,
@@ -262,13 +265,9 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
   async function leave(reason: string): Promise<void> {
     void membership?.announce().catch(() => undefined)
     await unprepare?.()
-    if (work === undefined) return
-    await drain(work, {
-      signal: reason,
-      drainTimeoutMs: settings.drainTimeoutMs,
-      cleanUps: config.onShutdown,
-      log,
-    })
+    const { drainTimeoutMs } = settings
+    if (work === undefined) await runCleanUps(cleanUps, log)
+    else await drain(work, { signal: reason, drainTimeoutMs, cleanUps, log })
   }
 
   return {
@@ -292,6 +291,8 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
       await addresses?.embedded?.leave()
     },
     status: () => port.status(),
+    ...createSending(() => (closing === undefined ? work : undefined)),
+    onShutdown: (cleanUp) => void cleanUps.push(cleanUp),
     get address() {
       return http?.address
     },

@@ -28,6 +28,15 @@ export function crossFaults(config: unknown): Fault[] {
     }
   }
 
+  for (const [name, job] of partsOf(config, 'jobs')) faults.push(...scheduleFaults(`jobs.${name}`, job))
+  for (const [name, { every, cron, tz }] of partsOf(config, 'pollers')) {
+    const what = `pollers.${name}`
+    if (every !== undefined && cron !== undefined)
+      faults.push({ what: `${what}.cron`, expected: 'either every or cron, not both' })
+    if (tz !== undefined && cron === undefined)
+      faults.push({ what: `${what}.tz`, expected: 'cron beside it' })
+  }
+
   const sources = new Set(
     (['pollers', 'intakes'] as const).flatMap((kind) => partsOf(config, kind).map(([name]) => name)),
   )
@@ -54,6 +63,16 @@ export function crossFaults(config: unknown): Fault[] {
       }
     }
   }
+  return faults
+}
+
+function scheduleFaults(what: string, { cron, rrule, tz, missed }: Record<string, unknown>): Fault[] {
+  const faults: Fault[] = []
+  if (cron !== undefined && rrule !== undefined)
+    faults.push({ what: `${what}.rrule`, expected: 'either cron or rrule, not both' })
+  if (cron !== undefined || rrule !== undefined) return faults
+  for (const [option, value] of Object.entries({ tz, missed }))
+    if (value !== undefined) faults.push({ what: `${what}.${option}`, expected: 'cron or rrule beside it' })
   return faults
 }
 

@@ -24,7 +24,10 @@ export interface ResolvedSource {
 export interface ResolvedPoller {
   readonly name: string
   readonly source: ResolvedSource
+  /** With `cron`, the longest time between two passes. */
   readonly everyMs: number
+  /** Times at which passes are due; null: every `everyMs`. */
+  readonly cron: { readonly expression: string; readonly tz: string } | null
   /** Null: the beginning, while the source has nothing older than `retentionMs`; beyond that it must be said. */
   readonly startFrom: string | null
   readonly pageSize: number
@@ -72,8 +75,10 @@ export interface ResolvedProcessor {
 
 export interface ResolvedJob {
   readonly name: string
-  readonly cron: string
+  /** A cron expression or a recurrence rule; null: it is only sent. */
+  readonly schedule: string | null
   readonly tz: string
+  readonly missed: 'once' | 'skip'
   readonly retryLimit: number
   readonly timeoutMs: number
   readonly handle: JobConfig['handle']

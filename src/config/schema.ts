@@ -1,4 +1,3 @@
-import { CronExpressionParser } from 'cron-parser'
 import { z } from 'zod'
 import type {
   BatchProcessorConfig,
@@ -10,6 +9,7 @@ import type {
 import { conditionFault } from './condition.ts'
 import { DELIVER_URL_EXPECTED, isDeliverUrl, isSigningSecret, SECRET_EXPECTED } from './delivery.ts'
 import { DURATION_FORM, parseDuration } from './durations.ts'
+import { CRON_FORM, cronFault, RRULE_FORM, rruleFault } from './recurrence.ts'
 
 /** Names of tasks: they become queue names, log fields, metric labels and environment variables. */
 export const NAME_FORM = /^[a-z][a-z0-9_]{0,62}$/
@@ -68,10 +68,15 @@ const startFrom = z
   .string("'beginning', 'now' or a time with its zone: '2026-01-31T12:00:00Z'")
   .refine(isStart, "'beginning', 'now' or a time with its zone: '2026-01-31T12:00:00Z'")
 const CRON_EXPECTED = "a cron expression of five fields: '0 3 * * *'"
-const CRON_FORM = /^\s*(?:[\d*,/A-Za-z?#-]+\s+){4}[\d*,/A-Za-z?#-]+\s*$/
 const cron = text(CRON_EXPECTED, CRON_FORM).superRefine((value, context) => {
   const fault = CRON_FORM.test(value) ? cronFault(value) : undefined
   if (fault !== undefined) context.addIssue({ code: 'custom', message: `${CRON_EXPECTED} (${fault})` })
+})
+const RRULE_EXPECTED =
+  "a recurrence rule (RFC 5545): 'FREQ=MONTHLY;BYDAY=-1FR;BYHOUR=17;BYMINUTE=0;BYSECOND=0'"
+const rrule = text(RRULE_EXPECTED, RRULE_FORM).superRefine((value, context) => {
+  const fault = RRULE_FORM.test(value) ? rruleFault(value) : undefined
+  if (fault !== undefined) context.addIssue({ code: 'custom', message: `${RRULE_EXPECTED} (${fault})` })
 })
 const where = text('an SQL condition').superRefine((value, context) => {
   const fault = conditionFault(value)
@@ -99,7 +104,9 @@ const source = options({
 
 const poller = options({
   source,
-  every: duration(1000, MAX_TIMER_MS).default(60_000),
+  every: duration(1000, MAX_TIMER_MS).optional(),
+  cron: cron.optional(),
+  tz: zone.default('UTC'),
   startFrom: startFrom.nullable().default(null),
   pageSize: whole(1, 100_000).default(500),
   retention: duration(1000).default(7 * 86_400_000),
@@ -155,8 +162,10 @@ const processor = options({
 })
 
 const job = options({
-  cron,
+  cron: cron.optional(),
+  rrule: rrule.optional(),
   tz: zone.default('UTC'),
+  missed: z.enum(['once', 'skip'], "'once' or 'skip'").default('once'),
   retryLimit: whole(0, 1000).default(2),
   timeout: duration(1, MAX_JOB_MS).default(300_000),
   handle: callable<JobConfig['handle']>(),
@@ -204,16 +213,6 @@ function isTimeZone(name: string): boolean {
   } catch {
     // RangeError: no such zone. There is no other way to ask.
     return false
-  }
-}
-
-/** What the parser of pg-boss, which runs it later, has against a cron expression; it cannot be asked in another way. */
-function cronFault(value: string): string | undefined {
-  try {
-    CronExpressionParser.parse(value)
-    return undefined
-  } catch (error) {
-    return error instanceof Error ? error.message : 'it cannot be read'
   }
 }
 

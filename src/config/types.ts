@@ -35,6 +35,10 @@ export interface PollerConfig {
   source: SourceConfig
   /** Time between passes, 1 s at least. Default: 60 s. `<NAME>_INTERVAL_SECONDS` in the environment overrides it. */
   every?: Duration
+  /** Instead of `every`: five-field cron expression of the times at which a pass is due. A missed one is made up for once. */
+  cron?: string
+  /** IANA time zone of `cron`. Default: `UTC`. */
+  tz?: string
   /**
    * Where a poller without a watermark begins: `'beginning'`, `'now'`, or an ISO 8601 time. Default: `'beginning'`. It leaves
    * out rows by their time, so rows without one are taken in all the same: leave those out with `source.where`.
@@ -83,6 +87,27 @@ export interface Message {
   readonly sourceCreatedAt: string | null
 }
 
+/** How a job is sent. */
+export interface SendOptions {
+  /** Not before this: a time, or a span from now. Default: at once. */
+  startAfter?: Date | Duration
+  /** Jobs of one name with a higher one are run first. Default: 0. */
+  priority?: number
+  /**
+   * At most one job of this name and key is queued, running or waiting for a retry; a second one is not sent. Default: for a
+   * job with `cron` or `rrule` one key for all, for any other none.
+   */
+  singletonKey?: string
+  /** Trace id that the job's runs carry: 1 to 128 of `A-Za-z0-9._:-`. Default: the handler's that sends it, or a fresh one. */
+  traceId?: string
+}
+
+/**
+ * Sends a job of the config. Resolves to its id, or to null when one with its singleton key is there already.
+ * @throws {JobUnknown}, {JobInvalid}, {JobTooLarge}
+ */
+export type Send = (job: string, data?: unknown, options?: SendOptions) => Promise<string | null>
+
 /** What every handler is given besides its message or job. */
 export interface HandlerContext {
   readonly log: HandlerLog
@@ -91,6 +116,11 @@ export interface HandlerContext {
   readonly traceId: string
   /** Headers for outgoing calls: `X-Trace-ID` and `traceparent`. */
   traceHeaders(): Record<string, string>
+  /**
+   * Sends a job, at once. In a `transactional` handler it is sent within `tx`: the job exists if and only if its message is
+   * DONE.
+   */
+  readonly send: Send
 }
 
 /**
@@ -180,16 +210,21 @@ export type ProcessorConfig =
 export interface Job {
   readonly id: string
   readonly name: string
+  /** As it was sent; null for a tick. */
   readonly data: unknown
 }
 
-/** Work on a pg-boss queue, by cron. */
+/** Work on a pg-boss queue: by `cron`, by `rrule`, or, with neither, only when it is sent. */
 export interface JobConfig {
   /** Five-field cron expression. */
-  cron: string
-  /** IANA time zone of the expression. Default: `UTC`. */
+  cron?: string
+  /** RFC 5545 recurrence rule, such as `FREQ=MONTHLY;BYDAY=-1FR;BYHOUR=17;BYMINUTE=0;BYSECOND=0`. */
+  rrule?: string
+  /** IANA time zone of `cron` or `rrule`. Default: `UTC`. */
   tz?: string
-  /** Retries after a failure. Default: 2. */
+  /** What becomes of ticks that nobody saw: one run makes up for all of them, or none does. Default: `once`. */
+  missed?: 'once' | 'skip'
+  /** Retries after a failure, 5 s to 5 min apart. Default: 2. */
   retryLimit?: number
   /** Time that one run may take, 23 hours at most. Default: 5 min. */
   timeout?: Duration
@@ -210,5 +245,5 @@ export interface TidemarkConfig {
   }
 }
 
-/** Ends something that the app opened; may take as long as is left of SHUTDOWN_TIMEOUT_SECONDS. */
+/** Ends something that the app opened, within 5 s. */
 export type CleanUp = () => Promise<void> | void

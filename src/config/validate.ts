@@ -2,8 +2,11 @@ import { ConfigInvalid } from '../errors.ts'
 import { crossFaults } from './crossFaults.ts'
 import { resolveDelivery } from './delivery.ts'
 import { faultsOf } from './faults.ts'
+import { longestWaitMs } from './recurrence.ts'
 import type { ResolvedConfig, ResolvedProcessor, ResolvedSource } from './resolved.ts'
 import { CONFIG_SCHEMA, type FormedConfig, type FormedProcessor, type FormedSource } from './schema.ts'
+
+const DEFAULT_EVERY_MS = 60_000
 
 /** What `resolveConfig` is told besides the config. */
 export interface ResolveOptions {
@@ -35,7 +38,11 @@ function resolve(config: FormedConfig, intervals: ReadonlyMap<string, number>): 
     pollers: Object.entries(config.pollers).map(([name, poller]) => ({
       name,
       source: resolveSource(poller.source),
-      everyMs: intervals.get(name) ?? poller.every,
+      everyMs:
+        poller.cron === undefined
+          ? (intervals.get(name) ?? poller.every ?? DEFAULT_EVERY_MS)
+          : longestWaitMs(poller.cron, poller.tz),
+      cron: poller.cron === undefined ? null : { expression: poller.cron.trim(), tz: poller.tz },
       startFrom: poller.startFrom,
       pageSize: poller.pageSize,
       retentionMs: poller.retention,
@@ -61,8 +68,9 @@ function resolve(config: FormedConfig, intervals: ReadonlyMap<string, number>): 
     })),
     jobs: Object.entries(config.jobs).map(([name, job]) => ({
       name,
-      cron: job.cron.trim(),
+      schedule: (job.cron ?? job.rrule)?.trim() ?? null,
       tz: job.tz,
+      missed: job.missed,
       retryLimit: job.retryLimit,
       timeoutMs: job.timeout,
       handle: job.handle,

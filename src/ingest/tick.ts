@@ -6,6 +6,10 @@ export interface DuePass {
    * wake: an insert was announced, or may have been.
    */
   readonly cause: 'job' | 'backstop' | 'demand' | 'loop' | 'wake'
+  /** Due times after this one that had gone by when the pass began. */
+  readonly missed?: number
+  /** Due times that have gone by since it began. */
+  coalesced?(): number
   /** Records the end of the pass, with the rows that it took in, and sees to the next one. `held`: paused, none was made. */
   done(result: { ok: boolean; inserted?: number; held?: boolean }): Promise<void>
 }

@@ -169,8 +169,7 @@ class Lead {
   #byClock(due: DuePass): DuePass {
     const beganAt = performance.now()
     return {
-      dueAt: due.dueAt,
-      cause: due.cause,
+      ...due,
       done: async (result) => {
         await due.done(result)
         if (result.held === true) {

@@ -1,4 +1,4 @@
-import { PgBoss, type Clock, type SendOptions } from 'pg-boss'
+import { PgBoss, systemClock, type Clock, type SendOptions } from 'pg-boss'
 import { SchemaIncompatible } from '../errors.ts'
 import type { SessionAddress } from '../db/connection.ts'
 import type { Pool } from '../db/pool.ts'
@@ -7,6 +7,7 @@ import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
 import { within } from '../kit/within.ts'
 import { createBossDatabase } from './database.ts'
+import { startDueLook, type DueLook } from './dueLook.ts'
 import { createListen } from './listener.ts'
 import { BOSS_SCHEMA, BOSS_SCHEMA_VERSION, bossSchemaVersion } from './schema.ts'
 import {
@@ -91,6 +92,10 @@ export function createBoss(options: BossOptions): Boss {
     instanceName: instanceId,
     persistWarnings: true,
     persistQueueStats: true,
+    // Nothing here is a flow; three statements every five seconds look after them.
+    flowIntervalSeconds: 60,
+    // A tick is sent within the cron pass's 30 s and this.
+    cronWorkerIntervalSeconds: 10,
     ...(options.clock === undefined ? {} : { clock: options.clock }),
   })
   const workers = new Set<BossWorker>()
@@ -99,6 +104,7 @@ export function createBoss(options: BossOptions): Boss {
   let lastError: { class: string; at: number } | undefined
   const saidAt = new Map<string, number>()
   let missingSaid = false
+  let dueLook: DueLook | undefined
 
   /** The same again within the time, whichever worker met it. */
   function isRepeated(text: string): boolean {
@@ -161,13 +167,23 @@ export function createBoss(options: BossOptions): Boss {
         throw new SchemaIncompatible(BOSS_SCHEMA, found, BOSS_SCHEMA_VERSION)
       await pg.start()
       state = 'running'
+      dueLook = startDueLook({
+        db: pool,
+        clock: options.clock ?? systemClock,
+        queues: () => [...new Set([...workers].map(({ queue }) => queue))],
+        onDue: (queue) => {
+          for (const worker of workers) if (worker.queue === queue) worker.wake()
+        },
+      })
     },
     async stopFetching() {
       state = 'not fetching'
+      dueLook?.stop()
       await Promise.allSettled([...workers].map((worker) => worker.stopFetching()))
     },
     async stop({ graceMs = 0 } = {}) {
       state = 'stopped'
+      dueLook?.stop()
       const counts = await Promise.allSettled([...workers].map((worker) => worker.close(graceMs)))
       workers.clear()
       await within(STOP_LIMIT_MS, pg.stop({ graceful: true, timeout: STOP_LIMIT_MS - 1_000 }))

@@ -1,7 +1,10 @@
+import { everyRhythm, type Rhythm } from './rhythm.ts'
 import type { Tick } from './ticks.ts'
 import { Lead, type LeadOptions } from './tickLead.ts'
 
-export type JobTickOptions = Omit<LeadOptions, 'queue'> & { readonly poller: string }
+export type JobTickOptions = Omit<LeadOptions, 'queue' | 'rhythm'> & { readonly poller: string } & (
+    { readonly everyMs: number } | { readonly rhythm: Rhythm }
+  )
 
 /** A tick that works the poller's queue while it leads. `close()` ends the lead, if any, and waits for that. */
 export type JobTick = Tick & { close(): Promise<void> }
@@ -13,6 +16,7 @@ export function pollQueue(poller: string): string {
 
 export function createJobTick(options: JobTickOptions): JobTick {
   const queue = pollQueue(options.poller)
+  const rhythm = 'rhythm' in options ? options.rhythm : everyRhythm(options.everyMs)
   let lead: Lead | undefined
   let ending: Promise<void> = Promise.resolve()
   const end = (over: Lead): void => {
@@ -25,7 +29,7 @@ export function createJobTick(options: JobTickOptions): JobTick {
       if (signal.aborted) return undefined
       let current = lead
       if (current === undefined) {
-        const begun = new Lead({ ...options, queue })
+        const begun = new Lead({ ...options, queue, rhythm })
         current = lead = begun
         signal.addEventListener('abort', () => end(begun), { once: true })
         await begun.begin()

@@ -1,11 +1,9 @@
-import { PgBoss } from 'pg-boss'
 import { PassNotMade, PollerPaused, PollerUnknown } from '../errors.ts'
 import type { Pool } from '../db/pool.ts'
 import { pause } from '../kit/pause.ts'
-import { createBossDatabase } from './database.ts'
 import { bringForward, lookAtPoller, notifyLeader, selectPassSince, type PassRow } from './jobRows.ts'
 import { pollQueue } from './jobTick.ts'
-import { BOSS_SCHEMA } from './schema.ts'
+import { unstartedBoss } from './unstarted.ts'
 
 /** How often the ledger is looked at, in ms. */
 const LOOK_EVERY_MS = 50
@@ -68,14 +66,7 @@ export async function requirePollable(pool: Pool, poller: string): Promise<strin
 
 async function makeDue(pool: Pool, queue: string): Promise<void> {
   if (await bringForward(pool, queue)) return
-  // Never started: it only writes the one row, as pg-boss writes it.
-  const pg = new PgBoss({
-    db: createBossDatabase(pool),
-    schema: BOSS_SCHEMA,
-    supervise: false,
-    schedule: false,
-  })
-  pg.on('error', () => undefined)
+  const pg = unstartedBoss(pool)
   // Without a queue the poller was never led with an interval of 10 s or more: the NOTIFY alone will do.
   if ((await pg.getQueue(queue)) !== null) await pg.send(queue)
 }

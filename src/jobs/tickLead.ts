@@ -2,7 +2,9 @@ import { cleanError } from '../telemetry/errorText.ts'
 import { pause } from '../kit/pause.ts'
 import { within } from '../kit/within.ts'
 import type { Boss } from './boss.ts'
-import { bringForward, giveBack, selectUnfinished } from './jobRows.ts'
+import { giveBack, selectUnfinished } from './jobRows.ts'
+import { DatabaseClock, keepDue, makeDue } from './passQueue.ts'
+import type { Rhythm } from './rhythm.ts'
 import type { DuePass } from './ticks.ts'
 import { GIVE_BACK_LIMIT_MS, takeJob, type BossWorker, type HeldJob } from './workers.ts'
 
@@ -33,13 +35,17 @@ export interface LeadOptions {
   readonly boss: Boss
   /** The poller's queue. */
   readonly queue: string
-  readonly everyMs: number
+  readonly rhythm: Rhythm
   /** How long after its time a job may come before the leader makes the pass itself. Default: 3 s. */
   readonly backstopMs?: number
 }
 
-/** Finest that pg-boss knows, and what covers a job brought forward by another process, in seconds. */
-const LOOK_EVERY_S = 0.5
+/** The lead looks at the due time, and the whole instance every three seconds; a worker left to itself, in seconds. */
+const LOOK_EVERY_S = 30
+/** A job that is due and has not come is looked for again, in ms: clocks may differ by a little. */
+const LOOK_AGAIN_MS = 500
+/** A timer of Node is 32 bits of milliseconds; a cron's next time may be years away. */
+const LONGEST_SLEEP_MS = 3_600_000
 /** Looking at the very instant of the due time would find nothing for a clock's rounding, in ms. */
 const LOOK_AFTER_DUE_MS = 10
 /** How long a job that the worker has fetched may take to arrive from there, in ms. */
@@ -55,14 +61,14 @@ const KEEP_S = 86_400
 export class Lead {
   readonly #boss: Boss
   readonly #queue: string
-  readonly #everyMs: number
+  readonly #rhythm: Rhythm
   readonly #backstopMs: number
   #worker: BossWorker | undefined
   /** Brought by the worker, not yet a pass. */
   #arrived: { job: HeldJob; settle: () => void } | undefined
   #byHand: HeldJob | undefined
   #pass: DuePass | undefined
-  #clock = { database: Date.now(), monotonic: performance.now() }
+  readonly #clock = new DatabaseClock()
   /** When the next job should come, by the database's clock in ms. */
   #expected = Date.now()
   #looked = false
@@ -73,25 +79,28 @@ export class Lead {
   #said = ''
   #rouse = new AbortController()
 
-  constructor({ boss, queue, everyMs, backstopMs = 3_000 }: LeadOptions) {
+  constructor({ boss, queue, rhythm, backstopMs = 3_000 }: LeadOptions) {
     this.#boss = boss
     this.#queue = queue
-    this.#everyMs = everyMs
+    this.#rhythm = rhythm
     this.#backstopMs = backstopMs
   }
 
-  /** Clears what a former leader left, makes the next pass due now, starts the worker. */
+  /** Clears what a former leader left, makes the next pass due (now, or at the time that is queued), starts the worker. */
   async begin(): Promise<void> {
+    let queued: number | undefined
     await this.#attempt(async () => {
       const { pg } = this.#boss
       const settings = { retryLimit: 0, expireInSeconds: EXPIRE_S, deleteAfterSeconds: KEEP_S }
       await pg.createQueue(this.#queue, { policy: 'stately', ...settings })
       await pg.updateQueue(this.#queue, settings)
       await this.#clear()
-      await this.#makeDue()
+      // One by cron keeps its time, past or to come: a missed one is made up for.
+      if (this.#rhythm.atOnce) await makeDue(this.#boss, this.#queue)
+      else queued = await keepDue(this.#boss, this.#queue, this.#firstTime())
     })
     // By the database's clock, if it was heard: this process's own may be an hour off.
-    this.#expect(this.#now())
+    this.#expect(Math.max(queued ?? this.#firstTime(), this.#clock.now()))
     await this.#attempt(() => this.#work())
   }
 
@@ -100,18 +109,19 @@ export class Lead {
     await this.#pass?.done({ ok: false })
     while (!this.#over) {
       if (this.#arrived !== undefined) return this.#jobPass(this.#arrived)
-      const late = this.#now() - this.#expected
+      const late = this.#clock.now() - this.#expected
       if (late >= this.#backstopMs) return this.#backstopPass()
       if (late >= LOOK_AFTER_DUE_MS && !this.#looked) await this.#look()
-      else await this.#sleep((this.#looked ? this.#backstopMs : LOOK_AFTER_DUE_MS) - late)
+      else if (!this.#looked) await this.#sleep(Math.min(LOOK_AFTER_DUE_MS - late, LONGEST_SLEEP_MS))
+      else await this.#lookAgain(late)
     }
     return undefined
   }
 
   demand(): void {
     this.#demanded = true
-    if (this.#pass === undefined) this.#expect(Math.min(this.#expected, this.#now()))
-    void this.#attempt(() => this.#makeDue()).then(() => {
+    if (this.#pass === undefined) this.#expect(Math.min(this.#expected, this.#clock.now()))
+    void this.#attempt(() => makeDue(this.#boss, this.#queue)).then(() => {
       this.#worker?.wake()
     })
   }
@@ -139,7 +149,7 @@ export class Lead {
     await this.#inTime(async (isLate) => {
       await this.#clear(isLate)
       if (isLate()) return
-      await this.#makeDue()
+      await makeDue(this.#boss, this.#queue)
       if (isLate()) return
       // By our own hand: the pass then ends its job like any other, and no second one follows when workers are back.
       const job = await takeJob(this.#boss.pg, this.#queue)
@@ -165,18 +175,20 @@ export class Lead {
 
   #begun(cause: DuePass['cause'], due: number, job: HeldJob | undefined, settle: () => void): DuePass {
     this.#demanded = false
+    const passed = (): number => this.#rhythm.between(due, this.#clock.now())
+    const missed = passed()
     const pass: DuePass = {
-      dueAt: new Date(Date.now() - (this.#now() - due)),
+      missed,
+      coalesced: () => passed() - missed,
+      dueAt: new Date(Date.now() - (this.#clock.now() - due)),
       cause,
       done: async ({ ok }) => {
         if (this.#pass !== pass) return
         this.#pass = undefined
         // The lead's end gave the job back: the next leader makes this pass again.
         if (this.#over) return
-        const now = this.#now()
-        const rhythm = due + this.#everyMs
-        // Later than one interval from now only when the database's clock stepped back: the rhythm begins anew.
-        const next = rhythm > now && rhythm <= now + this.#everyMs ? rhythm : now + this.#everyMs
+        const now = this.#clock.now()
+        const next = this.#rhythm.next(due, now)
         const failure = ok ? undefined : new Error('the pass failed: service_ops.poll_run says why')
         const options = { startAfter: new Date(next) }
         const sent = await this.#attempt(() =>
@@ -196,7 +208,7 @@ export class Lead {
     const { now, jobs } = await selectUnfinished(this.#boss.pool, this.#queue)
     // What is active by now may be the job of a pass under way.
     if (isLate()) return
-    this.#setClock(now)
+    this.#clock.set(now)
     for (const { id, retryCount, state } of jobs) {
       if (state === 'active') await giveBack(this.#boss.pool, { queue: this.#queue, id, retryCount })
     }
@@ -208,10 +220,9 @@ export class Lead {
     if (job !== undefined) await within(GIVE_BACK_LIMIT_MS, giveBack(this.#boss.pool, job))
   }
 
-  /** The queued job is due now, and there is one. */
-  async #makeDue(): Promise<void> {
-    if (await bringForward(this.#boss.pool, this.#queue)) return
-    await this.#boss.pg.send(this.#queue)
+  #firstTime(): number {
+    const now = this.#clock.now()
+    return this.#rhythm.atOnce ? now : this.#rhythm.next(now, now)
   }
 
   /** At the due time: the worker looks now instead of at its next turn. */
@@ -221,10 +232,15 @@ export class Lead {
       // What could not send the next job could not end the last one either.
       this.#unsent = !(await this.#inTime(async (isLate) => {
         await this.#clear(isLate)
-        if (!isLate()) await this.#makeDue()
+        if (!isLate()) await makeDue(this.#boss, this.#queue)
       }))
     }
     this.#worker?.wake()
+  }
+
+  async #lookAgain(late: number): Promise<void> {
+    await this.#sleep(Math.min(LOOK_AGAIN_MS, this.#backstopMs - late))
+    if (this.#arrived === undefined) this.#worker?.wake()
   }
 
   async #work(): Promise<void> {
@@ -234,7 +250,7 @@ export class Lead {
     await former?.close(0)
     const worker = await this.#boss.work(this.#queue, { pollingIntervalSeconds: LOOK_EVERY_S }, (job) => {
       const settled = Promise.withResolvers<undefined>()
-      this.#setClock(job.fetchedAt)
+      this.#clock.set(job.fetchedAt)
       this.#arrived = { job, settle: () => settled.resolve(undefined) }
       this.#rouse.abort()
       return settled.promise
@@ -280,13 +296,5 @@ export class Lead {
   async #sleep(ms: number): Promise<void> {
     this.#rouse = new AbortController()
     await pause(Math.max(1, ms), this.#rouse.signal)
-  }
-
-  #now(): number {
-    return this.#clock.database + (performance.now() - this.#clock.monotonic)
-  }
-
-  #setClock(database: Date): void {
-    this.#clock = { database: database.getTime(), monotonic: performance.now() }
   }
 }

@@ -13,6 +13,10 @@ export interface DuePass {
   /** On this process's clock, whatever the database's says: `Date.now() - dueAt` is how late it is. */
   readonly dueAt: Date
   readonly cause: TickCause
+  /** Due times after this one that had gone by when the pass began; it makes up for them. */
+  readonly missed?: number
+  /** Due times that have gone by since it began: they are one with it. */
+  coalesced?(): number
   /** Records the end and sees to the next one; never throws. */
   done(result: { ok: boolean }): Promise<void>
 }

@@ -22,6 +22,8 @@ import { giveBack, type Attempt } from './jobRows.ts'
 export interface HeldJob extends Attempt {
   readonly data: unknown
   readonly singletonKey: string | null
+  /** The first job of its chain: of one that was dead and sent again, the one that died first. */
+  readonly rootId: string
   readonly dueAt: Date
   readonly fetchedAt: Date
 }
@@ -50,8 +52,10 @@ export interface BossWorker {
   trouble(): string | undefined
 }
 
-/** An idle worker that has not fetched for this long, in ms, is stuck or cannot reach the database. */
+/** An idle worker that has not fetched for this long, in ms, is stuck or cannot reach the database; one that looks seldom … */
 const FETCH_STALE_MS = 15_000
+/** … for so many of its looks. */
+const FETCH_STALE_LOOKS = 3
 /** How long giving back may take, in ms: without a database the jobs are left to their expiry. */
 export const GIVE_BACK_LIMIT_MS = 2_000
 /** How long pg-boss gets to notice that the handlers it waits for are gone. */
@@ -72,6 +76,8 @@ export async function startWorker(
   handler: JobHandler,
 ): Promise<BossWorker> {
   const holding = new Set<Held>()
+  const everyS = options.notifyPollingIntervalSeconds ?? options.pollingIntervalSeconds ?? 0
+  const staleMs = Math.max(FETCH_STALE_MS, FETCH_STALE_LOOKS * everyS * 1000)
   let closing = false
   let isResting = false
 
@@ -140,11 +146,9 @@ export async function startWorker(
       if (closing || workers.length === 0) return `the worker of ${queue} is stopped`
       const stale = workers.some(
         ({ count, lastFetchedOn, createdOn }) =>
-          count === 0 && Date.now() - (lastFetchedOn ?? createdOn) > FETCH_STALE_MS,
+          count === 0 && Date.now() - (lastFetchedOn ?? createdOn) > staleMs,
       )
-      return stale
-        ? `the worker of ${queue} has not looked for jobs for ${FETCH_STALE_MS / 1000} s`
-        : undefined
+      return stale ? `the worker of ${queue} has not looked for jobs for ${staleMs / 1000} s` : undefined
     },
   }
 }
@@ -156,6 +160,7 @@ export async function takeJob(boss: PgBoss, queue: string): Promise<HeldJob | un
 }
 
 function heldJob(queue: string, job: JobWithMetadata<unknown>): HeldJob {
-  const { id, retryCount, data, singletonKey, startAfter, startedOn } = job
-  return { queue, id, retryCount, data, singletonKey, dueAt: startAfter, fetchedAt: startedOn }
+  const { id, retryCount, data, singletonKey, sourceRootId, startAfter, startedOn } = job
+  const rootId = sourceRootId ?? id
+  return { queue, id, retryCount, data, singletonKey, rootId, dueAt: startAfter, fetchedAt: startedOn }
 }

@@ -33,6 +33,8 @@ export interface ClaimsOptions {
   readonly halted: () => number | undefined
   /** Messages to claim at once at most, as things are. */
   readonly most: () => number
+  /** The wait while every message is finished and notifications are heard, in milliseconds. Default: IDLE_MS. */
+  readonly quietMs?: (() => number) | undefined
   /** A message was claimed. */
   onPicked(message: InWork): void
   /** Why what a claim has brought may not begin any more; undefined: it may. */
@@ -130,6 +132,7 @@ export function createClaims(options: ClaimsOptions): Claims {
       if (turn === 'one suspect') lowWater.suspects = claimed > 0
       const nextDueMs = lowWater.due(performance.now()) ? await lowWater.look() : undefined
       if (claimed === limit) return 0
+      if (lowWater.allFinished && claimed === 0) return options.quietMs?.() ?? IDLE_MS
       const suspectMs = lowWater.suspects ? quarantine.askableInMs : IDLE_MS
       return Math.min(IDLE_MS, nextDueMs ?? IDLE_MS, suspectMs, slots?.againMs ?? IDLE_MS)
     },

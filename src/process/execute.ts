@@ -10,13 +10,13 @@
  * A pause of the process is not the handler's time (kit/limit.ts).
  */
 import type { ResolvedProcessor } from '../config/resolved.ts'
-import type { HandlerContext, Message, TransactionalContext } from '../config/types.ts'
-import type { Pool, PoolClient } from '../db/pool.ts'
+import type { HandlerContext, Message, SendOptions, TransactionalContext } from '../config/types.ts'
+import type { Pool, PoolClient, Queryable } from '../db/pool.ts'
 import type { Pressure } from '../db/pressure.ts'
 import { CONNECTION_STATES, READ_TIMEOUT_TEXT, sqlState } from '../db/sqlstate.ts'
 import { withTransaction } from '../db/transaction.ts'
 import type { Backend } from '../db/transaction.ts'
-import { DeliveryRefused, HandlerTimeout } from '../errors.ts'
+import { DeliveryRefused, HandlerTimeout, NotRunning } from '../errors.ts'
 import { startLimit } from '../kit/limit.ts'
 import { writeDone } from '../tables/inbox.ts'
 import { handlerLog } from '../telemetry/log.ts'
@@ -46,6 +46,8 @@ export interface ExecuteOptions {
   readonly instanceId: string
   readonly task: string
   readonly timeoutMs: number
+  /** Sends a job, within `db` when there is one. */
+  readonly send?: (job: string, data: unknown, options: SendOptions, db?: Queryable) => Promise<string | null>
   readonly log: Log
 }
 
@@ -95,13 +97,23 @@ function resultOf(error: unknown): Result {
   return { kind: error instanceof DeliveryRefused ? 'dead' : 'failed', error }
 }
 
-function contextFor(options: ExecuteOptions, message: Message, signal: AbortSignal): HandlerContext {
+function contextFor(
+  options: ExecuteOptions,
+  message: Message,
+  signal: AbortSignal,
+  db?: Queryable,
+): HandlerContext {
   const bindings = { task: options.task, trace_id: message.traceId, message_id: message.messageId }
   return {
     log: handlerLog(options.log, bindings),
     signal,
     traceId: message.traceId,
     traceHeaders: () => traceHeaders(message.traceId),
+    // A job that a message sends is part of the message's story.
+    send: async (job, data, how) => {
+      if (options.send === undefined) throw new NotRunning()
+      return options.send(job, data, { traceId: message.traceId, ...how }, db)
+    },
   }
 }
 
@@ -153,7 +165,7 @@ export async function executeTransactional(
           const tx = handlerTx(client)
           lentTx = tx
           await handle(message, {
-            ...contextFor(options, message, signal),
+            ...contextFor(options, message, signal, tx.client),
             tx: tx.client,
           } satisfies TransactionalContext)
           tx.revoke()

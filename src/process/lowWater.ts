@@ -65,6 +65,8 @@ export class LowWater {
   #keptAt = 0
   /** Whether suspects wait to be claimed, as the newest look or whoever claimed the last one knows. */
   suspects = false
+  /** Whether the newest look saw every message of these sources finished: none is fresh, in work, or waits for its time. */
+  allFinished = false
 
   constructor(db: Queryable, sources: readonly string[]) {
     this.#db = db
@@ -111,6 +113,7 @@ export class LowWater {
     this.#nextLookAt = endedAt + Math.max(LOOK_EVERY_MS, (endedAt - startedAt) * LOOK_SHARE)
 
     this.suspects = seen.suspects
+    this.allFinished = seen.first_open === null && seen.next_due_ms === null && !seen.suspects
     const head = BigInt(seen.head)
     if (seen.boot !== this.#boot || head < settled || head < this.#closed) {
       this.#forget()

@@ -50,6 +50,10 @@ export interface ProcessorOptions {
   readonly pool: Pool
   readonly processor: RunnableProcessor
   readonly instanceId: string
+  /** The wait between two looks while nothing is open, in milliseconds. Default: that of every look. */
+  readonly quietMs?: () => number
+  /** Sends jobs for handlers. */
+  readonly send?: ExecuteOptions['send']
   /** One for all processors of an instance. */
   readonly pressure: Pressure
   /** One for all processors of an instance. */
@@ -123,6 +127,7 @@ export function createProcessor(options: ProcessorOptions): Processor {
     instanceId,
     task: name,
     timeoutMs: processor.timeoutMs,
+    ...(options.send && { send: options.send }),
     log,
   }
   const gathers = processor.ordered || processor.slots !== null
@@ -158,6 +163,7 @@ export function createProcessor(options: ProcessorOptions): Processor {
     ownership,
     halted: () => (paused() ? IDLE_MS : options.halted?.()),
     most: options.room ?? (() => Number.POSITIVE_INFINITY),
+    quietMs: options.quietMs,
     onPicked: (message) => settle.picked(message),
     closed: () => (claiming ? (paused() ? 'paused' : undefined) : drained ? 'drain' : 'lease lost'),
   })

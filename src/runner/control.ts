@@ -1,5 +1,5 @@
 import type { Poller } from '../ingest/poller.ts'
-import type { Jobs } from '../jobs/cron.ts'
+import type { Jobs } from '../jobs/userJobs.ts'
 import type { Processor } from '../process/processor.ts'
 import type { Pauses } from './pauses.ts'
 import type { WakefulTick } from './wakeful.ts'

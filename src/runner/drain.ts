@@ -11,17 +11,16 @@ import type { CleanUp } from '../config/types.ts'
 import { within } from '../kit/within.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
+import { runCleanUps } from './cleanUps.ts'
 import type { Work } from './work.ts'
 
 export interface DrainOptions {
   readonly signal: string
   readonly drainTimeoutMs: number
-  readonly cleanUps: readonly CleanUp[]
+  /** In order of registration; taken out as they are run. */
+  readonly cleanUps: CleanUp[]
   readonly log: Log
 }
-
-/** What one clean-up may take. */
-const CLEAN_UP_MS = 5_000
 
 /** How long a drain waits for the page at hand. */
 const PAGE_LIMIT_MS = 2_000
@@ -37,9 +36,12 @@ export async function drain(
   const inWork = (): number =>
     work.processors.reduce((sum, { state }) => sum + state.inWork, 0) + work.jobs.running().length
   const left = (): number => Math.max(0, drainTimeoutMs - (performance.now() - startedAt))
-  const step = async (name: string, act: () => Promise<unknown>): Promise<void> => {
+  const said = (name: string): void => {
     const elapsedMs = Math.round(performance.now() - startedAt)
     log.event('drain_step', `drain: ${name}`, { step: name, waiting: inWork(), elapsed_ms: elapsedMs })
+  }
+  const step = async (name: string, act: () => Promise<unknown>): Promise<void> => {
+    said(name)
     try {
       await act()
     } catch (error) {
@@ -66,9 +68,7 @@ export async function drain(
   )
   const exclusive = work.processors.filter((processor) => processor.exclusive).map(({ name }) => name)
   await step('hand over exclusive processors', () => work.leaders.handOver(exclusive))
-  for (const [i, cleanUp] of [...cleanUps].reverse().entries()) {
-    await step(`clean-up ${cleanUps.length - i} of ${cleanUps.length}`, () => runCleanUp(cleanUp))
-  }
+  await runCleanUps(cleanUps, log, undefined, said)
   await step('stop the queue', async () => {
     for (const tick of work.ticks) await tick.close()
     await work.boss.stop()
@@ -102,10 +102,4 @@ export async function stopWork(work: Work): Promise<void> {
   await work.pauses.stop()
   work.pressure.stop()
   await work.listener?.close()
-}
-
-async function runCleanUp(cleanUp: CleanUp): Promise<void> {
-  const running = Promise.resolve(cleanUp())
-  if (!(await within(CLEAN_UP_MS, running))) throw new Error(`it took longer than ${CLEAN_UP_MS} ms`)
-  await running
 }

@@ -7,7 +7,6 @@ import { sourceChange } from '../ingest/sameSource.ts'
 import { sweep } from '../ingest/sweep.ts'
 import { UPKEEP_QUEUE } from '../jobs/upkeep.ts'
 import type { Duty, Upkeep } from '../jobs/upkeep.ts'
-import { reclaimFromLost } from '../process/reclaim.ts'
 import { bringRetriesForward } from '../process/retries.ts'
 import { forgetFinished } from '../process/retention.ts'
 import type { Walk } from '../process/retention.ts'
@@ -17,6 +16,7 @@ import { findTask } from '../tables/task.ts'
 import { askForSweep } from '../tables/sweep.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
+import { takeBackLost } from './lost.ts'
 import type { RegisteredPoller } from './registration.ts'
 
 /** How long stopped instances and passes are remembered. */
@@ -54,7 +54,7 @@ export function commonDuties(pool: Pool, log: Log): Duty[] {
       name: 'lost_messages',
       everyMs: LOST_EVERY_MS,
       async run() {
-        await reclaimFromLost(pool, log)
+        await takeBackLost(pool, log)
         await bringRetriesForward(pool, log)
       },
     },

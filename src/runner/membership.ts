@@ -2,6 +2,7 @@ import { hostname } from 'node:os'
 import type { Identity } from '../config/identity.ts'
 import type { Settings } from '../config/settings.ts'
 import type { SessionAddress } from '../db/connection.ts'
+import { takeBackJobs } from '../jobs/takeBack.ts'
 import { startPresence } from '../leader/presence.ts'
 import { sayFailing } from '../leader/sayFailing.ts'
 import { keepSentinel } from '../leader/sentinel.ts'
@@ -19,6 +20,8 @@ export interface MembershipOptions {
   readonly tasks: readonly string[]
   /** Read at each heartbeat. */
   readonly now: () => Pick<InstanceRecord, 'state' | 'circuits'>
+  /** What an instance had that is gone may be open again, and be done here. */
+  readonly onTakenBack: () => void
   readonly log: Log
 }
 
@@ -55,6 +58,7 @@ export function join(options: MembershipOptions): Membership {
           // A sentinel that broke is no outage: it comes back, and the pulse tells when the database is away.
           () => undefined,
         )
+  const met = new Set<string>()
   const presence = startPresence({
     db: pools.reserved,
     record: () => ({
@@ -69,7 +73,19 @@ export function join(options: MembershipOptions): Membership {
     }),
     heartbeatMs: settings.heartbeatMs,
     leaseMs: settings.leaseMs,
-    onGone: (instanceId, how) => reclaimFrom(pools.work, instanceId, how, log),
+    async onGone(instanceId, how) {
+      // Neither must keep the other from its own.
+      const [messages, jobs] = await Promise.allSettled([
+        reclaimFrom(pools.work, instanceId, how, log),
+        takeBackJobs(pools.work, instanceId, how, log),
+      ])
+      if (messages.status === 'rejected') throw messages.reason
+      if (jobs.status === 'rejected') throw jobs.reason
+      // A frozen one is looked at again and again; the first look took what it had.
+      if (jobs.value > 0 || !met.has(instanceId)) options.onTakenBack()
+      met.add(instanceId)
+      return messages.value
+    },
     onError: (what, error, failures) => sayFailing(log, what, FAILED[what])(error, failures),
   })
   return {

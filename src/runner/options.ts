@@ -1,6 +1,6 @@
 import { createIdentity } from '../config/identity.ts'
 import type { Identity } from '../config/identity.ts'
-import type { ResolvedConfig } from '../config/resolved.ts'
+import type { ResolvedConfig, ResolvedJob } from '../config/resolved.ts'
 import { readSettings } from '../config/settings.ts'
 import type { Settings } from '../config/settings.ts'
 import type { TidemarkConfig } from '../config/types.ts'
@@ -36,6 +36,8 @@ export interface SetUp {
   readonly parts: readonly Part[]
   /** What of the user's config belongs to these parts. */
   readonly config: ResolvedConfig
+  /** Every job of the user's config: any part may send one. */
+  readonly allJobs: readonly ResolvedJob[]
   readonly identity: Identity
   readonly log: Log
 }
@@ -65,5 +67,5 @@ export function setUp(userConfig: TidemarkConfig, options: RunnerOptions): SetUp
       format: settings.logFormat,
       redact: config.log.redact,
     })
-  return { settings, parts, config, identity, log }
+  return { settings, parts, config, allJobs: whole.jobs, identity, log }
 }

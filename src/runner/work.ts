@@ -3,10 +3,9 @@
  * presence. Built when the schema is ready, started forward, taken down by drain.ts.
  */
 import type { Identity } from '../config/identity.ts'
-import type { ResolvedConfig } from '../config/resolved.ts'
+import type { ResolvedConfig, ResolvedJob } from '../config/resolved.ts'
 import type { Settings } from '../config/settings.ts'
 import type { SessionAddress } from '../db/connection.ts'
-import { listen } from '../db/listen.ts'
 import type { Listener } from '../db/listen.ts'
 import { createPoller } from '../ingest/poller.ts'
 import type { Poller } from '../ingest/poller.ts'
@@ -14,11 +13,8 @@ import { requireSameSource, sourceChange } from '../ingest/sameSource.ts'
 import type { PreparedSource } from '../ingest/sourceSql.ts'
 import { watchPressure } from '../db/pressure.ts'
 import type { Pressure } from '../db/pressure.ts'
-import { createBoss } from '../jobs/boss.ts'
-import type { Boss } from '../jobs/boss.ts'
-import { createJobs } from '../jobs/cron.ts'
-import type { Jobs } from '../jobs/cron.ts'
 import { createJobTick } from '../jobs/jobTick.ts'
+import { cronRhythm, everyRhythm } from '../jobs/rhythm.ts'
 import { createLoopTick, JOB_TICK_FROM_MS } from '../jobs/ticks.ts'
 import { createUpkeep } from '../jobs/upkeep.ts'
 import type { Upkeep } from '../jobs/upkeep.ts'
@@ -29,7 +25,6 @@ import { createProcessor } from '../process/processor.ts'
 import type { Processor } from '../process/processor.ts'
 import { Quarantine } from '../process/quarantine.ts'
 import { findTask } from '../tables/task.ts'
-import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
 import { announcer } from './announcer.ts'
 import { fitConcurrency } from './concurrency.ts'
@@ -38,12 +33,15 @@ import { createDeliveries } from './deliveries.ts'
 import type { Deliveries } from './deliveries.ts'
 import { commonDuties, pollerDuties, lookAgain } from './duties.ts'
 import type { Pools } from './foundation.ts'
+import { hear } from './hear.ts'
 import { intakeDuty } from './intake.ts'
 import { startPauses } from './pauses.ts'
 import type { Pauses } from './pauses.ts'
+import { createJobSide } from './jobSide.ts'
+import type { JobSide } from './jobSide.ts'
 import { enterLost } from './registration.ts'
 import type { Registered, RegisteredPoller } from './registration.ts'
-import { wakeful, WAKE_CHANNEL } from './wakeful.ts'
+import { wakeful } from './wakeful.ts'
 import type { WakefulTick } from './wakeful.ts'
 
 /** Rows whose time lies this far behind their commit are still found; DESIGN's slack for clocks and rounding. */
@@ -52,9 +50,13 @@ const SLACK_MS = 5_000
 /** Attempts of a message whose source has no processor in this instance's config. */
 const DEFAULT_ATTEMPTS = 10
 
+/** Between two looks of a processor that has nothing open and would be told of more: a notification can be lost. */
+const QUIET_MS = 5_000
+
 export interface WorkOptions {
   readonly settings: Settings
   readonly config: ResolvedConfig
+  readonly allJobs: readonly ResolvedJob[]
   readonly identity: Identity
   readonly pools: Pools
   /** For LISTEN; without one everything is looked for by the clock. */
@@ -74,12 +76,10 @@ interface RunningPoller {
   readonly source: PreparedSource
 }
 
-export interface Work {
-  readonly boss: Boss
+export interface Work extends Pick<JobSide, 'boss' | 'jobs' | 'send' | 'redrive'> {
   readonly leaders: Leaders
   readonly pollers: readonly RunningPoller[]
   readonly processors: readonly Processor[]
-  readonly jobs: Jobs
   readonly upkeep: Upkeep
   readonly ticks: readonly WakefulTick[]
   readonly listener: Listener | undefined
@@ -104,18 +104,23 @@ export async function startWork(options: WorkOptions): Promise<Work> {
     tasks: tasks.map(({ name }) => name),
     log,
   })
-  const boss = createBoss({
-    pool: pools.work,
-    session,
+  const side = createJobSide({
+    boss: {
+      pool: pools.work,
+      session,
+      log,
+      instanceId: identity.instanceId,
+      onError: options.onQueueError,
+    },
+    jobs: registered.jobs,
+    allJobs: options.allJobs,
+    held: (job) => pauses.isPaused(job),
     log,
-    instanceId: identity.instanceId,
-    onError: options.onQueueError,
   })
-  const jobs = createJobs({ boss, jobs: registered.jobs, log, held: (job) => pauses.isPaused(job) })
+  const { boss, jobs, send, redrive } = side
   const upkeep = createUpkeep({ boss, log, duties: commonDuties(pools.work, log) })
   try {
-    await boss.start()
-    await jobs.start()
+    await side.start()
     await upkeep.start()
   } catch (error) {
     await Promise.all([pauses.stop(), boss.stop()])
@@ -123,6 +128,7 @@ export async function startWork(options: WorkOptions): Promise<Work> {
   }
   for (const { name } of registered.jobs) log.event('task_started', `${name} started`, { task: name })
 
+  let isHeard = false
   const pressure = watchPressure(pools.work, log)
   const quarantine = new Quarantine()
   // From here on nothing can fail: what is begun is begun whole.
@@ -134,6 +140,8 @@ export async function startWork(options: WorkOptions): Promise<Work> {
         instanceId: identity.instanceId,
         pressure,
         quarantine,
+        send,
+        quietMs: () => (isHeard ? QUIET_MS : IDLE_MS),
         log,
         ...way,
         paused: () => pauses.isPaused(processor.name),
@@ -154,12 +162,11 @@ export async function startWork(options: WorkOptions): Promise<Work> {
     running.push(one)
     const { poller, source, latenessMs } = one
     const { name, everyMs } = poller
+    const rhythm = poller.cron === null ? everyRhythm(everyMs) : cronRhythm(poller.cron)
+    const isJob = poller.cron !== null || everyMs >= JOB_TICK_FROM_MS
     const tick = wakeful({
       poller: name,
-      tick:
-        everyMs >= JOB_TICK_FROM_MS
-          ? createJobTick({ boss, poller: name, everyMs })
-          : createLoopTick({ everyMs }),
+      tick: isJob ? createJobTick({ boss, poller: name, rhythm }) : createLoopTick({ everyMs }),
       db: pools.reserved,
       session,
       applicationName: `tidemark:${identity.instanceId}`,
@@ -225,33 +232,14 @@ export async function startWork(options: WorkOptions): Promise<Work> {
   const listener =
     session === undefined
       ? undefined
-      : listen(session, {
-          applicationName: `tidemark:${identity.instanceId}`,
-          channels: ['tidemark_leader', 'tidemark_poll', 'tidemark_inbox', 'tidemark_control', WAKE_CHANNEL],
-          onNotify(channel, payload) {
-            if (channel === 'tidemark_leader') leaders.wake()
-            else if (channel === 'tidemark_inbox') wakeFor(payload)
-            else if (channel === 'tidemark_control') pauses.wake()
-            else if (channel === WAKE_CHANNEL) ticks.get(payload)?.wake()
-            else if (ticks.has(payload)) ticks.get(payload)?.demand()
-            else options.onDemand(payload)
-          },
-          onUp({ afterMs }) {
-            if (afterMs !== null)
-              log.event('listen_back', 'hearing notifications again', { waited_ms: Math.round(afterMs) })
-            leaders.wake()
-            pauses.wake()
-            for (const processor of processors) processor.wake()
-            // What inserts said meanwhile was not heard.
-            for (const tick of ticks.values()) tick.wake()
-          },
-          onDown(error) {
-            const { class: errorClass, text } = cleanError(error)
-            log.event('listen_lost', `notifications are not heard: ${text}; looking by the clock`, {
-              class: errorClass,
-              text,
-            })
-          },
+      : hear(session, `tidemark:${identity.instanceId}`, log, {
+          leaders,
+          pauses,
+          processors,
+          ticks,
+          onInserted: wakeFor,
+          onDemand: options.onDemand,
+          onHeard: (is) => void (isHeard = is),
         })
 
   obeyPauses(pauses, { jobs, processors, pollers, ticks })
@@ -262,6 +250,8 @@ export async function startWork(options: WorkOptions): Promise<Work> {
     pollers,
     processors,
     jobs,
+    send,
+    redrive,
     upkeep,
     get ticks() {
       return [...ticks.values()]

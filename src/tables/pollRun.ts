@@ -8,7 +8,7 @@ export interface PollRun {
   /** Milliseconds ago, by this process's monotonic clock; the ledger's times are the database's. */
   readonly dueMsAgo: number
   readonly startedMsAgo: number
-  readonly outcome: 'ran' | 'late' | 'backstop' | 'missed' | 'fenced' | 'failed'
+  readonly outcome: 'ran' | 'late' | 'backstop' | 'coalesced' | 'missed' | 'fenced' | 'failed'
   readonly rowsRead: number
   readonly rowsInserted: number
   readonly lateRows: number

@@ -146,6 +146,8 @@ export interface Events {
   job_done: { job: string; job_id?: string; attempt?: number; duration_ms: number }
   job_failed: ErrorFields & { job: string; job_id?: string; attempt?: number; duration_ms?: number }
 
+  reclaimed_jobs: { dead_instance: string; jobs: number; reason: string }
+
   /** What pg-boss finds remarkable about its queues, such as a backlog or a slow statement. */
   queue_warning: { text: string }
 

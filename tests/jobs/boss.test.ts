@@ -148,6 +148,7 @@ test('finish completes and sends in one transaction', async (t) => {
     retryCount: first.retryCount,
     data: null,
     singletonKey: null,
+    rootId: first.id,
     dueAt: first.startAfter,
     fetchedAt: first.startedOn,
   }

@@ -2,16 +2,18 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { TestClock } from 'pg-boss'
 import type { ResolvedJob } from '../../src/config/resolved.ts'
-import { createJobs, jobQueue } from '../../src/jobs/cron.ts'
+import { jobQueue } from '../../src/jobs/queues.ts'
 import { until } from '../support/until.ts'
 import { createBosses, jobsOf } from './bosses.ts'
+import { startJobs } from './jobs.ts'
 
 const QUEUE = jobQueue('digest')
 
 function digest(handle: ResolvedJob['handle'], more: Partial<ResolvedJob> = {}): ResolvedJob {
   return {
     name: 'digest',
-    cron: '* * * * *',
+    schedule: '* * * * *',
+    missed: 'once',
     tz: 'Europe/Berlin',
     retryLimit: 2,
     timeoutMs: 30_000,
@@ -28,8 +30,7 @@ test('with two instances a cron job runs once per tick, also for ticks that nobo
   const ran = (): number => runs
   for (let instance = 0; instance < 2; instance++) {
     const boss = await bosses.boss({ clock })
-    const jobs = createJobs({ boss, jobs: [digest(() => void (runs += 1))], log: bosses.log })
-    await jobs.start()
+    const jobs = await startJobs(bosses, boss, [digest(() => void (runs += 1))])
     t.after(() => jobs.stop(0))
   }
   const minutes = async (count: number): Promise<void> => {
@@ -47,58 +48,47 @@ test('with two instances a cron job runs once per tick, also for ticks that nobo
   assert.equal(jobs.filter(({ state }) => state !== 'completed').length, 0)
 })
 
-test('a run is logged under a trace of its own, and a failed one is tried again', async (t) => {
+test('a run is logged under a trace that its retry keeps', async (t) => {
   const bosses = await createBosses(t)
   const boss = await bosses.boss()
   const traces: string[] = []
-  const jobs = createJobs({
-    boss,
-    jobs: [
-      digest((job, context) => {
-        traces.push(context.traceId)
-        assert.equal(context.traceHeaders()['X-Trace-ID'], context.traceId)
-        context.log.info('counting')
-        if (traces.length === 1) throw new RangeError('first time')
-        assert.equal(job.name, 'digest')
-      }),
-    ],
-    log: bosses.log,
-  })
-  await jobs.start()
+  const jobs = await startJobs(bosses, boss, [
+    digest((job, context) => {
+      traces.push(context.traceId)
+      assert.equal(context.traceHeaders()['X-Trace-ID'], context.traceId)
+      context.log.info('counting')
+      if (traces.length === 1) throw new RangeError('first time')
+      assert.equal(job.name, 'digest')
+    }),
+  ])
   t.after(() => jobs.stop(0))
   await boss.pg.send(QUEUE, null, { retryDelay: 0, retryBackoff: false })
   await until('the second run', async () => (await jobsOf(bosses.pool, QUEUE))[0]?.state === 'completed')
-  const events = bosses.lines.filter(({ trace_id }) => trace_id === traces[0]).map(({ event }) => event)
-  assert.deepEqual(events, ['job_started', 'handler_log', 'job_failed'])
-  const second = bosses.lines.filter(({ trace_id }) => trace_id === traces[1])
+  assert.equal(traces[0], traces[1])
+  const lines = bosses.lines.filter(({ trace_id }) => trace_id === traces[0])
   assert.deepEqual(
-    second.map(({ event }) => event),
-    ['job_started', 'handler_log', 'job_done'],
+    lines.map(({ event }) => event),
+    ['job_started', 'handler_log', 'job_failed', 'job_started', 'handler_log', 'job_done'],
   )
-  assert.equal(second.at(-1)?.['attempt'], 2)
+  assert.equal(lines.at(-1)?.['attempt'], 2)
 })
 
 test('a run past its timeout is aborted and fails', async (t) => {
   const bosses = await createBosses(t)
   const boss = await bosses.boss()
   const aborted = Promise.withResolvers<unknown>()
-  const jobs = createJobs({
-    boss,
-    jobs: [
-      digest(
-        (_, { signal }) =>
-          new Promise<void>((resolve) => {
-            signal.addEventListener('abort', () => {
-              aborted.resolve(signal.reason)
-              resolve()
-            })
-          }),
-        { timeoutMs: 200, retryLimit: 0 },
-      ),
-    ],
-    log: bosses.log,
-  })
-  await jobs.start()
+  const jobs = await startJobs(bosses, boss, [
+    digest(
+      (_, { signal }) =>
+        new Promise<void>((resolve) => {
+          signal.addEventListener('abort', () => {
+            aborted.resolve(signal.reason)
+            resolve()
+          })
+        }),
+      { timeoutMs: 200, retryLimit: 0 },
+    ),
+  ])
   t.after(() => jobs.stop(0))
   await boss.pg.send(QUEUE)
   assert.match(String(await aborted.promise), /JobTimedOut/)
@@ -114,12 +104,7 @@ test('a pause of the process does not use up the timeout of a run', async (t) =>
     asked.resolve(undefined)
     await answer
   }
-  const jobs = createJobs({
-    boss,
-    jobs: [digest(handle, { timeoutMs: 1_500, retryLimit: 0 })],
-    log: bosses.log,
-  })
-  await jobs.start()
+  const jobs = await startJobs(bosses, boss, [digest(handle, { timeoutMs: 1_500, retryLimit: 0 })])
   t.after(() => jobs.stop(0))
   await boss.pg.send(QUEUE)
   await asked.promise
@@ -139,18 +124,13 @@ test('a drain waits for a run, and gives it back when it takes too long', async 
   let seen: AbortSignal | undefined
   const started = Promise.withResolvers<undefined>()
   const end = Promise.withResolvers<undefined>()
-  const jobs = createJobs({
-    boss,
-    jobs: [
-      digest(async (_, { signal }) => {
-        seen = signal
-        started.resolve(undefined)
-        await end.promise
-      }),
-    ],
-    log: bosses.log,
-  })
-  await jobs.start()
+  const jobs = await startJobs(bosses, boss, [
+    digest(async (_, { signal }) => {
+      seen = signal
+      started.resolve(undefined)
+      await end.promise
+    }),
+  ])
   await boss.pg.send(QUEUE)
   await started.promise
   assert.deepEqual(jobs.running(), ['digest'])

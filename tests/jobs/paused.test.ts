@@ -4,17 +4,18 @@ import type { TestContext } from 'node:test'
 import { TestClock } from 'pg-boss'
 import type { ResolvedJob } from '../../src/config/resolved.ts'
 import type { Boss } from '../../src/jobs/boss.ts'
-import { createJobs, jobQueue } from '../../src/jobs/cron.ts'
-import type { Jobs } from '../../src/jobs/cron.ts'
+import { jobQueue } from '../../src/jobs/queues.ts'
+import type { Jobs } from '../../src/jobs/userJobs.ts'
 import { until } from '../support/until.ts'
 import { createBosses, jobsOf } from './bosses.ts'
+import { jobOf, startJobs } from './jobs.ts'
 
 /* A paused job: no run of it starts on any instance, and one makes up for all ticks of the pause. */
 
 const QUEUE = jobQueue('digest')
 
 function digest(handle: ResolvedJob['handle']): ResolvedJob {
-  return { name: 'digest', cron: '* * * * *', tz: 'Europe/Berlin', retryLimit: 2, timeoutMs: 30_000, handle }
+  return jobOf(handle, { name: 'digest', schedule: '* * * * *', tz: 'Europe/Berlin' })
 }
 
 async function instances(t: TestContext, count: number, handle: ResolvedJob['handle'], clock?: TestClock) {
@@ -23,8 +24,7 @@ async function instances(t: TestContext, count: number, handle: ResolvedJob['han
   const all: { readonly boss: Boss; readonly jobs: Jobs }[] = []
   for (let i = 0; i < count; i += 1) {
     const boss = await bosses.boss(clock === undefined ? {} : { clock })
-    const jobs = createJobs({ boss, jobs: [digest(handle)], log: bosses.log, held: () => paused })
-    await jobs.start()
+    const jobs = await startJobs(bosses, boss, [digest(handle)], { held: () => paused })
     t.after(() => jobs.stop(0))
     all.push({ boss, jobs })
   }

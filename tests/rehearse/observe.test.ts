@@ -35,6 +35,7 @@ const contextOf = (signal: AbortSignal): HandlerContext => ({
   signal,
   traceId: 't',
   traceHeaders: () => ({}),
+  send: () => Promise.resolve(null),
 })
 
 async function world(t: TestContext) {

@@ -1,0 +1,98 @@
+import type { Queryable } from '../db/pool.ts'
+import { loadStatements } from '../db/statements.ts'
+import type { Attempt } from './jobRows.ts'
+
+const sql = loadStatements('job_claim', [
+  'claim',
+  'settled',
+  'held_by',
+  'take_back',
+  'count_death',
+  'forget_claims',
+  'lost_owners',
+  'due',
+  'give_back_unclaimed',
+])
+
+/** Enters that an instance runs an attempt; false when the attempt is not active any more. */
+export async function claimJob(
+  db: Queryable,
+  { queue, id, retryCount }: Attempt,
+  instanceId: string,
+): Promise<boolean> {
+  const { rowCount } = await db.query(sql.claim, [queue, id, retryCount, instanceId])
+  return rowCount === 1
+}
+
+/** Forgets claims of attempts that have ended here; returns those that are not settled yet. */
+export async function forgetSettled<A extends Attempt>(
+  db: Queryable,
+  ended: readonly A[],
+  instanceId: string,
+): Promise<A[]> {
+  const { rows } = await db.query<{ place: number }>(sql.settled, [
+    ended.map(({ queue }) => queue),
+    ended.map(({ id }) => id),
+    ended.map(({ retryCount }) => retryCount),
+    instanceId,
+  ])
+  const places = new Set(rows.map(({ place }) => place))
+  return ended.filter((_, i) => places.has(i + 1))
+}
+
+export interface ClaimedAttempt extends Attempt {
+  /** Processes in a row that died while they ran it. */
+  readonly deaths: number
+}
+
+export async function selectHeldBy(db: Queryable, instanceId: string): Promise<ClaimedAttempt[]> {
+  return (await db.query<ClaimedAttempt>(sql.held_by, [instanceId])).rows
+}
+
+/** Gives an attempt of an instance that is gone back; false when there was nothing to give back any more. */
+export async function takeBackJob(
+  db: Queryable,
+  { queue, id, retryCount }: Attempt,
+  instanceId: string,
+  died: boolean,
+): Promise<boolean> {
+  return (await db.query(sql.take_back, [queue, id, retryCount, instanceId, died])).rowCount === 1
+}
+
+/** False: somebody else has counted it. */
+export async function countDeath(
+  db: Queryable,
+  { queue, id, retryCount }: Attempt,
+  instanceId: string,
+): Promise<boolean> {
+  return (await db.query(sql.count_death, [queue, id, retryCount, instanceId])).rowCount === 1
+}
+
+export async function forgetClaims(db: Queryable): Promise<void> {
+  await db.query(sql.forget_claims)
+}
+
+/** Owners of claims without a record that somebody watches, or with one silent for longer than `silentMs`. */
+export async function lostJobOwners(db: Queryable, silentMs: number): Promise<string[]> {
+  const { rows } = await db.query<{ owner: string }>(sql.lost_owners, [`${silentMs} ms`])
+  return rows.map(({ owner }) => owner)
+}
+
+export interface QueueLook {
+  readonly queue: string
+  readonly due: boolean
+  readonly unclaimed: boolean
+}
+
+export async function lookAtQueues(
+  db: Queryable,
+  queues: readonly string[],
+  unclaimedMs: number,
+): Promise<QueueLook[]> {
+  return (await db.query<QueueLook>(sql.due, [queues, `${unclaimedMs} ms`])).rows
+}
+
+/** Returns how many attempts were given back that nobody had claimed for so long. */
+export async function giveBackUnclaimed(db: Queryable, queue: string, unclaimedMs: number): Promise<number> {
+  return (await db.query(sql.give_back_unclaimed, [queue, `${unclaimedMs} ms`])).rowCount ?? 0
+}

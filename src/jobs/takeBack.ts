@@ -1,0 +1,62 @@
+import type { Pool } from '../db/pool.ts'
+import { JobKilledProcesses } from '../errors.ts'
+import { cleanError } from '../telemetry/errorText.ts'
+import type { Log } from '../telemetry/log.ts'
+import { countDeath, forgetClaims, lostJobOwners, selectHeldBy, takeBackJob } from './claimRows.ts'
+import { unstartedBoss } from './unstarted.ts'
+
+/*
+ * Jobs of an instance that is gone are given back by whoever sees that it is gone: the claims say what it had, and the fence
+ * of each attempt (queue, id, retry_count, active) lets one of several observers do it, once.
+ *
+ * - *It is frozen*: given back unburned. Should it wake up, its handler goes on beside the new one; nothing that it says
+ *   about the job counts any more. What a handler does outside cannot be fenced.
+ * - *It died*: most deaths are not the job's doing (a deploy's kill, a lost host), so up to DEATHS - 1 in a row are forgiven,
+ *   whatever its retryLimit. Then each counts as a failure: a job that ends its process does not do so for ever.
+ * - *Nobody was there to see it*: the next instance finds its claims at start, before pg-boss looks for silent jobs.
+ */
+
+/** Deaths in a row from which on each burns a retry. */
+const DEATHS = 3
+
+/** A record that has been silent for this long is dead to the look at start, in ms: thirty heartbeats. */
+const SILENT_MS = 60_000
+
+/** Gives back what an instance that is gone had; returns the queues. May be called by anybody, at any time and again. */
+export async function takeBackJobs(
+  pool: Pool,
+  instanceId: string,
+  state: 'dead' | 'frozen',
+  log: Log,
+): Promise<number> {
+  let jobs = 0
+  for (const attempt of await selectHeldBy(pool, instanceId)) {
+    if (state === 'frozen' || attempt.deaths + 1 < DEATHS) {
+      if (await takeBackJob(pool, attempt, instanceId, state === 'dead')) jobs += 1
+      continue
+    }
+    const error = new JobKilledProcesses(attempt.deaths + 1)
+    await unstartedBoss(pool).fail(attempt.queue, attempt, { ...cleanError(error) })
+    if (!(await countDeath(pool, attempt, instanceId))) continue
+    const job = attempt.queue.slice(attempt.queue.indexOf('.') + 1)
+    log.event('job_failed', `${job} failed: ${error.message}`, {
+      job,
+      job_id: attempt.id,
+      attempt: attempt.retryCount + 1,
+      ...cleanError(error),
+    })
+  }
+  if (jobs > 0)
+    log.event('reclaimed_jobs', `took back ${jobs} jobs of ${instanceId}, which is ${state}`, {
+      dead_instance: instanceId,
+      jobs,
+      reason: state,
+    })
+  return jobs
+}
+
+/** At start, and now and then: what instances had that nobody watches any more. */
+export async function takeBackLostJobs(pool: Pool, log: Log): Promise<void> {
+  for (const owner of await lostJobOwners(pool, SILENT_MS)) await takeBackJobs(pool, owner, 'dead', log)
+  await forgetClaims(pool)
+}

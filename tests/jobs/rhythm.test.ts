@@ -1,0 +1,73 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { createJobTick, pollQueue } from '../../src/jobs/jobTick.ts'
+import { cronRhythm, everyRhythm } from '../../src/jobs/rhythm.ts'
+import { until } from '../support/until.ts'
+import { createBosses, jobsOf } from './bosses.ts'
+
+const at = (text: string): number => Date.parse(text)
+const text = (time: number): string => new Date(time).toISOString()
+
+test('times of a cron expression are those of its zone, also when its clocks change', () => {
+  const three = cronRhythm({ expression: '0 3 * * *', tz: 'Europe/Berlin' })
+  const due = at('2026-10-24T01:00:00Z')
+  assert.equal(text(three.next(due, due + 5)), '2026-10-25T02:00:00.000Z')
+  // 02:30 does not exist on that day; the pass comes an hour later by the clock on the wall.
+  const half = cronRhythm({ expression: '30 2 * * *', tz: 'Europe/Berlin' })
+  assert.equal(
+    text(half.next(at('2026-03-28T01:30:00Z'), at('2026-03-28T01:30:00Z'))),
+    '2026-03-29T01:30:00.000Z',
+  )
+  // The same time is not met again for a clock that is a moment behind.
+  assert.equal(text(three.next(due, due - 50)), '2026-10-25T02:00:00.000Z')
+})
+
+test('due times that went by are counted', () => {
+  const hourly = cronRhythm({ expression: '0 * * * *', tz: 'UTC' })
+  const due = at('2026-11-22T10:00:00Z')
+  assert.equal(hourly.between(due, due + 5), 0)
+  assert.equal(hourly.between(due, at('2026-11-22T13:00:00Z')), 3)
+  const minute = everyRhythm(60_000)
+  assert.equal(minute.between(due, due + 59_999), 0)
+  assert.equal(minute.between(due, due + 180_000), 3)
+})
+
+test('a leader by cron makes no pass before its time, makes up for a missed one once, and keeps to the times', async (t) => {
+  const bosses = await createBosses(t)
+  const boss = await bosses.boss()
+  const queue = pollQueue('nightly')
+  // A year away whenever this runs, or nearly: nothing falls due while it does.
+  const month = (new Date().getUTCMonth() + 6) % 12
+  const rhythm = cronRhythm({ expression: `0 3 1 ${month + 1} *`, tz: 'UTC' })
+  const tick = createJobTick({ boss, poller: 'nightly', rhythm })
+  const lead = new AbortController()
+  let passes = 0
+  const first = tick.next(lead.signal).then((pass) => {
+    if (pass !== undefined) passes += 1
+    return pass
+  })
+  const [queued] = await until('the job to be queued', async () => {
+    const jobs = await jobsOf(bosses.pool, queue)
+    return jobs.length > 0 && jobs
+  })
+  assert.equal(queued?.start_after.getTime(), rhythm.next(Date.now(), Date.now()))
+  lead.abort()
+  assert.equal(await first, undefined)
+  assert.equal(passes, 0)
+  // An outage of years, in which that time came.
+  await bosses.pool.query(
+    `UPDATE pgboss.job SET start_after = start_after - interval '3 years' WHERE name = $1`,
+    [queue],
+  )
+  const next = new AbortController()
+  const pass = await tick.next(next.signal)
+  assert.deepEqual([pass?.cause, pass?.missed], ['job', 2])
+  await pass?.done({ ok: true })
+  const left = (await jobsOf(bosses.pool, queue)).filter(({ state }) => state === 'created')
+  assert.deepEqual(
+    left.map(({ start_after: time }) => time.getTime()),
+    [rhythm.next(Date.now(), Date.now())],
+  )
+  next.abort()
+  await tick.close()
+})
