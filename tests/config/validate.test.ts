@@ -54,6 +54,7 @@ describe('a config that is right', () => {
             latenessMs: null,
           },
           everyMs: 10_000,
+          cron: null,
           startFrom: null,
           pageSize: 500,
           retentionMs: 86_400_000,
@@ -79,7 +80,15 @@ describe('a config that is right', () => {
         },
       ],
       jobs: [
-        { name: 'report', cron: '0 3 * * *', tz: 'Europe/Berlin', retryLimit: 2, timeoutMs: 300_000, handle },
+        {
+          name: 'report',
+          schedule: '0 3 * * *',
+          tz: 'Europe/Berlin',
+          missed: 'once',
+          retryLimit: 2,
+          timeoutMs: 300_000,
+          handle,
+        },
       ],
       onShutdown: [handle],
       log: { redact: ['name'] },
@@ -312,6 +321,23 @@ describe('a config that is wrong', () => {
       { jobs: { j: { cron: '0 3 * * *', handle, timeout: '24h' } } },
       ['jobs.j.timeout'],
     ],
+    [
+      'a job by two schedules',
+      { jobs: { j: { cron: '0 3 * * *', rrule: 'FREQ=DAILY', handle } } },
+      ['jobs.j.rrule'],
+    ],
+    ['a rule that no parser reads', { jobs: { j: { rrule: 'FREQ=OFTEN', handle } } }, ['jobs.j.rrule']],
+    [
+      'a zone and a way with missed ticks, and no ticks',
+      { jobs: { j: { tz: 'UTC', missed: 'skip', handle } } },
+      ['jobs.j.tz', 'jobs.j.missed'],
+    ],
+    [
+      'a poller by interval and by cron',
+      { pollers: { orders: { source, every: '1m', cron: '0 3 * * *' } } },
+      ['pollers.orders.cron'],
+    ],
+    ['a poller with a zone alone', { pollers: { orders: { source, tz: 'UTC' } } }, ['pollers.orders.tz']],
     ['a clean-up that is none', { onShutdown: ['x'] }, ['onShutdown']],
   ]
   for (const [what, config, fault] of cases) {

@@ -28,7 +28,7 @@ test('the ledger has a row for due times that were missed and one for those that
   })
   await poller.lead({ ...fence, createdEdge: null, signal: over.signal, refused: () => undefined })
   const { rows } = await intake.pool.query<{ outcome: string; error: string | null }>(
-    'SELECT outcome, error FROM service_ops.poll_run ORDER BY started_at, run_id',
+    'SELECT outcome, error FROM service_ops.poll_run ORDER BY run_id',
   )
   assert.deepEqual(rows, [
     {
