@@ -31,3 +31,22 @@ export function ledgerOf(db: Queryable, poller: string, instanceId: string): Led
     }).catch(() => undefined) // the ledger is a record, not a fence: a pass stands without it
   }
 }
+
+/** Due times that no pass of their own was made for. Their row stands before that of the pass that stands for them. */
+export async function recordPassed(
+  record: Ledger,
+  due: DuePass,
+  startedAt: number,
+  term: string,
+): Promise<void> {
+  const times = (count: number): string => (count === 1 ? '1 due time' : `${count} due times`)
+  for (const [outcome, count, why] of [
+    [
+      'missed',
+      due.missed ?? 0,
+      'went by without a leader that made its pass; the one after it makes up for all',
+    ],
+    ['coalesced', due.coalesced?.() ?? 0, 'came while a pass was under way, which stands for all'],
+  ] as const)
+    if (count > 0) await record(due, startedAt - 1, term, { outcome, error: `${times(count)} ${why}` })
+}

@@ -23,7 +23,7 @@ import { explainPassDenied } from '../tables/permission.ts'
 import type { PollRun } from '../tables/pollRun.ts'
 import { cleanError, cleanText } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
-import { ledgerOf } from './ledger.ts'
+import { ledgerOf, recordPassed } from './ledger.ts'
 import { runPass } from './pass.ts'
 import type { PassResult } from './pass.ts'
 import type { PreparedSource } from './sourceSql.ts'
@@ -112,20 +112,6 @@ export function createPoller(options: PollerOptions): Poller {
 
   const record = ledgerOf(db, name, options.instanceId)
 
-  /** Due times that no pass of their own was made for. Their row stands before that of the pass that stands for them. */
-  async function recordPassed(due: DuePass, startedAt: number, term: string): Promise<void> {
-    const times = (count: number): string => (count === 1 ? '1 due time' : `${count} due times`)
-    for (const [outcome, count, why] of [
-      [
-        'missed',
-        due.missed ?? 0,
-        'went by without a leader that made its pass; the one after it makes up for all',
-      ],
-      ['coalesced', due.coalesced?.() ?? 0, 'came while a pass was under way, which stands for all'],
-    ] as const)
-      if (count > 0) await record(due, startedAt - 1, term, { outcome, error: `${times(count)} ${why}` })
-  }
-
   async function completed(due: DuePass, result: PassResult, startedAt: number, term: string): Promise<void> {
     const durationMs = Math.round(performance.now() - startedAt)
     const lateMs = Date.now() - durationMs - due.dueAt.getTime()
@@ -136,7 +122,7 @@ export function createPoller(options: PollerOptions): Poller {
     state.failuresInARow = 0
     // Of the looks of a poller that inserts wake, those that found something are passes to remember.
     if (due.cause === 'wake' && rowsInserted === 0) return
-    await recordPassed(due, startedAt, term)
+    await recordPassed(record, due, startedAt, term)
     await record(due, startedAt, term, { outcome, rowsRead, rowsInserted, lateRows, edge })
     log.event('poll_completed', `${name}: ${rowsInserted} new of ${rowsRead} read`, {
       poller: name,
