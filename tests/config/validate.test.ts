@@ -330,7 +330,7 @@ describe('a config that is wrong', () => {
     [
       'a zone and a way with missed ticks, and no ticks',
       { jobs: { j: { tz: 'UTC', missed: 'skip', handle } } },
-      ['jobs.j.tz', 'jobs.j.missed'],
+      ['jobs.j.missed', 'jobs.j.tz'],
     ],
     [
       'a poller by interval and by cron',
