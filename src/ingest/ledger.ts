@@ -32,6 +32,9 @@ export function ledgerOf(db: Queryable, poller: string, instanceId: string): Led
   }
 }
 
+/** A row that stands before another's: times reach the ledger by way of the network, and jitter with it, in milliseconds. */
+const BEFORE_MS = 1_000
+
 /** Due times that no pass of their own was made for. Their row stands before that of the pass that stands for them. */
 export async function recordPassed(
   record: Ledger,
@@ -48,5 +51,6 @@ export async function recordPassed(
     ],
     ['coalesced', due.coalesced?.() ?? 0, 'came while a pass was under way, which stands for all'],
   ] as const)
-    if (count > 0) await record(due, startedAt - 1, term, { outcome, error: `${times(count)} ${why}` })
+    if (count > 0)
+      await record(due, startedAt - BEFORE_MS, term, { outcome, error: `${times(count)} ${why}` })
 }

@@ -57,6 +57,8 @@ const RETRY_DELAY_MAX_S = 300
 const KEEP_DEAD_S = 30 * 86_400
 /** A worker that is not woken looks by itself; the look of the whole instance is sooner. */
 const LOOK_EVERY_S = 30
+/** A pause that could not be followed (the database is away) is tried again after this. */
+const MATCH_AGAIN_MS = 1_000
 
 /** Makes the queues of all jobs that can be sent; by every instance, since any may send. */
 export async function makeJobQueues(boss: Boss, jobs: readonly ResolvedJob[]): Promise<void> {
@@ -148,18 +150,21 @@ export function createJobs(options: {
     }
   }
 
+  function wake(): void {
+    matching = matching.then(match).catch((error: unknown) => {
+      log.event('loop_failed', 'a pause of a job, or its end, could not be followed', {
+        loop: 'jobs',
+        ...cleanError(error),
+      })
+      setTimeout(wake, MATCH_AGAIN_MS).unref()
+    })
+  }
+
   return {
     async start() {
       for (const job of jobs) await register(job)
     },
-    wake() {
-      matching = matching.then(match).catch((error: unknown) => {
-        log.event('loop_failed', 'a pause of a job, or its end, could not be followed', {
-          loop: 'jobs',
-          ...cleanError(error),
-        })
-      })
-    },
+    wake,
     async stop(drainMs) {
       isStopped = true
       await matching
