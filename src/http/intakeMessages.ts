@@ -1,7 +1,8 @@
 import type { IntakeMessage } from '../tables/intake.ts'
 import { MAX_ID_BYTES } from '../tables/messageId.ts'
 import { invalid } from './intakeFault.ts'
-import { faultIn, parseJson, textFault } from './intakeJson.ts'
+import { parseJson, textFault } from './intakeJson.ts'
+import type { ParsedJson } from './intakeJson.ts'
 
 /** One statement takes so many; a sender with more sends several requests. */
 export const MAX_MESSAGES = 1_000
@@ -13,14 +14,17 @@ const FIELDS: ReadonlySet<string> = new Set(['message_id', 'group_key', 'payload
 
 /** Reads a body: one message, or an array of them. Throws IntakeFault that names the field. */
 export function parseMessages(text: string): IntakeMessage[] {
-  const { value, isSuspect } = parseJson(text)
-  if (!Array.isArray(value)) return [messageOf(value, '', isSuspect)]
+  const json = parseJson(text)
+  const { value } = json
+  if (!Array.isArray(value)) return [messageOf(json, value)]
   if (value.length > MAX_MESSAGES)
     throw invalid('body', `an array of ${MAX_MESSAGES} messages at most; it has ${value.length}`)
-  return value.map((one: unknown, index) => messageOf(one, `[${index}]`, isSuspect))
+  return value.map((one: unknown, index) => messageOf(json, one, index))
 }
 
-function messageOf(value: unknown, at: string, isSuspect: boolean): IntakeMessage {
+/** @param index of a message in an array; undefined: it is the whole body */
+function messageOf(json: ParsedJson, value: unknown, index?: number): IntakeMessage {
+  const at = index === undefined ? '' : `[${index}]`
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     const expected = 'an object {"message_id", "group_key", "payload"}'
     throw invalid(at === '' ? 'body' : at, at === '' ? `${expected}, or an array of them` : expected)
@@ -42,9 +46,7 @@ function messageOf(value: unknown, at: string, isSuspect: boolean): IntakeMessag
     throw invalid(field('group_key'), `null, or a text of 1 to ${MAX_GROUP_KEY_BYTES} bytes, without \\u0000`)
   }
   if (payload === undefined) throw invalid(field('payload'), 'required: any JSON')
-  const fault = isSuspect ? faultIn(payload, field('payload')) : undefined
-  if (fault !== undefined) throw invalid(fault.field, fault.message)
-  return { messageId, groupKey, payload: JSON.stringify(payload) }
+  return { messageId, groupKey, payload: json.payloadText(index ?? 0, field('payload')) }
 }
 
 function isTextWithin(value: unknown, maxBytes: number): value is string {

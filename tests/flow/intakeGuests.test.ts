@@ -49,15 +49,18 @@ async function world(t: TestContext, env: Record<string, string> = {}) {
 /** Sends one message after the other until it is told to stop; every one is to be taken in. */
 function goodTraffic(guest: Guest) {
   let sent = 0
+  let slowestMs = 0
   const ending = new AbortController()
   const running = (async () => {
     while (!ending.signal.aborted) {
+      const startedAt = performance.now()
       const response = await guest(
         '/inbox/orders',
         JSON.stringify({ message_id: `good ${sent}`, payload: sent }),
       )
       assert.equal(response.status, 202, await response.text())
       sent += 1
+      slowestMs = Math.max(slowestMs, performance.now() - startedAt)
     }
   })()
   // Its failure is told by end().
@@ -65,6 +68,9 @@ function goodTraffic(guest: Guest) {
   return {
     get sent() {
       return sent
+    },
+    get slowestMs() {
+      return slowestMs
     },
     async end() {
       ending.abort()
@@ -135,6 +141,36 @@ test('bad guests are told what is wrong, and good ones do not notice', async (t)
     `SELECT count(*)::int AS n FROM service_ops.integration_inbox WHERE message_id = 'x'`,
   )
   assert.deepEqual(rows, [{ n: 0 }])
+})
+
+test('bodies just below every limit hold nobody up, on the way in or out', async (t) => {
+  const { guest, pool } = await world(t)
+  const body = (json: string): string => `{"message_id":"x${costly}","payload":${json}}`
+  let costly = 0
+  // What would be 2.6 GB to whoever claims it is refused; as much as is allowed is claimed beside the good ones.
+  const refused = await guest('/inbox/orders', body(`[${'1e131071,'.repeat(20_000)}1]`))
+  assert.deepEqual([refused.status, ((await refused.json()) as { field: string }).field], [400, 'payload[0]'])
+  const good = goodTraffic(guest)
+  const keys = Array.from({ length: 40_000 }, (_, n) => `"k${n}":"\\u00fc"`).join(',')
+  for (const json of [
+    `["\\u00fc",${'1,'.repeat(248_000)}1]`,
+    `[${'1.7e308,'.repeat(11_500)}${' '.repeat(800_000)}1]`,
+    `[${'12345678901234567,'.repeat(55_000)}1]`,
+    `"${'\\u00fc'.repeat(170_000)}"`,
+    `{${keys}}`,
+  ]) {
+    costly += 1
+    const response = await guest('/inbox/orders', body(json))
+    assert.equal(response.status, 202, await response.text())
+  }
+  await good.end()
+  await until('all of it to be done', async () => {
+    const { rows } = await pool.query<{ n: number }>(
+      `SELECT count(*)::int AS n FROM service_ops.integration_inbox WHERE status = 'DONE'`,
+    )
+    return rows[0]?.n === good.sent + costly
+  })
+  assert.ok(good.slowestMs < 1_000, `the slowest good request took ${good.slowestMs} ms`)
 })
 
 test('while the database is away nothing is taken in, and what is sent again is there once', async (t) => {
