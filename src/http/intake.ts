@@ -86,9 +86,14 @@ export function intakeRoutes(
     const hindrance = intake.hindrance()
     if (hindrance !== undefined) throw new IntakeFault(503, hindrance.error, hindrance.message)
 
-    const body = await reader.read(context.req.raw, door.maxBodyBytes, requestTimeoutMs)
+    const body = await reader.read(context.req.raw, {
+      maxBytes: door.maxBodyBytes,
+      limitMs: requestTimeoutMs,
+      isStranger: signed !== undefined,
+    })
     try {
       if (signed !== undefined) requireSignature(signed, context, body.text)
+      body.known()
       const parent = parseTraceparent(context.req.header('traceparent'))
       const traceId = context.get('traceId')
       const answer = await intake.take({
@@ -141,8 +146,8 @@ function isAllowed(origin: string, allowed: readonly string[], host: string | un
 
 /**
  * Whether the sender may send here: by the token, at once; by a signature, of which only the headers can be seen so far, and
- * the webhook that is to judge it is returned. A name that does not exist is answered like one whose token is wrong, or anybody
- * could try names.
+ * the webhook that is to judge it is returned. Where there is a token, whoever has none hears the same of a name that does not
+ * exist as of one that does, unless that one can be signed for.
  */
 function requireLeave(
   context: Context<Env>,

@@ -4,7 +4,10 @@
  * - *Too long*: refused by its Content-Length before a byte is read, or at the byte that is too many where it has none.
  * - *Many at once*: what is being read and what waits to be stored is counted together, over all requests. Above the bound new
  *   bytes are refused for now: those who come later wait, memory does not grow. Only bytes that have arrived count, or whoever
- *   announces much and sends nothing would keep everybody out.
+ *   announces much and sends nothing would keep everybody out. A small body is read in one go, faster than by chunks, and so
+ *   counts only at its end; what such bodies announce has a bound of its own, beyond which they are read by chunks like others.
+ * - *Strangers*: whose signature is still to be judged, since that needs the whole body, shares a part of both bounds with its
+ *   like. It keeps out nobody who has the token.
  * - *Slow*: cut off at the limit of a request.
  */
 import { IntakeFault, invalid } from './intakeFault.ts'
@@ -12,52 +15,78 @@ import { IntakeFault, invalid } from './intakeFault.ts'
 /** Of all requests together; each of its bytes is held some times over while it is parsed. */
 const MAX_HELD_BYTES = 64 * 2 ** 20
 
-/** A body of this length at most is counted by what it announces, and read in one go: faster than by chunks. */
+/** The part of it that strangers have. The longest body that a config may allow fits in. */
+const STRANGERS_SHARE = 1 / 4
+
+/** A body that announces so many bytes at most is read in one go. */
 const SMALL_BYTES = 64 * 2 ** 10
+
+/** What all that are read in one go may announce together, as a part of the bound. */
+const AT_ONCE_SHARE = 1 / 8
 
 export interface Held {
   readonly text: string
   readonly bytes: number
+  /** Its sender is no stranger any more. */
+  known(): void
   /** Its bytes are not held any more. */
   release(): void
 }
 
+export interface ReadOptions {
+  readonly maxBytes: number
+  readonly limitMs: number
+  /** Who sends it is not known yet. */
+  readonly isStranger: boolean
+}
+
 export interface BodyReader {
   /** Throws IntakeFault. Whoever gets a body releases it. */
-  read(request: Request, maxBytes: number, limitMs: number): Promise<Held>
+  read(request: Request, options: ReadOptions): Promise<Held>
+}
+
+/** What is counted of some requests together, in bytes. */
+interface Share {
+  readonly max: number
+  held: number
+  /** Announced by those that are being read in one go. */
+  atOnce: number
 }
 
 export function createBodyReader(maxHeldBytes = MAX_HELD_BYTES): BodyReader {
-  let held = 0
-
-  function hold(bytes: number): void {
-    if (held + bytes > maxHeldBytes)
-      throw new IntakeFault(503, 'busy', 'too much is being sent at once; please retry')
-    held += bytes
-  }
+  const all: Share = { max: maxHeldBytes, held: 0, atOnce: 0 }
+  const strangers: Share = { max: maxHeldBytes * STRANGERS_SHARE, held: 0, atOnce: 0 }
 
   return {
-    async read(request, maxBytes, limitMs) {
+    async read(request, { maxBytes, limitMs, isStranger }) {
       const announced = announcedBytes(request, maxBytes)
+      let shares = isStranger ? [all, strangers] : [all]
       let mine = 0
       let isGivenUp = false
       const holdMine = (bytes: number): void => {
         // What was cut off goes on being read until this tells it to stop.
         if (isGivenUp) throw new Error('given up')
-        hold(bytes)
+        if (shares.some(({ held, max }) => held + bytes > max))
+          throw new IntakeFault(503, 'busy', 'too much is being sent at once; please retry')
+        for (const share of shares) share.held += bytes
         mine += bytes
       }
       const release = (): void => {
-        held -= mine
+        for (const share of shares) share.held -= mine
         mine = 0
       }
+      const known = (): void => {
+        if (shares.includes(strangers)) strangers.held -= mine
+        shares = [all]
+      }
       try {
-        const isSmall = announced !== undefined && announced <= SMALL_BYTES
-        if (isSmall) holdMine(announced)
-        const reading = isSmall ? whole(request) : chunks(request, maxBytes, holdMine)
+        const reading =
+          announced !== undefined && mayBeAtOnce(shares, announced)
+            ? atOnce(request, shares, announced, holdMine)
+            : chunks(request, maxBytes, holdMine)
         const bytes = await inTime(reading, limitMs)
         if (bytes.length > maxBytes) throw tooLong(maxBytes)
-        return { text: decode(bytes), bytes: bytes.length, release }
+        return { text: decode(bytes), bytes: bytes.length, known, release }
       } catch (error) {
         isGivenUp = true
         release()
@@ -80,8 +109,26 @@ function tooLong(maxBytes: number): IntakeFault {
   return new IntakeFault(413, 'too_large', `a body of ${maxBytes} bytes at most`, 'body')
 }
 
-async function whole(request: Request): Promise<Buffer> {
-  return Buffer.from(await request.arrayBuffer())
+function mayBeAtOnce(shares: readonly Share[], announced: number): boolean {
+  return (
+    announced <= SMALL_BYTES && shares.every((share) => share.atOnce + announced <= share.max * AT_ONCE_SHARE)
+  )
+}
+
+async function atOnce(
+  request: Request,
+  shares: readonly Share[],
+  announced: number,
+  hold: (bytes: number) => void,
+): Promise<Buffer> {
+  for (const share of shares) share.atOnce += announced
+  try {
+    const bytes = Buffer.from(await request.arrayBuffer())
+    hold(bytes.length)
+    return bytes
+  } finally {
+    for (const share of shares) share.atOnce -= announced
+  }
 }
 
 async function chunks(request: Request, maxBytes: number, hold: (bytes: number) => void): Promise<Buffer> {
