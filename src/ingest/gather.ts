@@ -2,7 +2,7 @@
  * Taking messages in that are sent to us, many requests with one statement.
  *
  *     submitted ──nothing in flight──▶ in flight ──▶ answered: accepted and duplicates
- *         └──── waits ─────────────────▲    └─data fault─▶ halved, until the request at fault is alone: refused
+ *         └──── waits ─────────────────▲    └─fault in the data─▶ halved, until the request at fault is alone: refused
  *
  * A commit costs the same for one message as for a thousand, so while a statement is in flight, those that come wait and go
  * together with the next one. One that finds nothing in flight goes at once: a quiet system pays no latency for it.
@@ -11,15 +11,19 @@
  *
  * - *the answer of a statement is lost* (connection broken, process killed): the sender hears of a failure or of nothing, and
  *   sends again; what was committed is then a duplicate;
- * - *a statement loses a race* (a deadlock with another instance over the same ids): it is tried again as it is. Messages keep
- *   the order in which they came, so sorting them to avoid that is no way out;
+ * - *two instances are sent the same requests at once* (senders that come again): each would wait for what the other has written
+ *   already, a deadlock. So the requests of a statement stand in an order that is the same everywhere; those that are in one
+ *   statement were all on their way at once, and came in no order. The messages of a request keep theirs;
+ * - *a statement loses a race all the same* (requests that have the same ids in another order): it is tried again once, and then
+ *   halved as well, so that others do not wait for the end of their quarrel;
  * - *one request's data is refused by PostgreSQL*, whatever was looked at before: the others do not pay for it;
  * - *a statement hangs*: all wait, each no longer than its own limit, and then is told to come again. One that was not begun by
- *   then never is.
+ *   then never is, and is not kept.
  *
  * Requests take turns by connection, so one that sends many at once keeps nobody else waiting for all of them. A statement has
  * bounds in messages and bytes; one request alone always fits.
  */
+import { errorClass } from '../db/sqlstate.ts'
 import type { IntakeMessage, IntakeRow, TakenMessage } from '../tables/intake.ts'
 import { IntakeRefused, IntakeTooSlow } from '../errors.ts'
 import { cleanError } from '../telemetry/errorText.ts'
@@ -51,6 +55,9 @@ export interface Gatherer {
 const MAX_ROWS = 1_000
 const MAX_BYTES = 4 * 2 ** 20
 
+/** Of a statement with several requests, before it is halved. */
+const RACE_TRIES = 2
+
 interface Waiting extends Submission {
   settled: boolean
   readonly resolve: (taken: Taken) => void
@@ -74,7 +81,7 @@ export function createGatherer(
     let bytes = 0
     for (const [turn, waiting] of queue) {
       const [first] = waiting
-      if (first !== undefined && !first.settled) {
+      if (first !== undefined) {
         rows += first.messages.length
         bytes += first.bytes
         if (batch.length > 0 && (rows > maxRows || bytes > maxBytes)) break
@@ -84,22 +91,35 @@ export function createGatherer(
       queue.delete(turn)
       if (waiting.length > 0) queue.set(turn, waiting)
     }
-    return batch
+    return batch.sort(inOneOrder)
+  }
+
+  /** Nobody waits for it any more. */
+  function leave(waiting: Waiting): void {
+    const others = (queue.get(waiting.turn) ?? []).filter((other) => other !== waiting)
+    if (others.length > 0) queue.set(waiting.turn, others)
+    else queue.delete(waiting.turn)
   }
 
   async function send(batch: readonly Waiting[]): Promise<void> {
+    const isAlone = batch.length === 1
+    if (batch.length === 0) return
     try {
       const rows = batch.flatMap((one) =>
         one.messages.map((message): IntakeRow => ({ ...message, ...ofRequest(one) })),
       )
-      share(batch, rows.length === 0 ? [] : await overRaces(never, () => write(rows)))
+      share(
+        batch,
+        rows.length === 0 ? [] : await overRaces(never, () => write(rows), isAlone ? undefined : RACE_TRIES),
+      )
     } catch (error) {
-      if (!isUnreadable(error)) for (const one of batch) one.reject(error)
-      else if (batch.length === 1) batch[0]?.reject(new IntakeRefused(cleanError(error).text, error))
-      else {
+      if (!isAlone && (isUnreadable(error) || errorClass(error) === 'deadlock')) {
         const middle = Math.ceil(batch.length / 2)
-        await send(batch.slice(0, middle))
-        await send(batch.slice(middle))
+        for (const half of [batch.slice(0, middle), batch.slice(middle)])
+          await send(half.filter(({ settled }) => !settled))
+      } else {
+        const reason = isUnreadable(error) ? new IntakeRefused(cleanError(error).text, error) : error
+        for (const one of batch) one.reject(reason)
       }
     }
   }
@@ -126,7 +146,10 @@ export function createGatherer(
         resolve: settle(resolve),
         reject: settle(reject),
       }
-      const limit = setTimeout(() => waiting.reject(new IntakeTooSlow()), limitMs)
+      const limit = setTimeout(() => {
+        leave(waiting)
+        waiting.reject(new IntakeTooSlow())
+      }, limitMs)
       const others = queue.get(submission.turn)
       if (others === undefined) queue.set(submission.turn, [waiting])
       else others.push(waiting)
@@ -134,6 +157,13 @@ export function createGatherer(
       return promise
     },
   }
+}
+
+/** The same requests stand in the same order in every statement. */
+function inOneOrder(one: Submission, other: Submission): number {
+  if (one.source !== other.source) return one.source < other.source ? -1 : 1
+  const [a = '', b = ''] = [one, other].map(({ messages }) => messages[0]?.messageId)
+  return a === b ? 0 : a < b ? -1 : 1
 }
 
 function ofRequest({

@@ -84,12 +84,16 @@ export function isUnreadable(error: unknown): boolean {
 }
 
 /** A lost race is no fence: the same statement again. Each is a single autocommit statement, so nothing was written. */
-export async function overRaces<T>(signal: AbortSignal, statement: () => Promise<T>): Promise<T> {
+export async function overRaces<T>(
+  signal: AbortSignal,
+  statement: () => Promise<T>,
+  most = RACE_TRIES,
+): Promise<T> {
   for (let tries = 1; ; tries += 1) {
     try {
       return await statement()
     } catch (error) {
-      if (!isRetryable(error) || tries >= RACE_TRIES || signal.aborted) throw error
+      if (!isRetryable(error) || tries >= most || signal.aborted) throw error
       await pause(RACE_PAUSE_MS * tries)
     }
   }

@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
 import { setImmediate as turnOfLoop } from 'node:timers/promises'
 import { describe, test } from 'node:test'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { sqlState } from '../../src/db/sqlstate.ts'
 import { IntakeRefused, IntakeTooSlow } from '../../src/errors.ts'
 import { createGatherer } from '../../src/ingest/gather.ts'
 import type { Submission } from '../../src/ingest/gather.ts'
@@ -10,6 +14,10 @@ import { createDatabase } from '../support/database.ts'
 import { until } from '../support/until.ts'
 
 const LIMIT_MS = 30_000
+
+setFlagsFromString('--expose-gc')
+// A context of its own sees it, whenever the flag was set.
+const collectGarbage = runInNewContext('gc') as () => void
 
 function submission(
   ids: readonly string[],
@@ -26,6 +34,11 @@ function submission(
     maxAttempts: 10,
     ...rest,
   }
+}
+
+/** An error as the server gives it. */
+function refusal(code: string): Error {
+  return Object.assign(new Error('no'), { code, severity: 'ERROR' })
 }
 
 /** A database whose statements end when the test says so; every row is new to it. */
@@ -107,6 +120,62 @@ describe('requests are gathered', () => {
     assert.deepEqual(held.batches, [['a'], ['c']])
   })
 
+  test('one that waited too long is not kept', async () => {
+    const held = heldWrites()
+    const gatherer = createGatherer(held.write)
+    const first = gatherer.submit(submission(['a']), LIMIT_MS)
+    const kept = await (async () => {
+      const request = submission(['b'])
+      await assert.rejects(gatherer.submit(request, 5), IntakeTooSlow)
+      return new WeakRef(request.messages)
+    })()
+    await until('it to be let go', async () => {
+      await turnOfLoop()
+      collectGarbage()
+      return kept.deref() === undefined
+    })
+    await held.endOne()
+    await first
+  })
+
+  test('one whose limit is over is not sent again when its statement is halved', async () => {
+    const batches: string[][] = []
+    let fail: (() => void) | undefined
+    const gatherer = createGatherer(async (rows) => {
+      batches.push(rows.map(({ messageId }) => messageId))
+      if (rows.length > 1) await new Promise<void>((_, reject) => (fail = () => reject(refusal('22P02'))))
+      return rows.map(({ source, messageId: message_id }) => ({ source, message_id }))
+    })
+    const others = ['first', 'a'].map((id) => gatherer.submit(submission([id]), LIMIT_MS))
+    await assert.rejects(gatherer.submit(submission(['late']), 5), IntakeTooSlow)
+    fail?.()
+    await Promise.all(others)
+    assert.deepEqual(batches, [['first'], ['a', 'late'], ['a']])
+  })
+
+  test('one that loses every race is alone in that after two, and the others are not', async () => {
+    const batches: string[][] = []
+    const gatherer = createGatherer((rows) => {
+      const ids = rows.map(({ messageId }) => messageId)
+      batches.push(ids)
+      return ids.includes('d')
+        ? Promise.reject(refusal('40P01'))
+        : Promise.resolve(rows.map(({ source, messageId: message_id }) => ({ source, message_id })))
+    })
+    const answers = await Promise.allSettled(
+      ['first', 'a', 'b', 'c', 'd'].map((id) => gatherer.submit(submission([id]), LIMIT_MS)),
+    )
+    assert.deepEqual(
+      answers.map(({ status }) => status),
+      [...Array<string>(4).fill('fulfilled'), 'rejected'],
+    )
+    const tries = ['abcd', 'abcd', 'ab', 'cd', 'cd', 'c', 'd', 'd', 'd', 'd', 'd']
+    assert.deepEqual(
+      batches.slice(1).map((ids) => ids.join('')),
+      tries,
+    )
+  })
+
   test('a failure of the database is told to all of the statement, and the next ones go on', async () => {
     let fails = true
     const gatherer = createGatherer((rows) =>
@@ -122,11 +191,11 @@ describe('requests are gathered', () => {
 })
 
 describe('in PostgreSQL', () => {
-  test('each message is there once, as it was first sent, and in the order of arrival', async (t) => {
+  test('each message is there once, as it was first sent, and those of a request in their order', async (t) => {
     const pool = (await createDatabase(t)).pool()
     const gatherer = createGatherer((rows) => takeMessages(pool, rows))
     const first = submission(['a', 'b', 'a'], {
-      payload: '12345678901234567890',
+      payload: '[12345678901234567890,1.10,1e2]',
       traceId: 't-1',
       traceparent: 'p',
     })
@@ -149,11 +218,11 @@ describe('in PostgreSQL', () => {
     assert.deepEqual(
       rows.map(({ message }: { message: string }) => message),
       [
-        'orders a 12345678901234567890 t-1 10',
-        'orders b 12345678901234567890 t-1 10',
-        'orders z 1 t 3',
+        'orders a [12345678901234567890, 1.10, 100] t-1 10',
+        'orders b [12345678901234567890, 1.10, 100] t-1 10',
         'orders d 1 t-2 10',
         'orders c 1 t-2 10',
+        'orders z 1 t 3',
         'other c 1 t 10',
       ],
     )
@@ -182,6 +251,43 @@ describe('in PostgreSQL', () => {
     assert.equal(statements, 8)
     const { rows } = await pool.query('SELECT count(*)::int AS n FROM service_ops.integration_inbox')
     assert.deepEqual(rows, [{ n: 8 }])
+  })
+
+  test('two instances that are sent the same requests, in another order each, do not wait for each other in a ring', async (t) => {
+    const database = await createDatabase(t)
+    const other = await database.client()
+    // Both find the middle of their first request held, and go on at the same moment.
+    await other.query('BEGIN')
+    await other.query(
+      `INSERT INTO service_ops.integration_inbox (source, message_id, trace_id) VALUES ('orders', 'a 1', 't'), ('orders', 'b 1', 't')`,
+    )
+    const requests = ['a', 'b'].map((name) => submission([0, 1, 2].map((n) => `${name} ${n}`)))
+    const states: unknown[] = []
+    const taken = [requests, requests.toReversed()].map(async (sent) => {
+      const pool = database.pool()
+      const gatherer = createGatherer(async (rows) => {
+        try {
+          return await takeMessages(pool, rows)
+        } catch (error) {
+          states.push(sqlState(error))
+          throw error
+        }
+      })
+      // What finds nothing in flight goes alone.
+      const alone = gatherer.submit(submission([randomUUID()]), LIMIT_MS)
+      return Promise.all([alone, ...sent.map((one) => gatherer.submit(one, LIMIT_MS))])
+    })
+    await until('both to wait', async () => {
+      const { rows } = await other.query(`SELECT FROM pg_locks WHERE NOT granted AND locktype <> 'relation'`)
+      return rows.length >= 2
+    })
+    await other.query('ROLLBACK')
+    const answers = (await Promise.all(taken)).flatMap(([, ...rest]) => rest)
+    assert.deepEqual(states, [])
+    assert.equal(
+      answers.reduce((sum, { accepted }) => sum + accepted, 0),
+      6,
+    )
   })
 
   test('a deadlock with another over the same ids is tried again', async (t) => {
