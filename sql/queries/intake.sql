@@ -1,6 +1,6 @@
 -- name: take
 -- Messages row by row: $1 sources, $2 ids, $3 group keys, $4 trace ids, $5 traceparents, $6 attempts they have, $7 payloads as
--- JSON text. Numbers follow the order of arrival. Of messages with one id the first is taken, also among these; the answer
+-- JSON text. Numbers follow the order of the rows. Of messages with one id the first is taken, also among these; the answer
 -- names those that are new.
 INSERT INTO service_ops.integration_inbox (source, message_id, group_key, trace_id, traceparent, max_attempts, payload)
 SELECT m.source, m.message_id, m.group_key, m.trace_id, m.traceparent, m.max_attempts, m.payload::jsonb
@@ -15,12 +15,17 @@ RETURNING source, message_id;
 -- finished longer ago than the retention. The newest message of all stays: process/lowWater.ts takes the head from it.
 -- Found by the primary key: see process/retention.ts. Numbers follow the time of taking in closely, so what comes after a
 -- young message is young, too; one from the future is not, since the clock was ahead then.
-WITH looked AS MATERIALIZED (
-  SELECT m.inbox_id, m.created_at,
-         m.source = $1 AND m.status NOT IN ('DEAD', 'DISCARDED') AS may_be_soon,
-         m.source = $1 AND m.status = 'DONE' AND m.processed_at < now() - $4::interval
+-- Never a message of a poller that has, or once had, this name: its sweep, or that of an older release, would take the row in
+-- again. Rows with a time are a poller's; of those without, the poller itself tells.
+WITH p AS MATERIALIZED (
+  SELECT EXISTS (SELECT FROM service_ops.integration_poll_watermark w WHERE w.poller = $1)
+      OR EXISTS (SELECT FROM service_ops.background_task t WHERE t.task_name = $1 AND t.kind = 'poller') AS is_poller),
+looked AS MATERIALIZED (
+  SELECT m.inbox_id, m.created_at, s.is_sent AND m.status NOT IN ('DEAD', 'DISCARDED') AS may_be_soon,
+         s.is_sent AND m.status = 'DONE' AND m.processed_at < now() - $4::interval
            AND m.inbox_id < (SELECT max(n.inbox_id) FROM service_ops.integration_inbox n) AS is_old
     FROM service_ops.integration_inbox m
+   CROSS JOIN p CROSS JOIN LATERAL (SELECT m.source = $1 AND m.source_created_at IS NULL AND NOT p.is_poller AS is_sent) s
    WHERE m.inbox_id > $2::bigint ORDER BY m.inbox_id LIMIT $3::integer),
 old AS MATERIALIZED (
   SELECT m.inbox_id FROM service_ops.integration_inbox m

@@ -6,6 +6,34 @@ import { createDatabase } from '../support/database.ts'
 
 const HOUR_MS = 3_600_000
 
+for (const [what, made] of [
+  [
+    'is registered',
+    `INSERT INTO service_ops.background_task (id, task_name, kind, led, config_hash, release)
+     VALUES (7, 'orders', 'poller', true, 'h', 'r')`,
+  ],
+  [
+    'has a watermark',
+    `INSERT INTO service_ops.integration_poll_watermark (id, poller, edge, holder, term, pass)
+     VALUES (7, 'orders', now(), gen_random_uuid(), 1, 1)`,
+  ],
+  ['has brought them', `UPDATE service_ops.integration_inbox SET source_created_at = now() - interval '3h'`],
+] as const) {
+  test(`messages are left to a poller of the same name: it ${what}`, async (t) => {
+    const pool = (await createDatabase(t)).pool()
+    await pool.query(`
+      INSERT INTO service_ops.integration_inbox (source, message_id, trace_id, status, created_at, processed_at)
+      SELECT 'orders', n, 't', 'DONE', now() - interval '3h', now() - interval '2h' FROM generate_series(1, 3) n`)
+    const forget = () => {
+      const signal = new AbortController().signal
+      return forgetFinishedTaken({ db: pool, intake: 'orders', retentionMs: HOUR_MS, signal })
+    }
+    await pool.query(made)
+    const first = await forget()
+    assert.deepEqual([first.forgotten, first.isThrough, first.walk.soon], [0, true, null])
+  })
+}
+
 test('what is finished for longer than the retention is forgotten, and nothing else', async (t) => {
   const pool = (await createDatabase(t)).pool()
   await pool.query(`
