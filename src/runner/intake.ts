@@ -7,6 +7,7 @@ import type { Settings } from '../config/settings.ts'
 import type { Pool } from '../db/pool.ts'
 import type { Pressure } from '../db/pressure.ts'
 import { errorClass } from '../db/sqlstate.ts'
+import type { ErrorClass } from '../db/sqlstate.ts'
 import { IntakeRefused, IntakeTooSlow } from '../errors.ts'
 import type { Hindrance, IntakeAnswer, IntakePort } from '../http/intakePort.ts'
 import type { Readiness } from '../http/statusPort.ts'
@@ -59,10 +60,13 @@ export function createIntake(options: IntakeOptions): IntakePort | undefined {
   function later(error: unknown): IntakeAnswer {
     if (error instanceof IntakeTooSlow) return { kind: 'later', ...SLOW }
     const kind = errorClass(error)
-    work()?.pressure.refused(error)
-    if (kind === 'pool_exhausted' || kind === 'too_many_connections') return { kind: 'later', ...SHORT }
+    if (kind === 'pool_exhausted' || kind === 'too_many_connections') {
+      // Of nothing else: it keeps processors from claiming, who are not hindered by a statement of ours.
+      work()?.pressure.refused(error)
+      return { kind: 'later', ...SHORT }
+    }
     log.event('intake_failed', `messages could not be taken in: ${cleanError(error).text}`, cleanError(error))
-    return { kind: 'later', ...AWAY }
+    return { kind: 'later', ...(SLOW_CLASSES.has(kind) ? SLOW : AWAY) }
   }
 
   return {
@@ -88,6 +92,14 @@ export function createIntake(options: IntakeOptions): IntakePort | undefined {
 
 const AWAY: Hindrance = { error: 'database_unavailable', message: 'The database is away, please retry' }
 const SHORT: Hindrance = { error: 'busy', message: 'Database connections are short, please retry' }
+/** The database is there, and somebody was in the way for too long. */
+const SLOW_CLASSES: ReadonlySet<ErrorClass> = new Set([
+  'timeout',
+  'lock_timeout',
+  'deadlock',
+  'serialization',
+])
+
 const SLOW: Hindrance = { error: 'timeout', message: 'The database has not answered in time, please retry' }
 
 /** What is open, and what is not, with the remedy. */

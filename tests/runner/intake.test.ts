@@ -146,7 +146,7 @@ describe('when messages cannot be taken in', () => {
       traceparent: null,
       limitMs: 30_000,
     }
-    return { intake, request, lines, become: (state: Readiness) => (ready = state) }
+    return { intake, request, lines, pressure, become: (state: Readiness) => (ready = state) }
   }
 
   test('for want of connections, nobody asks for one for a while', async (t) => {
@@ -155,6 +155,17 @@ describe('when messages cannot be taken in', () => {
     const answer = await intake.take(request)
     assert.deepEqual([answer.kind, 'error' in answer && answer.error], ['later', 'busy'])
     assert.equal(intake.hindrance()?.error, 'busy')
+  })
+
+  test('for a lock, senders are told so, and processors go on claiming', async (t) => {
+    const locked = Object.assign(new Error('canceling statement due to lock timeout'), {
+      code: '55P03',
+      severity: 'ERROR',
+    })
+    const { intake, request, pressure } = failing(t, locked)
+    const answer = await intake.take(request)
+    assert.deepEqual([answer.kind, 'error' in answer && answer.error], ['later', 'timeout'])
+    assert.deepEqual([pressure.state, intake.hindrance()], ['none', undefined])
   })
 
   test('for any other reason, senders are told to come again, and the log says why', async (t) => {
