@@ -220,6 +220,10 @@ describe('a config that is wrong', () => {
       const config = { intakes: { hooks: { signature: { secret } } } }
       assert.deepEqual(faultsOf(config), ['intakes.hooks.signature.secret'])
       assert.doesNotMatch(faultTexts(config), new RegExp(secret))
+      // The secret where its option should be.
+      const short = { intakes: { hooks: { signature: secret } } }
+      assert.deepEqual(faultsOf(short), ['intakes.hooks.signature'])
+      assert.doesNotMatch(faultTexts(short), new RegExp(secret))
     }
   })
 
