@@ -28,8 +28,8 @@ export type Edit = (text: string) => string
 const SOURCE = 'bag'
 const KEYS = ['a', 'b', 'c'] as const
 const DEFAULT_SLOTS = 2
-const STEPS = 120
-const MAX_ATTEMPTS = 3
+const STEPS = 160
+const MAX_ATTEMPTS = 2
 /** A statement that takes longer waits for a lock: the schedule goes on without it. */
 const BLOCKED_MS = 60
 
@@ -116,9 +116,9 @@ export class SlotWorld {
     const claimer = this.#random.pick(this.#claimers)
     assert.ok(claimer)
     const what = this.#random.weighted({
-      claim: 50,
+      claim: 80,
       send: 14,
-      end: 30,
+      end: 22,
       reclaim: 3,
       limit: 5,
       person: 6,
@@ -172,7 +172,7 @@ export class SlotWorld {
       maxBytes: 1_000_000,
       keys: found.keys,
       keyless: 1,
-      suspects: this.#random.chance(0.3),
+      suspects: this.#random.chance(0.2),
       ordered: this.#ordered,
     }).then((rows) => {
       claimer.rows = rows
@@ -220,7 +220,7 @@ export class SlotWorld {
     for (let i = this.#random.between(1, 5); i > 0; i -= 1) {
       this.#clock += 1
       this.#sent += 1
-      const at = this.#random.chance(0.15) ? Math.max(0, this.#clock - 6) : this.#clock
+      const at = this.#random.chance(0.2) ? this.#random.between(0, this.#clock) : this.#clock
       const key = this.#random.chance(0.1) ? null : this.#random.pick(KEYS)
       await this.#writer.query(
         `INSERT INTO service_ops.integration_inbox (source, message_id, group_key, source_created_at, next_attempt_at, payload, trace_id, max_attempts)
@@ -240,7 +240,7 @@ export class SlotWorld {
     const one = this.#random.pick(rows)
     if (one === undefined) return
     const claim = { inboxId: one.id, claim: this.#random.chance(0.1) ? one.claim - 1 : one.claim }
-    const what = this.#random.weighted({ done: 10, failed: 5, back: 3 })
+    const what = this.#random.weighted({ done: 8, failed: 7, back: 3 })
     const waitMs = this.#random.chance(0.5) ? 0 : 3_600_000
     const client = await this.#pool.connect()
     try {
@@ -258,7 +258,7 @@ export class SlotWorld {
 
   async #limit(): Promise<void> {
     const key = this.#random.pick([...KEYS, '*'])
-    const [most, paused] = [this.#random.pick([null, 0, 1, 2, 3]), this.#random.chance(0.3)]
+    const [most, paused] = [this.#random.pick([null, 0, 1, 2, 3, 3]), this.#random.chance(0.15)]
     await this.#alone(`UPDATE service_ops.slot_limit SET max_slots = $2, paused = $3 WHERE group_key = $1`, [
       key,
       most,

@@ -28,6 +28,12 @@ const MUTANTS: Readonly<Record<string, Mutant>> = {
       ],
     ],
   },
+  'a claim forgets what the one before took': {
+    parts: [
+      ['k.ids || n.ids', 'n.ids'],
+      ['k.claims || n.claims', 'n.claims'],
+    ],
+  },
   'a finished message keeps its slot': {
     kind: 'stuck',
     parts: [
@@ -50,6 +56,27 @@ const MUTANTS: Readonly<Record<string, Mutant>> = {
       ],
       ['m.source_created_at, m.inbox_id LIMIT 1', 'm.next_attempt_at, m.inbox_id LIMIT 1'],
     ],
+  },
+  'order: a DEAD message lets the next one pass': {
+    ordered: true,
+    parts: [
+      [
+        'AND h.next_attempt_at IS NOT NULL\n         ORDER BY',
+        "AND h.next_attempt_at < 'infinity'\n         ORDER BY",
+      ],
+      [
+        'm.next_attempt_at IS NOT NULL\n    ORDER BY m.source, m.group_key, m.source_created_at',
+        "m.next_attempt_at < 'infinity'\n    ORDER BY m.source, m.group_key, m.source_created_at",
+      ],
+      [
+        'm.next_attempt_at IS NOT NULL\n          ORDER BY m.source, m.group_key, m.source_created_at',
+        "m.next_attempt_at < 'infinity'\n          ORDER BY m.source, m.group_key, m.source_created_at",
+      ],
+    ],
+  },
+  'order: one that comes in late begins beside a later one': {
+    ordered: true,
+    parts: [['AND k.in_use < coalesce(least(k.most, 1), 1)', '']],
   },
   'order: the first message is passed over while somebody has its row locked': {
     ordered: true,
