@@ -16,7 +16,7 @@ CREATE TABLE IF NOT EXISTS service_ops.slot_limit (
 ) WITH (fillfactor = 20, autovacuum_vacuum_threshold = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 1);
 COMMENT ON TABLE service_ops.slot_limit IS 'How many messages of a group key may be in work at once. A key gets its row with its first message; UPDATE max_slots or paused to change it.';
 COMMENT ON COLUMN service_ops.slot_limit.source IS 'Poller or intake that the messages came by.';
-COMMENT ON COLUMN service_ops.slot_limit.group_key IS 'The tenant or other group; *: the default for every key of the source.';
+COMMENT ON COLUMN service_ops.slot_limit.group_key IS 'The tenant or other group, by the first 200 characters of its name; *: the default for every key of the source.';
 COMMENT ON COLUMN service_ops.slot_limit.max_slots IS 'Messages in work at once. NULL: the default, which is that of the row *, or the config''s when that is NULL too. Holds from the next claim on; what is in work goes on.';
 COMMENT ON COLUMN service_ops.slot_limit.paused IS 'Nothing of the key is claimed; in the row *, nothing of the source.';
 COMMENT ON COLUMN service_ops.slot_limit.default_slots IS 'In the row *: what the config of the instance that started last says. NULL: no limit.';
@@ -36,7 +36,7 @@ SELECT l.source,
        coalesce(h.in_use, 0) AS in_use,
        CASE WHEN l.group_key = '*' THEN 0
             ELSE (SELECT count(*) FROM service_ops.integration_inbox m
-                   WHERE m.source = l.source AND m.group_key = l.group_key AND m.next_attempt_at IS NOT NULL AND m.status IN ('NEW', 'FAILED')) END AS waiting,
+                   WHERE m.source = l.source AND left(m.group_key, 200) = l.group_key AND m.next_attempt_at IS NOT NULL AND m.status IN ('NEW', 'FAILED')) END AS waiting,
        h.oldest_held_at,
        coalesce(h.holders, '{}') AS holders
   FROM service_ops.slot_limit l

@@ -6,5 +6,5 @@ SELECT count(*) AS found, min(k.source || ' ' || k.group_key || ': ' || k.in_wor
           FROM service_ops.slot_limit l
          CROSS JOIN LATERAL (
                SELECT count(*) AS in_work FROM service_ops.integration_inbox m
-                WHERE m.source = l.source AND m.group_key = l.group_key AND m.next_attempt_at IS NOT NULL AND m.status = 'PROCESSING') m
+                WHERE m.source = l.source AND left(m.group_key, 200) = l.group_key AND m.next_attempt_at IS NOT NULL AND m.status = 'PROCESSING') m
          WHERE m.in_work > l.held_under) k

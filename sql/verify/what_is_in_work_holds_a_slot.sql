@@ -3,5 +3,5 @@
 -- scope: once
 SELECT count(*) AS found, min(m.inbox_id::text || ' of ' || m.locked_by) AS detail
   FROM service_ops.slot_limit l
-  JOIN service_ops.integration_inbox m ON m.source = l.source AND m.group_key = l.group_key AND m.next_attempt_at IS NOT NULL AND m.status = 'PROCESSING'
+  JOIN service_ops.integration_inbox m ON m.source = l.source AND left(m.group_key, 200) = l.group_key AND m.next_attempt_at IS NOT NULL AND m.status = 'PROCESSING'
  WHERE NOT EXISTS (SELECT FROM unnest(l.held, l.held_claims) h(inbox_id, claim) WHERE h.inbox_id = m.inbox_id AND h.claim = m.claim)

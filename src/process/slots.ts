@@ -13,13 +13,16 @@
  * that was made under them before. In one statement the count would be that of a snapshot from before the lock.
  *
  * - *Somebody else has a key's lock*: the key is left out this time (SKIP LOCKED). Nobody waits, so nobody can deadlock.
- * - *A key is full, paused, or its first message is held*: the walk passes it with a probe or two. Each walk goes on where
- *   the one before stopped, so every key has its turn, however many messages another one has.
+ * - *A key is full, paused, or its first message is held*: the walk passes it with a probe or two. Each walk goes on behind
+ *   the key that got the last place of the one before, so every key has its turn, however many messages and slots another has.
+ * - *A key looks claimable and is not* (a person has a row of it locked, say): the walk goes on behind it all the same.
+ *   When a whole round has brought nothing, the next begins after a wait, which is longer each time.
  * - *A handler ends*: the outcome frees the slot, and the processor is woken. What other instances free is seen by the clock.
  * - *The limit is lowered*: what is in work goes on; nothing more begins until there is room.
  * - *A process dies*: its messages hold their slots until they are taken back.
  * - *The default row or a key's row is missing* (a new key, a table made again): it is entered, what is in work included.
- * - *Messages came in before the source had slots, or by a release that does not know them*: they are lined up first.
+ * - *Messages came in before the source had slots, or by a release that does not know them*: they are lined up first. Where
+ *   order is asked for, nothing is claimed until all of them are: the first of a key may be the last that is lined up.
  *
  * `ordered`: a key has one slot, and only its first open message by source time, then number, may take it, due or not: one
  * that waits for its retry or is DEAD holds its key. Which message is first is decided by what is committed in the inbox
@@ -40,7 +43,7 @@ import {
   suspectKeys,
 } from '../tables/slots.ts'
 import type { ClaimedRow } from '../tables/inbox.ts'
-import type { KeysFound, SlotRules } from '../tables/slots.ts'
+import type { KeysFound, SlotRow, SlotRules } from '../tables/slots.ts'
 import type { LowWater } from './lowWater.ts'
 
 export interface SlotClaimsOptions {
@@ -78,19 +81,35 @@ const IDLE_MS = 2_000
 /** While something waits for a slot that another instance may free, or for a person. */
 const HELD_MS = 250
 
-/** Somebody else had the lock of a key that has room; they are held for milliseconds. Not all at once again. */
+/** Somebody else had what was wanted, for milliseconds as a rule. Not all at once again, and up to HELD_MS each time. */
 const CONTENDED_MS = 5
 const CONTENDED_SPREAD_MS = 15
+
+/** A walk along the keys of a source, over several claims. */
+interface Round {
+  /** The next claim looks behind this key; null: from the first one on. */
+  after: string | null
+  /** Nothing has come since it began with the first key. */
+  dry: boolean
+  wanted: boolean
+  looked: boolean
+}
+
+const newRound = (): Round => ({ after: null, dry: true, wanted: false, looked: false })
 
 export function createSlotClaims(options: SlotClaimsOptions): SlotClaims {
   const { pool, rules, instanceId, maxBytes, lowWater } = options
   const { from: sources, maxAttempts } = options.processor
-  const { ordered } = rules
-  const cursors = new Map<string, string>()
+  const rounds = new Map<string, Round>()
+  const dryRounds = new Map<string, number>()
   const unknown = new Map<string, readonly string[]>()
+  /** An instance that asks for order is heeded by those that do not (yet). */
+  const orderedElsewhere = new Set<string>()
+  const ordered = (source: string): boolean => rules.ordered || orderedElsewhere.has(source)
   const prepared = pool.ownSession !== false
   let entered = false
   let linedUpAt = Number.NEGATIVE_INFINITY
+  let allLinedUp = false
   let turn = 0
   let againMs = 0
 
@@ -108,29 +127,32 @@ export function createSlotClaims(options: SlotClaimsOptions): SlotClaims {
   async function linedUp(): Promise<number> {
     const waitMs = linedUpAt + LINE_UP_EVERY_MS - performance.now()
     if (waitMs > 0) return waitMs
-    const { messages, last, head } = await lineUp(pool, sources, await lowWater.low(), LINE_UP)
+    const { messages, last, head, passed } = await lineUp(pool, sources, await lowWater.low(), LINE_UP)
+    allLinedUp = messages < LINE_UP && !passed
     if (messages === LINE_UP) {
-      if (last !== null) lowWater.claimed(BigInt(last))
+      if (last !== null && !passed) lowWater.claimed(BigInt(last))
       return 0
     }
-    lowWater.claimed(BigInt(head))
     linedUpAt = performance.now()
+    if (passed) return LINE_UP_EVERY_MS
+    lowWater.claimed(BigInt(head))
     return IDLE_MS
   }
 
-  function claimOf(source: string, limit: number): Promise<{ found: KeysFound; rows: ClaimedRow[] }> {
+  function claimOf(
+    source: string,
+    after: string | null,
+    limit: number,
+  ): Promise<{ found: KeysFound; rows: SlotRow[] }> {
     return withTransaction(
       pool,
       async (client) => {
         const db = { client, prepared }
-        const found = await lookForKeys(db, source, {
-          from: cursors.get(source) ?? '',
-          look: LOOK_KEYS,
-          lock: limit,
-          ordered,
-        })
+        const inOrder = ordered(source)
+        const found = await lookForKeys(db, source, { after, look: LOOK_KEYS, lock: limit, ordered: inOrder })
         const { keys, keyless } = found
-        if (keys.length === 0 && !keyless) return { found, rows: [] }
+        const agreed = found.has_default && (inOrder || !found.ordered)
+        if (!agreed || (keys.length === 0 && !keyless)) return { found, rows: [] }
         const rows = await claimInSlots(db, {
           source,
           instanceId,
@@ -140,7 +162,7 @@ export function createSlotClaims(options: SlotClaimsOptions): SlotClaims {
           keys,
           keyless: !keyless ? 0 : keys.length === 0 ? limit : Math.ceil(limit / 2),
           suspects: false,
-          ordered,
+          ordered: inOrder,
         })
         return { found, rows }
       },
@@ -150,15 +172,29 @@ export function createSlotClaims(options: SlotClaimsOptions): SlotClaims {
   }
 
   /** Where the next walk begins, and when it is worth it. */
-  function next(source: string, found: KeysFound, rows: readonly ClaimedRow[], limit: number): number {
-    const began = cursors.get(source) ?? ''
-    // With no more places, the walk goes on at the key that the last of them went to: the others have not had theirs.
-    const reached = rows.length === limit ? lastKey(found, rows) : found.last
-    if (reached === null || (found.at_end && rows.length < limit)) cursors.delete(source)
-    else cursors.set(source, reached)
-    if (found.unknown.length > 0 || rows.length > 0 || !found.at_end || began !== '') return 0
-    if (found.wanted > found.keys.length) return CONTENDED_MS + Math.random() * CONTENDED_SPREAD_MS
-    return found.looked > 0 ? HELD_MS : Number.POSITIVE_INFINITY
+  function next(source: string, round: Round, found: KeysFound, rows: readonly SlotRow[]): number {
+    const { keys, wanted, at_end: atEnd, last } = found
+    if (rows.length > 0) {
+      const reached = lastKey(found, rows)
+      dryRounds.delete(source)
+      // With no more places, or bytes, the others have not had their turn.
+      if (atEnd && reached === (keys.at(-1) ?? null) && wanted === keys.length) rounds.delete(source)
+      else rounds.set(source, { ...newRound(), after: reached ?? last, dry: false })
+      return 0
+    }
+    if (found.unknown.length > 0) return 0
+    round.wanted ||= wanted > 0
+    round.looked ||= found.looked > 0
+    if (!atEnd) {
+      rounds.set(source, { ...round, after: last })
+      return 0
+    }
+    rounds.delete(source)
+    if (!round.dry) return 0
+    if (!round.wanted) return round.looked ? HELD_MS : Number.POSITIVE_INFINITY
+    const times = dryRounds.get(source) ?? 0
+    dryRounds.set(source, times + 1)
+    return Math.min(HELD_MS, (CONTENDED_MS + Math.random() * CONTENDED_SPREAD_MS) * 2 ** times)
   }
 
   return {
@@ -172,16 +208,23 @@ export function createSlotClaims(options: SlotClaimsOptions): SlotClaims {
       for (let i = 0; i < sources.length; i += 1) {
         const source = sources[(turn + i) % sources.length]
         if (source === undefined) break
-        const { found, rows } = await claimOf(source, limit)
-        againMs = Math.min(againMs, next(source, found, rows, limit))
+        if (ordered(source) && !allLinedUp) continue
+        const round = rounds.get(source) ?? newRound()
+        const { found, rows } = await claimOf(source, round.after, limit)
         entered &&= found.has_default
         if (found.unknown.length > 0) unknown.set(source, found.unknown)
+        if (found.ordered && !rules.ordered) againMs = orderedElsewhere.has(source) ? againMs : 0
+        if (found.ordered) orderedElsewhere.add(source)
+        else orderedElsewhere.delete(source)
+        againMs = Math.min(againMs, found.has_default ? next(source, round, found, rows) : 0)
         if (rows.length > 0) return rows
       }
       return []
     },
     async claimSuspect() {
-      for (const { source, group_key: key } of await suspectKeys(pool, sources, ordered)) {
+      await linedUp()
+      for (const { source, group_key: key } of await suspectKeys(pool, sources, rules.ordered)) {
+        if (ordered(source) && !allLinedUp) continue
         const rows = await withTransaction(
           pool,
           async (client) => {
@@ -189,7 +232,10 @@ export function createSlotClaims(options: SlotClaimsOptions): SlotClaims {
             if (key !== null && keys.length === 0) return []
             const keyless = key === null ? 1 : 0
             const request = { source, instanceId, limit: 1, maxAttempts, maxBytes, keys, keyless }
-            return claimInSlots({ client, prepared }, { ...request, suspects: true, ordered })
+            return claimInSlots(
+              { client, prepared },
+              { ...request, suspects: true, ordered: ordered(source) },
+            )
           },
           { isolation: 'read committed' },
         )
@@ -197,12 +243,12 @@ export function createSlotClaims(options: SlotClaimsOptions): SlotClaims {
       }
       return []
     },
-    someSuspect: async () => (await suspectKeys(pool, sources, ordered)).length > 0,
+    someSuspect: async () => (await suspectKeys(pool, sources, rules.ordered)).length > 0,
   }
 }
 
 /** The last key in turn that got a place. */
-function lastKey({ keys, last }: KeysFound, rows: readonly ClaimedRow[]): string | null {
-  const got = new Set(rows.map(({ group_key: key }) => key))
-  return keys.findLast((key) => got.has(key)) ?? last
+function lastKey({ keys }: KeysFound, rows: readonly SlotRow[]): string | null {
+  const got = new Set(rows.map(({ slot_key: key }) => key))
+  return keys.findLast((key) => got.has(key)) ?? null
 }

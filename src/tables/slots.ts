@@ -31,6 +31,8 @@ export interface LinedUp {
   readonly last: string | null
   /** The newest message of all. */
   readonly head: string
+  /** Some were left out because somebody else has their rows locked. */
+  readonly passed: boolean
 }
 
 /** Lets messages be found by their key that came in otherwise, `limit` at most. */
@@ -60,6 +62,8 @@ export interface KeysFound {
   readonly wanted: number
   readonly keys: readonly string[]
   readonly has_default: boolean
+  /** Whoever started last asks for order. */
+  readonly ordered: boolean
   /** Messages without a key are due. */
   readonly keyless: boolean
 }
@@ -88,10 +92,10 @@ async function rowsOf<R>(
 export async function lookForKeys(
   db: SlotClient,
   source: string,
-  { from, look, lock, ordered }: { from: string; look: number; lock: number; ordered: boolean },
+  { after, look, lock, ordered }: { after: string | null; look: number; lock: number; ordered: boolean },
 ): Promise<KeysFound> {
   const statement = ordered ? 'look_in_order' : 'look'
-  const [row] = await rowsOf<KeysFound>(db, statement, sql[statement], [source, from, look, lock])
+  const [row] = await rowsOf<KeysFound>(db, statement, sql[statement], [source, after, look, lock])
   if (row === undefined) throw new Error('look_for_keys returned no row')
   return row
 }
@@ -109,12 +113,17 @@ export interface SlotClaim {
   readonly ordered: boolean
 }
 
+/** `slot_key`: the name of its key in `slot_limit`. */
+export interface SlotRow extends ClaimedRow {
+  readonly slot_key: string | null
+}
+
 /** Claims what the slots of these keys leave room for. A later statement of the transaction that locked them. */
-export async function claimInSlots(db: SlotClient, claim: SlotClaim): Promise<ClaimedRow[]> {
+export async function claimInSlots(db: SlotClient, claim: SlotClaim): Promise<SlotRow[]> {
   const { source, instanceId, limit, maxAttempts, maxBytes, keys, keyless, suspects, ordered } = claim
   const values = [source, instanceId, limit, maxAttempts, maxBytes, keys, keyless, suspects]
   const statement = ordered ? 'claim_in_order' : 'claim'
-  return rowsOf<ClaimedRow>(db, statement, sql[statement], values)
+  return rowsOf<SlotRow>(db, statement, sql[statement], values)
 }
 
 /** Where suspects wait that may be claimed. */

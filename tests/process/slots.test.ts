@@ -1,65 +1,24 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import type { Message } from '../../src/config/types.ts'
-import type { Scope } from '../support/scope.ts'
 import { until } from '../support/until.ts'
-import { inbox, processorOn, programPool, SOURCE } from './fixture.ts'
-import type { Choices } from './fixture.ts'
-
-/** An inbox with messages of keys, and processors whose handlers end when the test says so. */
-async function keyed(t: Scope) {
-  const box = await inbox(t)
-  const send = async (key: string | null, ...ids: readonly string[]): Promise<void> => {
-    await box.sql.query(
-      `INSERT INTO service_ops.integration_inbox (source, message_id, group_key, payload, trace_id)
-       SELECT $1, u, $3, '{}', u FROM unnest($2::text[]) u`,
-      [SOURCE, ids, key],
-    )
-  }
-  return { ...box, send }
-}
-
-/** A processor whose handlers begin, and end when they are let. */
-function held(t: Scope, url: string, choices: Choices, instanceId = 'one') {
-  const begun: string[] = []
-  const open = new Map<string, (error?: Error) => void>()
-  const handle = ({ messageId }: Message): Promise<void> =>
-    new Promise((resolve, reject) => {
-      begun.push(messageId)
-      open.set(messageId, (error) => {
-        open.delete(messageId)
-        if (error === undefined) resolve()
-        else reject(error)
-      })
-    })
-  const processor = processorOn(
-    t,
-    programPool(t, url),
-    { kind: 'external', handle },
-    { concurrency: 10, ...choices },
-    instanceId,
-  )
-  const end = (id: string, error?: Error): void => {
-    const one = open.get(id)
-    assert.ok(one, `${id} is not in work`)
-    one(error)
-  }
-  return { processor, begun, open, end, log: processor.log }
-}
+import { held, keyed } from './keyed.ts'
 
 describe('slots', () => {
   test('two instances have no more messages of a key in work than it has slots, and every one in the end', async (t) => {
     const { url, send, become } = await keyed(t)
-    await send('a', 'a1', 'a2', 'a3', 'a4')
-    await send('b', 'b1')
-    await send(null, 'n1', 'n2', 'n3')
+    await send('a', ['a1', 'a2', 'a3', 'a4'])
+    await send('b', ['b1'])
+    await send(null, ['n1', 'n2', 'n3'])
     const choices = { slots: { perKey: 2 } }
     const [one, two] = [held(t, url, choices, 'one'), held(t, url, choices, 'two')]
     one.processor.start()
     two.processor.start()
     const all = (): string[] => [...one.begun, ...two.begun].sort()
     await until('what has room', () => all().length === 6)
-    await until('another look of both', () => true)
+    const looked = [one, two].map(({ processor }) => processor.state.lastClaimAt ?? 0)
+    await until('another look of both', () =>
+      [one, two].every(({ processor }, i) => (processor.state.lastClaimAt ?? 0) > (looked[i] ?? 0)),
+    )
     assert.deepEqual(all(), ['a1', 'a2', 'b1', 'n1', 'n2', 'n3'])
     for (const who of [one, two]) for (const id of [...who.open.keys()]) if (id === 'a1') who.end(id)
     await until('a3', () => all().includes('a3'))
@@ -77,8 +36,8 @@ describe('slots', () => {
 describe('order', () => {
   test('a message that waits for its retry, or is DEAD, holds its key until somebody discards it; other keys go on', async (t) => {
     const { url, send, become, sql } = await keyed(t)
-    await send('a', 'a1', 'a2')
-    await send('b', 'b1', 'b2')
+    await send('a', ['a1', 'a2'])
+    await send('b', ['b1', 'b2'])
     const one = held(t, url, { ordered: true, maxAttempts: 2 })
     one.processor.start()
     await until('the first of each key', () => one.open.size === 2)
@@ -90,7 +49,7 @@ describe('order', () => {
     one.end('a1', new RangeError('no'))
     one.end('b2')
     await become({ a1: 'DEAD 2', a2: 'NEW 0', b2: 'DONE 1' })
-    await send('c', 'c1')
+    await send('c', ['c1'])
     await until('a claim after that', () => one.open.has('c1'))
     assert.equal(one.begun.includes('a2'), false)
     const { rows } = await sql.query(
@@ -112,7 +71,7 @@ describe('limits', () => {
     const { url, send, become, sql } = await keyed(t)
     const set = (what: string, key: string): Promise<unknown> =>
       sql.query(`UPDATE service_ops.slot_limit SET ${what} WHERE group_key = $1`, [key])
-    await send('a', 'a1', 'a2', 'a3')
+    await send('a', ['a1', 'a2', 'a3'])
     const one = held(t, url, { slots: { perKey: 1 } })
     one.processor.start()
     await until('the first', () => one.open.size === 1)
@@ -122,7 +81,7 @@ describe('limits', () => {
     one.end('a1')
     one.end('a2')
     await become({ a1: 'DONE 1', a2: 'DONE 1' })
-    await send('b', 'b1')
+    await send('b', ['b1'])
     await until('another key', () => one.open.has('b1'))
     assert.equal(one.begun.includes('a3'), false)
     await set('paused = true', '*')
@@ -140,8 +99,8 @@ describe('limits', () => {
 
   test('a suspect of a key that is paused holds up nobody, and is claimed alone once it may be', async (t) => {
     const { url, send, become, sql } = await keyed(t)
-    await send('a', 'a1')
-    await send('b', 'b1')
+    await send('a', ['a1'])
+    await send('b', ['b1'])
     await sql.query(
       `UPDATE service_ops.integration_inbox SET suspect = true, status = 'FAILED', next_attempt_at = now() WHERE message_id = 'a1';
        INSERT INTO service_ops.slot_limit (source, group_key, paused) VALUES ('letters', 'a', true)`,

@@ -147,10 +147,10 @@ export class SlotWorld {
     const { client } = claimer
     if (claimer.phase === 'idle') {
       await client.query('BEGIN ISOLATION LEVEL READ COMMITTED')
-      const from = this.#random.pick(['', ...KEYS])
+      const after = this.#random.pick([null, null, ...KEYS])
       const lock = this.#random.between(1, 4)
       claimer.found = await lookForKeys(this.#slotClient(client), SOURCE, {
-        from,
+        after,
         look: 100,
         lock,
         ordered: this.#ordered,
@@ -338,7 +338,7 @@ export class SlotWorld {
     for (let idle = 0; idle < 3;) {
       await client.query('BEGIN')
       const found = await lookForKeys(slots, SOURCE, {
-        from: '',
+        after: null,
         look: 100,
         lock: 50,
         ordered: this.#ordered,
