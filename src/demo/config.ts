@@ -83,7 +83,7 @@ export function createDemo(): {
       pool = work
       const stop = await startDemo(work, rate)
       // Two that start together may meet here, and a busy table may refuse: the clock serves the demo as well.
-      await wakeOn(work, POLLER, SOURCE).catch(() => undefined)
+      await wakeOn(work, POLLER, { table: SOURCE }).catch(() => undefined)
       return stop
     },
   }

@@ -11,11 +11,13 @@
  * - *Partitions*: a statement fires the triggers of the table that it names. Rows written into a partition by its own name
  *   are found by the clock.
  */
-import type { Pool } from '../db/pool.ts'
+import type { Pool, Queryable } from '../db/pool.ts'
 import { withTransaction } from '../db/transaction.ts'
 import { errorClass } from '../db/sqlstate.ts'
 import { PermissionMissing, PollerUnknown, WakeRefused } from '../errors.ts'
 import { pause } from '../kit/pause.ts'
+import { actAs, recordAction } from '../tables/control.ts'
+import type { Actor } from '../tables/control.ts'
 import { announceWake, createWake, describeWake, dropWake, findWake } from '../tables/wake.ts'
 import type { WakeSource } from '../tables/wake.ts'
 
@@ -35,12 +37,16 @@ const PAUSE_MS = 700
 const TRIES = 10
 
 /**
- * Makes inserts wake a poller. `table`: default, as the poller is registered.
+ * Makes inserts wake a poller. `table`: default, as the poller is registered. `actor`: on record, where there is one.
  * @throws {PollerUnknown} there is none of that name
  * @throws {WakeRefused} its source can have no such trigger, or is in use
  * @throws {PermissionMissing} names the GRANT
  */
-export async function wakeOn(pool: Pool, poller: string, table?: string): Promise<WakeChange> {
+export async function wakeOn(
+  pool: Pool,
+  poller: string,
+  { table, actor }: { readonly table?: string; readonly actor?: Actor } = {},
+): Promise<WakeChange> {
   if (table === undefined && (await findWake(pool, poller))?.source_table == null)
     throw new PollerUnknown(poller)
   const source = await describeWake(pool, poller, table)
@@ -57,6 +63,7 @@ export async function wakeOn(pool: Pool, poller: string, table?: string): Promis
         await dropWake(client, source.wake_name)
         await createWake(client, poller, source)
         await announceWake(client, poller)
+        await recordChange(client, 'wake on', poller, source.table, actor)
       },
       { local: { lock_timeout: LOCK_WAIT } },
     ),
@@ -69,7 +76,7 @@ export async function wakeOn(pool: Pool, poller: string, table?: string): Promis
  * @throws {PollerUnknown} there is none of that name, and no trigger of it
  * @throws {WakeRefused} its source is in use
  */
-export async function wakeOff(pool: Pool, poller: string): Promise<WakeChange> {
+export async function wakeOff(pool: Pool, poller: string, actor?: Actor): Promise<WakeChange> {
   const known = await findWake(pool, poller)
   if (known === undefined) throw new PollerUnknown(poller)
   const found = { table: known.source_table, prepares: false }
@@ -80,11 +87,25 @@ export async function wakeOff(pool: Pool, poller: string): Promise<WakeChange> {
       async (client) => {
         await dropWake(client, known.wake_name)
         await announceWake(client, poller)
+        await recordChange(client, 'wake off', poller, known.source_table, actor)
       },
       { local: { lock_timeout: LOCK_WAIT } },
     ),
   )
   return { changed: true, ...found }
+}
+
+/** On record with the change itself; the demo's own is nobody's. */
+async function recordChange(
+  client: Queryable,
+  action: 'wake on' | 'wake off',
+  poller: string,
+  table: string | null,
+  actor: Actor | undefined,
+): Promise<void> {
+  if (actor === undefined) return
+  await actAs(client, actor)
+  await recordAction(client, action, poller, { table })
 }
 
 function requirePossible(poller: string, source: WakeSource): void {

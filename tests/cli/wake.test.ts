@@ -25,6 +25,15 @@ test('`wake on` and `wake off` say what they did, and what was so already', asyn
     table: 'public.source',
   })
   assert.equal((await wake('off', 'one')).stdout, 'one: no insert wakes it\n')
+  const { rows } = await database
+    .pool()
+    .query(
+      `SELECT how, action, target, detail->>'table' AS source FROM service_ops.operator_action ORDER BY at`,
+    )
+  assert.deepEqual(rows, [
+    { how: 'cli', action: 'wake on', target: 'one', source: 'public.source' },
+    { how: 'cli', action: 'wake off', target: 'one', source: 'public.source' },
+  ])
 
   const unknown = await wake('on', 'nobody')
   assert.equal(unknown.code, 1)

@@ -1,6 +1,7 @@
 import { Argument, type Command } from 'commander'
 import type { WakeChange } from '../../ingest/wakeTrigger.ts'
 import { wakeOff, wakeOn } from '../../ingest/wakeTrigger.ts'
+import { actor } from '../actor.ts'
 import { EXIT } from '../exitCodes.ts'
 import { withPool } from '../poller.ts'
 import { complain, print, printJson } from '../terminal.ts'
@@ -14,7 +15,9 @@ export function wakeVerb(ending: Ending): Command {
     .action(async (way: string, name: string, flags: ReadingFlags) => {
       const { settings } = await databaseSetup(flags)
       const isOn = way === 'on'
-      const change = await withPool(settings, (pool) => (isOn ? wakeOn(pool, name) : wakeOff(pool, name)))
+      const change = await withPool(settings, (pool) =>
+        isOn ? wakeOn(pool, name, { actor: actor() }) : wakeOff(pool, name, actor()),
+      )
       if (flags.json === true)
         printJson({ poller: name, wake: isOn, changed: change.changed, table: change.table })
       else say(name, isOn, change)
