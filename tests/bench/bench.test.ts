@@ -27,7 +27,7 @@ test('a run measures every part on a server of its own, and gives ratios', async
   const { parts, push } = JSON.parse(stdout) as { parts: PartFigures[]; push: PushResult }
   assert.deepEqual(
     parts.map(({ part }) => part),
-    ['ingest', 'drain', 'single', 'intake'],
+    ['ingest', 'drain', 'slots', 'single', 'intake'],
   )
   for (const { figures, floors, limits } of parts) {
     for (const { value, most, reached } of limits) assert.equal(reached, value <= most)
