@@ -59,15 +59,23 @@ BEGIN
 END $stamp$;
 COMMENT ON FUNCTION service_ops.stamp_pause() IS 'Trigger: fills in paused_by and paused_at.';
 
--- With the owner's rights: a role that may write the one column paused need not be able to write records, too.
+-- With the owner's rights: a role that may write the one column paused need not be able to write records, too. So it is for
+-- this one table: else anybody could put it on a table of his own, and write records of his own making.
 CREATE OR REPLACE FUNCTION service_ops.tell_pause() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $tell$
 BEGIN
+  IF TG_RELID <> 'service_ops.background_task'::regclass THEN
+    RAISE EXCEPTION 'service_ops.tell_pause() is for service_ops.background_task alone, and was put on %', TG_RELID::regclass
+      USING ERRCODE = 'insufficient_privilege';
+  END IF;
   PERFORM service_ops.record_action(CASE WHEN NEW.paused THEN 'pause' ELSE 'resume' END, NEW.task_name, '{}', NEW.paused_by);
   PERFORM pg_notify('tidemark_control', NEW.task_name);
   RETURN NULL;
 END $tell$;
 COMMENT ON FUNCTION service_ops.tell_pause() IS 'Trigger: records a pause or resume and tells every instance.';
+
+-- Rights are looked at when a trigger is made, not when it fires.
+REVOKE EXECUTE ON FUNCTION service_ops.stamp_pause(), service_ops.tell_pause() FROM PUBLIC;
 
 -- Looked at first: CREATE TRIGGER asks for its lock before it looks, and would wait for every registration.
 DO $$ BEGIN

@@ -90,6 +90,14 @@ test('a role that may write that one column can pause, and writes no records of 
       client.query(`SELECT service_ops.record_action('pause', 'arrivals')`),
       /permission denied/,
     )
+    await client.query('CREATE TEMPORARY TABLE own (task_name text, paused boolean, paused_by text)')
+    for (const name of ['tell_pause', 'stamp_pause'])
+      await assert.rejects(
+        client.query(
+          `CREATE TRIGGER forge AFTER INSERT ON own FOR EACH ROW EXECUTE FUNCTION service_ops.${name}()`,
+        ),
+        /permission denied for function/,
+      )
   } finally {
     await client.end()
   }
@@ -98,6 +106,17 @@ test('a role that may write that one column can pause, and writes no records of 
     (await actions()).map(({ detail }) => detail),
     [{ role }],
   )
+})
+
+test('the trigger that writes records does so for no other table, whoever has put it there', async (t) => {
+  const { sql, actions } = await world(t)
+  await sql.query(`CREATE TABLE own (task_name text, paused boolean, paused_by text);
+                   CREATE TRIGGER forge AFTER INSERT ON own FOR EACH ROW EXECUTE FUNCTION service_ops.tell_pause()`)
+  await assert.rejects(
+    sql.query(`INSERT INTO own VALUES ('reader', false, 'ann')`),
+    /tell_pause\(\) is for service_ops\.background_task alone, and was put on public\.own/,
+  )
+  assert.deepEqual(await actions(), [])
 })
 
 test('of two who pause at once one makes the change, and the other is told by whom; both are on record', async (t) => {
