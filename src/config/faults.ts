@@ -2,7 +2,7 @@ import type { z } from 'zod'
 import type { Fault } from '../errors.ts'
 
 /** Options whose values are secrets, or may hold one. */
-const UNSHOWN = ['secret', 'signature', 'url']
+const UNSHOWN = ['secret', 'signature', 'url', 'deliver']
 
 /** Turns an issue of zod about a config into faults: one per unknown option, one for anything else. */
 export function faultsOf(issue: z.core.$ZodIssue, config: unknown): Fault[] {

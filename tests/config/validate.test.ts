@@ -168,6 +168,8 @@ describe('a delivery', () => {
     'ftp://ann:hush@example.com/',
     'file:///etc/passwd',
     'https://',
+    'https://ann:hush100%@example.com/',
+    'https://%ff:hush@example.com/',
     7,
   ])
     test(`to ${url} is refused, and the address not shown`, () => {
@@ -175,6 +177,15 @@ describe('a delivery', () => {
       assert.match(text, /processors\.a\.deliver\.url: expected an address that begins with https:/)
       assert.doesNotMatch(text, /hush|passwd/)
     })
+
+  test('that is an address alone is refused, and the address not shown', () => {
+    const text = faultTexts({
+      pollers: { orders: { source } },
+      processors: { a: { from: 'orders', deliver: 'https://ann:hush@example.com/' } },
+    })
+    assert.match(text, /processors\.a\.deliver: expected object/)
+    assert.doesNotMatch(text, /hush|example/)
+  })
 })
 
 describe('a config that is wrong', () => {

@@ -26,6 +26,7 @@ import {
 } from '../../errors.ts'
 import { cleanError } from '../../telemetry/errorText.ts'
 import { Interrupted } from '../interruption.ts'
+import { authorization, secretsOf, shownUrl } from './address.ts'
 import type { Circuit, Finding, Pass } from './circuit.ts'
 import { isSuccess, openConnections, post, Unanswered } from './request.ts'
 import type { Answer } from './request.ts'
@@ -56,6 +57,7 @@ export function createDelivery(
   const connections = openConnections(target, concurrency)
   const standing = { ...authorization(target), ...STANDING }
   const shown = { url: shownUrl(target) }
+  const ownSecrets = secretsOf(target, secrets)
   target.username = ''
   target.password = ''
 
@@ -73,10 +75,11 @@ export function createDelivery(
   }
 
   return async (message, { signal, traceHeaders }) => {
-    const pass = circuit.enter(message.inboxId)
-    if (pass === undefined) throw new Interrupted('circuit open', { waitMs: circuit.broken?.probeInMs })
+    // Before the circuit is asked: a payload too deep for JSON.stringify must not be a probe that never ends.
     const body = JSON.stringify(message.payload)
     const headers = headersOf(message, body, traceHeaders())
+    const pass = circuit.enter(message.inboxId)
+    if (pass === undefined) throw new Interrupted('circuit open', { waitMs: circuit.broken?.probeInMs })
     const answer = await post({ url: target, headers, body, timeoutMs, signal }, connections).catch(
       (error: unknown) => {
         throw judgeFailure(error, pass)
@@ -140,11 +143,9 @@ export function createDelivery(
   }
 
   function withoutSecrets(text: string): string {
-    return secrets.reduce((left, secret) => left.replaceAll(secret.slice(PREFIX.length), '[redacted]'), text)
+    return ownSecrets.reduce((left, secret) => left.replaceAll(secret, '[redacted]'), text)
   }
 }
-
-const PREFIX = 'whsec_'
 
 const TOO_SLOW = { kind: 'ill', why: 'timeout', reached: true } as const
 
@@ -161,17 +162,6 @@ const STANDING = {
 export function deliveryId({ source, messageId }: Pick<Message, 'source' | 'messageId'>): string {
   // No source has a line feed in its name.
   return `msg_${createHash('sha256').update(`${source}\n${messageId}`).digest('hex').slice(0, 32)}`
-}
-
-/** As it may be shown: paths of webhooks are secrets often enough. */
-export function shownUrl({ protocol, host }: URL): string {
-  return `${protocol}//${host}`
-}
-
-function authorization({ username, password }: URL): Record<string, string> {
-  if (username === '' && password === '') return {}
-  const text = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`
-  return { authorization: `Basic ${Buffer.from(text).toString('base64')}` }
 }
 
 function isRedirect(status: number): boolean {

@@ -16,6 +16,9 @@ const READ_BYTES = 4_096
 /** Idle connections are closed before most servers close theirs, unless a server says its own time (`Keep-Alive`). */
 const IDLE_MS = 4_000
 
+/** A connection that was closed already is reset one way to the server and back later; what takes longer was read. */
+const AT_ONCE_MS = 100
+
 /** A header line more than this is no answer of a webhook's receiver. */
 const MAX_HEADER_BYTES = 16_384
 
@@ -72,14 +75,24 @@ export function openConnections(url: URL, most: number): Connections {
   return url.protocol === 'https:' ? new HttpsAgent(options) : new HttpAgent(options)
 }
 
-/** @throws {Unanswered}, or the reason of the signal. */
+/**
+ * Sends once; a second time, over a connection of its own and within the same limit, when the server had closed the idle
+ * connection that was taken: then it has not read what was written. So it seems, for a message that ends its receiver looks
+ * the same. If nobody is there the second time, what is known is that it was sent.
+ *
+ * @throws {Unanswered}, or the reason of the signal.
+ */
 export async function post(wanted: Post, connections: Connections): Promise<Answer> {
+  const since = performance.now()
   try {
     return await attempt(wanted, connections)
-  } catch (error) {
-    // The server closed an idle connection at the moment at which we took it, and has not read what we wrote.
-    if (!(error instanceof Unanswered) || !error.idleLost || wanted.signal.aborted) throw error
-    return attempt(wanted, undefined)
+  } catch (first) {
+    const timeoutMs = wanted.timeoutMs - (performance.now() - since)
+    if (!(first instanceof Unanswered) || !first.idleLost || wanted.signal.aborted || timeoutMs <= 0)
+      throw first
+    return attempt({ ...wanted, timeoutMs }, undefined).catch((second: unknown) => {
+      throw second instanceof Unanswered && !second.sent ? first : second
+    })
   }
 }
 
@@ -97,13 +110,18 @@ async function attempt(wanted: Post, connections: Connections | undefined): Prom
     maxHeaderSize: MAX_HEADER_BYTES,
   })
   let sent = false
+  let takenAt = 0
   let answer: Answer | undefined
 
   /** An answer that says no has said so with its status; one that says yes must come to its end. */
   const breakOff = (how: 'in time' | 'too late', cause?: unknown): void => {
     if (answer !== undefined && !isSuccess(answer.status)) resolve(answer)
     else {
-      const idleLost = request.reusedSocket && answer === undefined && LOST_IDLE.has(codeOf(cause))
+      const idleLost =
+        request.reusedSocket &&
+        answer === undefined &&
+        LOST_IDLE.has(codeOf(cause)) &&
+        performance.now() - takenAt <= AT_ONCE_MS
       reject(new Unanswered({ sent, timedOut: how === 'too late', idleLost }, cause))
     }
     request.destroy()
@@ -116,7 +134,9 @@ async function attempt(wanted: Post, connections: Connections | undefined): Prom
   signal.addEventListener('abort', onAbort, { once: true })
   request.on('error', (error) => breakOff('in time', error))
   request.on('socket', (socket) => {
-    if (request.reusedSocket) sent = true
+    takenAt = performance.now()
+    // Connected already: it lay idle, or another request has just left it. One that cannot even be tried is destroyed.
+    if (request.reusedSocket || (!socket.connecting && !socket.destroyed)) sent = true
     else socket.once(secure ? 'secureConnect' : 'connect', () => (sent = true))
   })
   request.on('response', (response) => {

@@ -89,6 +89,17 @@ describe('a delivery', () => {
     const { headers } = target.arrivals[0] ?? assert.fail('nothing arrived')
     assert.equal(headers.authorization, `Basic ${Buffer.from('ann:p@ss').toString('base64')}`)
   })
+
+  test('sends a password that cannot be decoded as it stands', async (t) => {
+    const { send, target, processor, become } = await delivering(t, {
+      url: (at) => at.replace('//', '//ann:100%@'),
+    })
+    await send('a')
+    processor.start()
+    await become({ a: 'DONE 1' })
+    const { headers } = target.arrivals[0] ?? assert.fail('nothing arrived')
+    assert.equal(headers.authorization, `Basic ${Buffer.from('ann:100%').toString('base64')}`)
+  })
 })
 
 test('an id is that of the message for good, and no other message has it', () => {

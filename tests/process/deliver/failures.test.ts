@@ -89,6 +89,18 @@ describe('the text of an answer', () => {
     assert.match(error ?? '', /: no key \[redacted\] of that name$/)
   })
 
+  test('is kept without what the address holds, as it stands there and as the target reads it', async (t) => {
+    const secrets = ['ann+li', 'p%40ss', 'p@ss', 'to%2Fken=1', 'to/ken=1', 'of+two', 'of two', 'bare-word']
+    const basic = Buffer.from('ann+li:p@ss').toString('base64')
+    const { error, fate } = await fateOf(t, says(`no: ${[basic, ...secrets].join(' | ')} end`), {
+      url: (at) =>
+        at.replace('//', '//ann+li:p%40ss@').replace('key=hidden', 'v=1&key=to%2Fken=1&k=of+two&bare-word'),
+    })
+    assert.equal(fate, 'DEAD 1')
+    const left = Array.from({ length: 9 }, () => '[redacted]').join(' | ')
+    assert.match(error ?? '', new RegExp(`: no: ${left.replace(/[[\]|]/g, '\\$&')} end$`))
+  })
+
   test('that is huge is read in part, and its connection closed', { timeout: 60_000 }, async (t) => {
     let written = 0
     let closed = false
@@ -211,6 +223,13 @@ describe('a target that is not reached costs no attempt, and is tried again:', (
     const port = await freePort()
     await unreached(t, { url: () => `http://127.0.0.1:${port}/` }, /^DeliveryUnreachable: \[ECONNREFUSED\]/)
   })
+
+  test('its network is not there', (t) =>
+    unreached(
+      t,
+      { url: () => 'http://255.255.255.255:9/' },
+      /^DeliveryUnreachable: \[(EACCES|ENETUNREACH)\]/,
+    ))
 
   test('it has a certificate that nobody vouches for', (t) =>
     unreached(t, { tls: TLS }, /^DeliveryUnreachable: \[DEPTH_ZERO_SELF_SIGNED_CERT\]/))

@@ -82,6 +82,45 @@ describe('an outage of the target', () => {
   })
 })
 
+test('a message that cannot even be written down comes to its end, and is no probe that never ends', async (t) => {
+  const { sql, send, target, processor, become, log } = await delivering(t, {
+    circuit: { failures: 1, open: { baseMs: 300, maxMs: 300 } },
+    concurrency: 1,
+  })
+  target.react(() => 502)
+  await send('a')
+  processor.start()
+  await until('the circuit to open', () => log.of('circuit_opened').length > 0)
+  // Deeper than JSON.stringify can go, though not than what reads it. What waits is claimed before what is fresh.
+  await sql.query(
+    `INSERT INTO service_ops.integration_inbox (source, message_id, payload, trace_id, next_attempt_at, status, attempts)
+     VALUES ('letters', 'deep', $1::jsonb, 'x', now() - interval '1 hour', 'FAILED', 1)`,
+    ['['.repeat(6_000) + ']'.repeat(6_000)],
+  )
+  target.react(() => 200)
+  await send('b')
+  await become({ a: 'DONE 1 +1', b: 'DONE 1', deep: 'DEAD 3' })
+})
+
+test('a message that ends its receiver comes to its end, over a connection that lay idle, too', async (t) => {
+  const { send, target, processor, become, lastErrors } = await delivering(t, {
+    circuit: NO_CIRCUIT,
+    maxAttempts: 1,
+    concurrency: 1,
+  })
+  await send('before')
+  processor.start()
+  await become({ before: 'DONE 1' })
+  target.react(() => (_, __, socket) => {
+    void target.close()
+    socket.resetAndDestroy()
+  })
+  await send('poison')
+  processor.wake()
+  await become({ poison: 'DEAD 1' })
+  assert.match((await lastErrors())['poison'] ?? '', /^DeliveryBroken: \[ECONNRESET\]/)
+})
+
 test('a delivery that we end ourselves says nothing of its target', async (t) => {
   const { send, target, processor, fates, log } = await delivering(t, { circuit: { ...QUICK, failures: 1 } })
   target.react(() => () => undefined)
