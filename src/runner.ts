@@ -97,7 +97,7 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
       pollers: work?.pollers ?? [],
       processors: work?.processors ?? [],
       failedTasks: refused?.names ?? [],
-      circuits: work?.deliveries.broken ?? [],
+      waiting: work?.deliveries.waiting ?? [],
     }),
   })
   const probe = createProbe(() => port.probeDatabase())

@@ -118,7 +118,7 @@ export function createClaims(options: ClaimsOptions): Claims {
       if (haltedMs !== undefined) {
         quarantine.leave(name)
         lastAt = performance.now() // it does not stand still, it waits
-        return haltedMs
+        return Math.min(IDLE_MS, haltedMs) // and comes round, so that it is seen to
       }
       if (slots !== undefined && lowWater.suspects) lowWater.suspects = await slots.someSuspect()
       const most = Math.min(room(), options.most())

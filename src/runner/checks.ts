@@ -3,7 +3,6 @@ import type { Poller } from '../ingest/poller.ts'
 import type { Boss } from '../jobs/boss.ts'
 import type { Leaders } from '../leader/leadership.ts'
 import type { Processor } from '../process/processor.ts'
-import type { BrokenCircuit } from '../tables/instance.ts'
 
 /** What the parts know of themselves; those that have not started yet are undefined. */
 export interface Parts {
@@ -13,8 +12,8 @@ export interface Parts {
   readonly processors: readonly Processor[]
   /** Tasks of the config that could not be started. */
   readonly failedTasks: readonly string[]
-  /** Targets that deliveries do not reach, or that asked for time. */
-  readonly circuits: readonly BrokenCircuit[]
+  /** Processors whose target is not reached, or asked for time. Not the targets: anybody may read `/health`. */
+  readonly waiting: readonly string[]
 }
 
 /** A leader without a completed pass for this many intervals, and this much on top, has stalled. */
@@ -65,7 +64,7 @@ function pollers({ pollers, leaders, failedTasks }: Parts, now: number): Check {
   return { status, stalled: names(stalled), failing: names(failing), failed_to_start: failedTasks }
 }
 
-function processors({ processors, circuits }: Parts, now: number): Check {
+function processors({ processors, waiting }: Parts, now: number): Check {
   const stalled = processors.filter(
     ({ state }) =>
       state.claiming &&
@@ -75,10 +74,10 @@ function processors({ processors, circuits }: Parts, now: number): Check {
   )
   const pressed = processors.some(({ state }) => state.pressed)
   return {
-    status: stalled.length > 0 ? 'failed' : pressed || circuits.length > 0 ? 'degraded' : 'ok',
+    status: stalled.length > 0 ? 'failed' : pressed || waiting.length > 0 ? 'degraded' : 'ok',
     stalled: stalled.map(({ name }) => name),
     pool_pressure: pressed,
-    circuits_open: circuits,
+    circuits_open: waiting,
     in_work: Object.fromEntries(processors.map(({ name, state }) => [name, state.inWork])),
   }
 }

@@ -14,7 +14,10 @@ export type Way = Pick<ProcessorOptions, 'processor' | 'halted' | 'room'>
 export interface Deliveries {
   /** Makes a processor; one that delivers is halted while its target's circuit is open. */
   make(processor: ResolvedProcessor, create: (way: Way) => Processor): Processor
+  /** Targets that are not reached, or that asked for time. */
   readonly broken: readonly BrokenCircuit[]
+  /** Processors that deliver to these. */
+  readonly waiting: readonly string[]
 }
 
 /** A delivery's own limit must come before that of its call, which knows nothing of circuits. */
@@ -25,13 +28,19 @@ export interface DeliveriesOptions {
   readonly circuit?: Pick<CircuitOptions, 'failures' | 'open'> | undefined
 }
 
-export function createDeliveries(log: Pick<Log, 'event'>, options: DeliveriesOptions = {}): Deliveries {
-  const circuits = new Map<string, { readonly circuit: Circuit; readonly wakes: (() => void)[] }>()
+interface Guarded {
+  readonly circuit: Circuit
+  /** Those that send to its target. */
+  readonly senders: Processor[]
+}
 
-  function circuitOf(target: string): { readonly circuit: Circuit; readonly wakes: (() => void)[] } {
+export function createDeliveries(log: Pick<Log, 'event'>, options: DeliveriesOptions = {}): Deliveries {
+  const circuits = new Map<string, Guarded>()
+
+  function circuitOf(target: string): Guarded {
     const known = circuits.get(target)
     if (known !== undefined) return known
-    const wakes: (() => void)[] = []
+    const senders: Processor[] = []
     const circuit = new Circuit({
       ...options.circuit,
       onOpened({ why, forMs, failures }) {
@@ -47,10 +56,10 @@ export function createDeliveries(log: Pick<Log, 'event'>, options: DeliveriesOpt
         })
       },
       onChange() {
-        for (const wake of wakes) wake()
+        for (const sender of senders) sender.wake()
       },
     })
-    const made = { circuit, wakes }
+    const made = { circuit, senders }
     circuits.set(target, made)
     return made
   }
@@ -59,7 +68,7 @@ export function createDeliveries(log: Pick<Log, 'event'>, options: DeliveriesOpt
     make(processor, create) {
       const { work, concurrency, ...rest } = processor
       if (work.kind !== 'deliver') return create({ processor: { ...rest, concurrency, work } })
-      const { circuit, wakes } = circuitOf(shownUrl(new URL(work.url)))
+      const { circuit, senders } = circuitOf(shownUrl(new URL(work.url)))
       const made = create({
         processor: {
           ...rest,
@@ -70,8 +79,13 @@ export function createDeliveries(log: Pick<Log, 'event'>, options: DeliveriesOpt
         halted: () => circuit.shutMs,
         room: () => circuit.room,
       })
-      wakes.push(() => made.wake())
+      senders.push(made)
       return made
+    },
+    get waiting() {
+      return [...circuits.values()].flatMap(({ circuit, senders }) =>
+        circuit.broken === undefined ? [] : senders.map(({ name }) => name),
+      )
     },
     get broken() {
       return [...circuits].flatMap(

@@ -1,6 +1,7 @@
 import { createProcessor } from '../../../src/process/processor.ts'
 import type { Processor } from '../../../src/process/processor.ts'
 import { Quarantine } from '../../../src/process/quarantine.ts'
+import type { Pool } from '../../../src/db/pool.ts'
 import { watchPressure } from '../../../src/db/pressure.ts'
 import { createDeliveries } from '../../../src/runner/deliveries.ts'
 import type { Deliveries, DeliveriesOptions } from '../../../src/runner/deliveries.ts'
@@ -20,6 +21,8 @@ export interface Choices {
   /** Secrets besides the receiver's. */
   readonly more?: readonly string[]
   readonly circuit?: DeliveriesOptions['circuit']
+  /** Stands between the processor and its database. */
+  readonly slow?: (pool: Pool) => Pool
 }
 
 /** Never open: what a test says of attempts is then about its message alone. */
@@ -53,7 +56,7 @@ export async function delivering(scope: Scope, choices: Choices = {}) {
     },
     (way) =>
       createProcessor({
-        pool,
+        pool: choices.slow?.(pool) ?? pool,
         instanceId: 'this-instance',
         pressure,
         quarantine: new Quarantine(),
