@@ -152,17 +152,20 @@ test('bodies just below every limit hold nobody up, on the way in or out', async
   assert.deepEqual([refused.status, ((await refused.json()) as { field: string }).field], [400, 'payload[0]'])
   const good = goodTraffic(guest)
   const keys = Array.from({ length: 40_000 }, (_, n) => `"k${n}":"\\u00fc"`).join(',')
-  for (const json of [
+  const costlyOnes = [
     `["\\u00fc",${'1,'.repeat(248_000)}1]`,
+    `[${'1e5,'.repeat(248_000)}1]`,
     `[${'1.7e308,'.repeat(11_500)}${' '.repeat(800_000)}1]`,
     `[${'12345678901234567,'.repeat(55_000)}1]`,
     `"${'\\u00fc'.repeat(170_000)}"`,
     `{${keys}}`,
-  ]) {
+  ]
+  for (const json of [...costlyOnes, ...costlyOnes, ...costlyOnes]) {
     costly += 1
     const response = await guest('/inbox/orders', body(json))
     assert.equal(response.status, 202, await response.text())
   }
+  await until('more good traffic', () => good.sent >= 30)
   await good.end()
   await until('all of it to be done', async () => {
     const { rows } = await pool.query<{ n: number }>(
@@ -170,7 +173,7 @@ test('bodies just below every limit hold nobody up, on the way in or out', async
     )
     return rows[0]?.n === good.sent + costly
   })
-  assert.ok(good.slowestMs < 1_000, `the slowest good request took ${good.slowestMs} ms`)
+  assert.ok(good.slowestMs < 2_000, `the slowest good request took ${good.slowestMs} ms`)
 })
 
 test('while the database is away nothing is taken in, and what is sent again is there once', async (t) => {
