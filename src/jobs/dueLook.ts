@@ -14,7 +14,7 @@ import { giveBackUnclaimed, lookAtQueues } from './claimRows.ts'
  * died with it. A living process claims within a moment. One that stood still in between finds its claim refused.
  */
 
-const LOOK_EVERY_MS = 3_000
+const LOOK_EVERY_MS = 5_000
 /** From the fetch to the claim are milliseconds; a database under locks may take a statement's time. */
 const UNCLAIMED_MS = 10_000
 

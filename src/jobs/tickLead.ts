@@ -40,7 +40,7 @@ export interface LeadOptions {
   readonly backstopMs?: number
 }
 
-/** The lead looks at the due time, and the whole instance every three seconds; a worker left to itself, in seconds. */
+/** The lead looks at the due time, and the whole instance every five seconds; a worker left to itself, in seconds. */
 const LOOK_EVERY_S = 30
 /** A job that is due and has not come is looked for again, in ms: clocks may differ by a little. */
 const LOOK_AGAIN_MS = 500

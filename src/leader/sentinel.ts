@@ -30,7 +30,7 @@ const SESSION = `SELECT set_config(s.name, w.value, false) FROM pg_catalog.pg_se
                ('idle_session_timeout', '0')) w(name, value) ON w.name = s.name -- the last is not in PostgreSQL 13`
 
 /** How often the held connection is asked for a sign of life: a half-open one would look held to us alone. */
-const HEARTBEAT_MS = 2_000
+const HEARTBEAT_MS = 4_000
 
 const RECONNECT = { baseMs: 100, maxMs: 2_000 }
 

@@ -52,7 +52,7 @@ const SLACK_MS = 5_000
 const DEFAULT_ATTEMPTS = 10
 
 /** Between two looks of a processor that has nothing open and would be told of more: a notification can be lost. */
-const QUIET_MS = 5_000
+const QUIET_MS = 12_000
 
 export interface WorkOptions {
   readonly settings: Settings
