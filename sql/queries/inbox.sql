@@ -198,7 +198,8 @@ UPDATE service_ops.integration_inbox m
        updated_at = clock_timestamp(), locked_by = NULL, locked_at = NULL
   FROM o
  WHERE m.inbox_id = ANY (ARRAY(SELECT o.inbox_id FROM o)) AND m.inbox_id = o.inbox_id
-RETURNING m.source, m.message_id, m.group_key, m.trace_id, m.status, m.attempts, m.max_attempts, coalesce(m.last_error, '') AS last_error;
+RETURNING m.source, m.message_id, m.group_key, m.trace_id, m.status, m.attempts, m.max_attempts, coalesce(m.last_error, '') AS last_error,
+          (SELECT true FROM service_ops.slot_limit l WHERE l.source = m.source AND l.group_key = left(m.group_key, 200)) IS NOT NULL AS had_slot;
 
 -- name: in_work_of
 -- $1 instance, $2 floor. Whether anything of it is still in work, row locks or not. Not EXISTS, which drops the order

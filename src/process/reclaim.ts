@@ -28,7 +28,10 @@ export async function reclaimFrom(
   for (;;) {
     const taken = await reclaim(db, instanceId, BATCH, state === 'frozen')
     messages += taken.length
-    for (const one of taken) if (one.status === 'DEAD') sayDead(one, log)
+    for (const one of taken) {
+      if (one.had_slot) sayReleased(one, log)
+      if (one.status === 'DEAD') sayDead(one, log)
+    }
     if (taken.length < BATCH) break
   }
   if (messages > 0) {
@@ -47,6 +50,17 @@ async function endSessions(db: Queryable, instanceId: string): Promise<void> {
   } catch (error) {
     if (errorClass(error) !== 'permission') throw error
   }
+}
+
+function sayReleased(one: Reclaimed, log: Log): void {
+  const msg = `${one.source}: ${one.message_id} has given its slot of ${one.group_key ?? ''} back: it was taken back itself`
+  log.event('slot_released', msg, {
+    source: one.source,
+    message_id: one.message_id,
+    group_key: one.group_key,
+    trace_id: one.trace_id,
+    reason: 'reclaimed',
+  })
 }
 
 function sayDead(one: Reclaimed, log: Log): void {

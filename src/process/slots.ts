@@ -24,7 +24,7 @@
  * - *Messages came in before the source had slots, or by a release that does not know them*: they are lined up first. Where
  *   order is asked for, nothing is claimed until all of them are: the first of a key may be the last that is lined up.
  *
- * `ordered`: a key has one slot, and only its first open message by source time, then number, may take it, due or not: one
+ * `ordered`, by the config of any instance: a key has one slot, and only its first open message by source time, then number, may take it, due or not: one
  * that waits for its retry or is DEAD holds its key. Which message is first is decided by what is committed in the inbox
  * when the claim is made; one that comes in later with an earlier time goes next.
  *

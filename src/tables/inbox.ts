@@ -178,6 +178,8 @@ export interface Reclaimed {
   readonly source: string
   readonly message_id: string
   readonly group_key: string | null
+  /** Its key has slots. */
+  readonly had_slot: boolean
   readonly trace_id: string
   readonly status: 'NEW' | 'FAILED' | 'DEAD'
   readonly attempts: number

@@ -28,7 +28,10 @@ const TABLES = `
     entered_at timestamptz NOT NULL DEFAULT clock_timestamp(), left_at timestamptz);
   CREATE INDEX ON visit (tenant, entered_at)`
 
-/** Handlers that note their visits outside of any transaction of Tidemark's. `failing` says which visits fail. */
+/**
+ * Handlers that note their visits outside of any transaction of Tidemark's. `failing` says which visits fail. There are
+ * fewer places than the keys have slots together, so every key has to have its turn.
+ */
 const config = (options: string, failing: string): string => `
 import pg from '${import.meta.resolve('pg')}'
 import { setTimeout as work } from 'node:timers/promises'
@@ -50,7 +53,7 @@ const common = { maxAttempts: 50, backoff: { base: '20ms', max: '200ms' }, ${opt
 export default {
   pollers: { one_by_one: poller('one_by_one'), in_batches: poller('in_batches') },
   processors: {
-    singles: { ...common, from: 'one_by_one', contract: 'external', concurrency: 25,
+    singles: { ...common, from: 'one_by_one', contract: 'external', concurrency: 4,
       async handle(message) { const [outcome] = await visit([message]); if (outcome !== 'done') throw outcome.failed } },
     batches: { ...common, from: 'in_batches', concurrency: 2, batchSize: 25, handleBatch: visit },
   },
@@ -130,14 +133,15 @@ async function mostAtOnce(pool: Pool): Promise<{ most: number; visits: number }>
 }
 
 /** Writes rows in bursts, each in the order of its times, and calls everybody to claim more than once. */
-async function write(pool: Pool, messages: number, keys: number, overMs: number): Promise<void> {
+async function write(pool: Pool, messages: number, keys: number, overMs: number, hot = 0): Promise<void> {
   const bursts = 10
   for (let burst = 0; burst < bursts; burst += 1) {
     for (const table of ['one_by_one', 'in_batches']) {
       const share = messages / bursts / 2
       await pool.query(
-        `INSERT INTO ${table} (id, tenant) SELECT n, '${table} ' || n % $3::int FROM generate_series($1::int, $1::int + $2::int - 1) n`,
-        [burst * share, share, keys / 2],
+        `INSERT INTO ${table} (id, tenant) SELECT n, '${table} ' || CASE WHEN n % 10 < $4 THEN 0 ELSE n % $3::int END
+           FROM generate_series($1::int, $1::int + $2::int - 1) n`,
+        [burst * share, share, keys / 2, hot],
       )
       for (let i = 0; i < 20; i += 1) await pool.query(`SELECT pg_notify('tidemark_inbox', $1)`, [table])
     }
@@ -150,7 +154,7 @@ test(`${SIZE.tenants} tenants with ${SLOTS} slots each on ${SIZE.instances} inst
     t,
     config(`slots: { perKey: ${SLOTS} }`, 'Math.random() < 0.05'),
   )
-  await Promise.all([killSome(), write(pool, SIZE.messages, SIZE.tenants, SIZE.kills * SIZE.everyMs)])
+  await Promise.all([killSome(), write(pool, SIZE.messages, SIZE.tenants, SIZE.kills * SIZE.everyMs, 3)])
   await finished(SIZE.messages)
   const { most, visits } = await mostAtOnce(pool)
   t.diagnostic(`${visits} visits, ${most} of one tenant at once`)

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { reclaimFrom } from '../../src/process/reclaim.ts'
 import { until } from '../support/until.ts'
+import { recordingLog } from './fixture.ts'
 import { held, keyed } from './keyed.ts'
 
 describe('slots', () => {
@@ -30,6 +32,23 @@ describe('slots', () => {
     }
     for (const who of [one, two]) for (const id of [...who.open.keys()]) who.end(id)
     await become({ a1: 'DONE 1', a2: 'DONE 1', a3: 'DONE 1', a4: 'DONE 1', n3: 'DONE 1' })
+  })
+
+  test('what is taken back of a dead instance has given its slot back, and says so', async (t) => {
+    const { send, sql } = await keyed(t)
+    await send('a', ['a1'])
+    await send('no slots', ['n1'])
+    await sql.query(
+      `UPDATE service_ops.integration_inbox SET status = 'PROCESSING', locked_by = 'dead', locked_at = now(), claim = 1, attempts = 1;
+       INSERT INTO service_ops.slot_limit (source, group_key) VALUES ('letters', 'a')`,
+    )
+    const { log, recorded } = recordingLog()
+    await reclaimFrom(sql, 'dead', 'dead', log)
+    const said = recorded.of('slot_released')
+    assert.deepEqual(
+      said.map(({ message_id: id, group_key: key, reason }) => ({ id, key, reason })),
+      [{ id: 'a1', key: 'a', reason: 'reclaimed' }],
+    )
   })
 })
 
