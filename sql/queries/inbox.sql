@@ -52,8 +52,8 @@ UPDATE service_ops.integration_inbox m
          FROM unnest($1::text[]) s(source)
         CROSS JOIN LATERAL (
               SELECT m.inbox_id FROM service_ops.integration_inbox m
-               WHERE m.source = s.source AND m.next_attempt_at <= statement_timestamp()
-                 AND CASE WHEN m.status IN ('NEW', 'FAILED') AND m.suspect THEN true ELSE false END
+               WHERE m.source = s.source AND m.next_attempt_at <= statement_timestamp() AND m.suspect
+                 AND CASE WHEN m.status IN ('NEW', 'FAILED') THEN true ELSE false END
                ORDER BY m.next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED) x
         LIMIT 1))
 RETURNING m.inbox_id, m.source, m.message_id, m.payload, m.group_key, m.claim, m.attempts, m.max_attempts, m.trace_id, m.traceparent,

@@ -40,8 +40,8 @@ SELECT (SELECT m.inbox_id FROM service_ops.integration_inbox m
        concat_ws(' ', pg_postmaster_start_time(), pg_stat_get_bgwriter_stat_reset_time()) AS boot,
        -- Those of them that are due: a failure clears a suspect, an interruption may let it wait.
        (SELECT true FROM service_ops.integration_inbox m
-         WHERE m.source = ANY ($1::text[]) AND m.next_attempt_at <= statement_timestamp()
-           AND CASE WHEN m.status IN ('NEW', 'FAILED') AND m.suspect THEN true ELSE false END
+         WHERE m.source = ANY ($1::text[]) AND m.next_attempt_at <= statement_timestamp() AND m.suspect
+           AND CASE WHEN m.status IN ('NEW', 'FAILED') THEN true ELSE false END
          ORDER BY m.source, m.next_attempt_at LIMIT 1) IS NOT NULL AS suspects;
 
 -- name: raise_low_water

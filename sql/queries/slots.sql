@@ -211,9 +211,9 @@ SELECT s.source, x.group_key
   FROM unnest($1::text[]) s(source)
  CROSS JOIN LATERAL (
        SELECT m.inbox_id, left(m.group_key, 200) AS group_key FROM service_ops.integration_inbox m
-        WHERE m.source = s.source AND m.next_attempt_at <= statement_timestamp()
-          AND CASE WHEN m.status IN ('NEW', 'FAILED') AND m.suspect THEN true ELSE false END
-        ORDER BY m.source, m.next_attempt_at LIMIT 1000) x
+        WHERE m.source = s.source AND m.next_attempt_at <= statement_timestamp() AND m.suspect
+          AND CASE WHEN m.status IN ('NEW', 'FAILED') THEN true ELSE false END
+        ORDER BY m.source, m.next_attempt_at OFFSET 0) x
   JOIN service_ops.slot_limit d ON d.source = s.source AND d.group_key = '*'
   LEFT JOIN service_ops.slot_limit l ON l.source = s.source AND l.group_key = x.group_key
  WHERE NOT d.paused AND NOT coalesce(l.paused, false)
