@@ -39,7 +39,7 @@ function basicOf({ username, password }: URL): string | undefined {
   return Buffer.from(`${plain(username)}:${plain(password)}`).toString('base64')
 }
 
-/** A config with a user or password that cannot be decoded is refused; what was made without one stands as it is. */
+/** What cannot be decoded stands for itself. A config refuses such a user or password; a query may well have one. */
 function plain(part: string): string {
   return decodedPart(part) ?? part
 }
