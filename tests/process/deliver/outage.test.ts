@@ -171,6 +171,19 @@ describe('Retry-After', () => {
       })
   }
 
+  test('with 500 is about its message alone: the others are sent at once', async (t) => {
+    const { send, target, processor, become, log } = await delivering(t, { concurrency: 1 })
+    target.react(() => (answer) => answer.writeHead(500, { 'retry-after': '600' }).end())
+    await send('a')
+    processor.start()
+    await become({ a: 'FAILED 1' })
+    target.react(() => 200)
+    await send('b')
+    processor.wake()
+    await become({ b: 'DONE 1', a: 'FAILED 1' })
+    assert.deepEqual(log.of('circuit_opened'), [])
+  })
+
   test('that cannot be read is none', async (t) => {
     const { send, target, processor, become } = await delivering(t, { circuit: NO_CIRCUIT })
     target.react(() => (answer) => answer.writeHead(503, { 'retry-after': 'after lunch' }).end())
