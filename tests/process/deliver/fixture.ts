@@ -15,6 +15,7 @@ export interface Choices {
   readonly concurrency?: number
   readonly timeoutMs?: number
   readonly maxAttempts?: number
+  readonly backoff?: { readonly baseMs: number; readonly maxMs: number }
   /** Made of the receiver's. Default: that one. */
   readonly url?: (ofReceiver: string) => string
   readonly tls?: { readonly cert: string; readonly key: string }
@@ -42,7 +43,7 @@ export async function delivering(scope: Scope, choices: Choices = {}) {
       from: [SOURCE],
       concurrency: choices.concurrency ?? 4,
       maxAttempts: choices.maxAttempts ?? 3,
-      backoff: { baseMs: 20, maxMs: 40 },
+      backoff: choices.backoff ?? { baseMs: 20, maxMs: 40 },
       timeoutMs: choices.timeoutMs ?? 10_000,
       exclusive: false,
       slots: null,

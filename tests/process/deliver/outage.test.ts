@@ -132,6 +132,19 @@ test('a delivery that we end ourselves says nothing of its target', async (t) =>
   assert.deepEqual(log.of('circuit_opened'), [])
 })
 
+test('a message that did not reach its target waits as after a failure', async (t) => {
+  const backoff = { baseMs: 600_000, maxMs: 600_000 }
+  const { sql, send, target, processor, become } = await delivering(t, { circuit: NO_CIRCUIT, backoff })
+  await target.close()
+  await send('a')
+  processor.start()
+  await become({ a: 'NEW 0 +1' })
+  const { rows } = await sql.query<{ s: number }>(
+    'SELECT extract(epoch FROM next_attempt_at - updated_at)::float8 AS s FROM service_ops.integration_inbox',
+  )
+  assert.ok((rows[0]?.s ?? 0) >= 299, `it waits ${rows[0]?.s} s`)
+})
+
 describe('one message', () => {
   test('that the target refuses opens no circuit, however many there are', async (t) => {
     const { sql, send, target, processor, log } = await delivering(t, { circuit: QUICK })
