@@ -161,7 +161,7 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
       log,
     }))
     await persist('to announce itself', () => joined.announce())
-    await persist('to take back what the lost had', () => takeBackLost(opened.work, log))
+    await persist('to take back what the lost had', () => takeBackLost(opened.work, identity.instanceId, log))
     const registered = await registerAll(opened.work, config, settings.release, log, persist)
     signal.throwIfAborted()
     const wiring = {

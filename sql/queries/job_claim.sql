@@ -61,12 +61,14 @@ DELETE FROM service_ops.job_claim c
  WHERE NOT EXISTS (SELECT FROM pgboss.job j WHERE j.name = c.queue AND j.id = c.job_id AND j.state <= 'active');
 
 -- name: lost_owners
--- $1 how long a record may be silent. Owners that nobody watches, or that have been silent for long.
+-- $1 who asks. Owners that nobody watches: no living row of their own and no session. One that is only silent is not among
+-- them: its record may be locked, the database may have been away, the clock may have stepped; silence is for the watch to judge.
 SELECT DISTINCT c.locked_by AS owner
   FROM service_ops.job_claim c
-  LEFT JOIN service_ops.runner_instance i ON i.instance_id = c.locked_by
- WHERE c.locked_by IS NOT NULL
-   AND (i.instance_id IS NULL OR i.state = 'stopped' OR i.last_seen_at < clock_timestamp() - $1::interval);
+ WHERE c.locked_by <> $1
+   AND NOT EXISTS (SELECT FROM service_ops.runner_instance i WHERE i.instance_id = c.locked_by AND i.state <> 'stopped')
+   AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a
+                    WHERE a.application_name = 'tidemark:' || c.locked_by AND a.datname = current_database());
 
 -- name: due
 -- $1 queues that are worked here, $2 how long an attempt may be active without a claim. What is there to do: `due` has a job

@@ -72,9 +72,9 @@ export async function forgetClaims(db: Queryable): Promise<void> {
   await db.query(sql.forget_claims)
 }
 
-/** Owners of claims without a record that somebody watches, or with one silent for longer than `silentMs`. */
-export async function lostJobOwners(db: Queryable, silentMs: number): Promise<string[]> {
-  const { rows } = await db.query<{ owner: string }>(sql.lost_owners, [`${silentMs} ms`])
+/** Owners of claims that nobody watches; never the one that asks. */
+export async function lostJobOwners(db: Queryable, asking: string): Promise<string[]> {
+  const { rows } = await db.query<{ owner: string }>(sql.lost_owners, [asking])
   return rows.map(({ owner }) => owner)
 }
 

@@ -19,9 +19,6 @@ import { unstartedBoss } from './unstarted.ts'
 /** Deaths in a row from which on each burns a retry. */
 const DEATHS = 3
 
-/** A record that has been silent for this long is dead to the look at start, in ms: thirty heartbeats. */
-const SILENT_MS = 60_000
-
 /** Gives back what an instance that is gone had; returns the queues. May be called by anybody, at any time and again. */
 export async function takeBackJobs(
   pool: Pool,
@@ -55,8 +52,8 @@ export async function takeBackJobs(
   return jobs
 }
 
-/** At start, and now and then: what instances had that nobody watches any more. */
-export async function takeBackLostJobs(pool: Pool, log: Log): Promise<void> {
-  for (const owner of await lostJobOwners(pool, SILENT_MS)) await takeBackJobs(pool, owner, 'dead', log)
+/** At start, and now and then: what instances had that nobody watches any more. `asking` is never one of them. */
+export async function takeBackLostJobs(pool: Pool, asking: string, log: Log): Promise<void> {
+  for (const owner of await lostJobOwners(pool, asking)) await takeBackJobs(pool, owner, 'dead', log)
   await forgetClaims(pool)
 }

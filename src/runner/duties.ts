@@ -40,7 +40,7 @@ export const GO_ON_MS = 1_000
 /** A poller without a watermark has not been led yet, one that is paused is looked at again: a moment more. */
 const NOT_YET_MS = 10_000
 
-export function commonDuties(pool: Pool, log: Log): Duty[] {
+export function commonDuties(pool: Pool, instanceId: string, log: Log): Duty[] {
   return [
     {
       name: 'instances',
@@ -54,7 +54,7 @@ export function commonDuties(pool: Pool, log: Log): Duty[] {
       name: 'lost_messages',
       everyMs: LOST_EVERY_MS,
       async run() {
-        await takeBackLost(pool, log)
+        await takeBackLost(pool, instanceId, log)
         await bringRetriesForward(pool, log)
       },
     },

@@ -119,7 +119,7 @@ export async function startWork(options: WorkOptions): Promise<Work> {
     log,
   })
   const { boss, jobs, send, redrive } = side
-  const upkeep = createUpkeep({ boss, log, duties: commonDuties(pools.work, log) })
+  const upkeep = createUpkeep({ boss, log, duties: commonDuties(pools.work, identity.instanceId, log) })
   try {
     await side.start()
     await upkeep.start()
