@@ -201,7 +201,7 @@ export function createBoss(options: BossOptions): Boss {
     },
     async work(queue, polling, handler) {
       if (state !== 'running') throw new Error('pg-boss fetches no jobs here any more')
-      const worker = await startWorker(pg, pool, queue, polling, handler)
+      const worker = await startWorker(pg, { pool, log }, queue, polling, handler)
       workers.add(worker)
       return {
         queue,

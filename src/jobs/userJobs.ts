@@ -3,7 +3,7 @@ import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Boss } from './boss.ts'
 import { createClaims } from './claims.ts'
-import { giveBack } from './jobRows.ts'
+import type { Hold } from './hold.ts'
 import { DEAD_QUEUE, jobQueue } from './queues.ts'
 import { runJob } from './runJob.ts'
 import type { Sender } from './send.ts'
@@ -108,7 +108,7 @@ export function createJobs(options: {
 
   async function work(job: ResolvedJob): Promise<void> {
     const polling = { pollingIntervalSeconds: LOOK_EVERY_S, notifyPollingIntervalSeconds: LOOK_EVERY_S }
-    const worker = await boss.work(jobQueue(job.name), polling, (held, signal) => begin(job, held, signal))
+    const worker = await boss.work(jobQueue(job.name), polling, (...attempt) => begin(job, ...attempt))
     workers.set(job.name, worker)
   }
 
@@ -131,17 +131,21 @@ export function createJobs(options: {
     }
   }
 
-  async function begin(job: ResolvedJob, held: HeldJob, given: AbortSignal): Promise<void> {
+  async function begin(job: ResolvedJob, held: HeldJob, given: AbortSignal, hold: Hold): Promise<void> {
     const isOurs = !isHeld(job.name) && (await claims.claim(held).catch(() => undefined))
     if (isOurs !== true) {
       // Held, or nobody could be told that we run it: not begun, not burned. Where it is not ours this does nothing.
-      await giveBack(boss.pool, held)
+      await hold.giveBack()
       return
     }
     const entry = { name: job.name }
     runs.add(entry)
     try {
       await runJob({ job, held, given, send, log })
+      await hold.settle()
+    } catch (error) {
+      if (!given.aborted) await hold.settle({ error })
+      throw error
     } finally {
       runs.delete(entry)
       claims.ended(held)

@@ -1,7 +1,9 @@
 import type { JobWithMetadata, PgBoss, WorkOptions } from 'pg-boss'
 import type { Pool } from '../db/pool.ts'
 import { within } from '../kit/within.ts'
-import { giveBack, type Attempt } from './jobRows.ts'
+import type { Log } from '../telemetry/log.ts'
+import { createHold, type Hold } from './hold.ts'
+import type { Attempt } from './jobRows.ts'
 
 /*
  * Workers of pg-boss that can be stopped without hurting a job.
@@ -14,8 +16,11 @@ import { giveBack, type Attempt } from './jobRows.ts'
  *                 └→ close(): time is up → given back (fenced, unburned), signal aborted, handler no longer waited for
  *   fetched while closing → given back at once
  *
+ * A handler may also write its end itself, or give its attempt back (hold.ts): again until the database answers.
+ *
  * What the abandoned handler and pg-boss still write about an attempt that was given back meets the fence: the next
- * fetch of the job has a higher retry_count, here or anywhere (jobRows.giveBack says why).
+ * fetch of the job has a higher retry_count, here or anywhere (jobRows.giveBack says why). Of one that is being given
+ * back pg-boss has no say from the first try on, whether or not that comes through.
  */
 
 /** One attempt at a job, held by this process. Times are the database's. */
@@ -28,7 +33,7 @@ export interface HeldJob extends Attempt {
   readonly fetchedAt: Date
 }
 
-export type JobHandler = (job: HeldJob, signal: AbortSignal) => Promise<void>
+export type JobHandler = (job: HeldJob, signal: AbortSignal, hold: Hold) => Promise<void>
 export type PollingOptions = Pick<
   WorkOptions,
   'pollingIntervalSeconds' | 'notifyPollingIntervalSeconds' | 'localConcurrency'
@@ -56,13 +61,13 @@ export interface BossWorker {
 const FETCH_STALE_MS = 15_000
 /** … for so many of its looks. */
 const FETCH_STALE_LOOKS = 3
-/** How long giving back may take, in ms: without a database the jobs are left to their expiry. */
+/** How long giving back may take, in ms: without a database the jobs are left to the others, and to their expiry. */
 export const GIVE_BACK_LIMIT_MS = 2_000
 /** How long pg-boss gets to notice that the handlers it waits for are gone. */
 const SETTLE_LIMIT_MS = 1_000
 
 interface Held {
-  readonly job: HeldJob
+  readonly hold: Hold
   readonly abort: AbortController
   readonly released: PromiseWithResolvers<void>
 }
@@ -70,7 +75,7 @@ interface Held {
 /** Starts a worker; throws when pg-boss is stopped. */
 export async function startWorker(
   boss: PgBoss,
-  pool: Pool,
+  { pool, log }: { readonly pool: Pool; readonly log: Log },
   queue: string,
   options: PollingOptions,
   handler: JobHandler,
@@ -80,14 +85,15 @@ export async function startWorker(
   const staleMs = Math.max(FETCH_STALE_MS, FETCH_STALE_LOOKS * everyS * 1000)
   let closing = false
   let isResting = false
+  const over = new AbortController()
 
-  const release = async (held: Held): Promise<void> => {
+  /** One whose end is being written is waited for: given back, it would run twice. */
+  const release = async (held: Held): Promise<boolean> => {
+    if (held.hold.settling !== undefined) return held.hold.settling.then(() => false)
     held.abort.abort(new Error('the job was given back'))
-    try {
-      await giveBack(pool, held.job)
-    } finally {
-      held.released.resolve()
-    }
+    const given = await held.hold.giveBack()
+    held.released.resolve()
+    return given
   }
 
   const id = await boss.work<object, unknown, PollingOptions & { includeMetadata: true }>(
@@ -96,15 +102,16 @@ export async function startWorker(
     async ([fetched]) => {
       if (fetched === undefined) return
       const job = heldJob(queue, fetched)
-      if (closing) {
-        await giveBack(pool, job)
-        return
-      }
-      const held: Held = { job, abort: new AbortController(), released: Promise.withResolvers() }
+      const hold = createHold({ boss, pool, log, fetched, attempt: job, over: over.signal })
+      const held: Held = { hold, abort: new AbortController(), released: Promise.withResolvers() }
       holding.add(held)
       try {
+        if (closing) {
+          await Promise.race([hold.giveBack(), held.released.promise])
+          return
+        }
         const signal = AbortSignal.any([fetched.signal, held.abort.signal])
-        await Promise.race([handler(job, signal), held.released.promise])
+        await Promise.race([handler(job, signal, hold), held.released.promise])
       } catch (error) {
         // Our own abort may have ended it: pg-boss must not hear of it, and fail the job, before it is given back.
         if (held.abort.signal.aborted) await held.released.promise
@@ -136,9 +143,15 @@ export async function startWorker(
       const stopped = boss.offWork(queue, { id, wait: true })
       if (await within(graceMs, stopped)) return 0
       const left = [...holding]
-      await within(GIVE_BACK_LIMIT_MS, Promise.allSettled(left.map(release)))
+      let givenBack = 0
+      const releasing = left.map(async (held) => {
+        if (await release(held)) givenBack += 1
+      })
+      await within(GIVE_BACK_LIMIT_MS, Promise.allSettled(releasing))
+      over.abort()
+      for (const { released } of left) released.resolve()
       await within(SETTLE_LIMIT_MS, stopped)
-      return left.length
+      return givenBack
     },
     trouble() {
       if (isResting) return undefined
