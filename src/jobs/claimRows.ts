@@ -59,13 +59,13 @@ export async function takeBackJob(
   return (await db.query(sql.take_back, [queue, id, retryCount, instanceId, died])).rowCount === 1
 }
 
-/** False: somebody else has counted it. */
+/** By who has failed the attempt for it. */
 export async function countDeath(
   db: Queryable,
   { queue, id, retryCount }: Attempt,
   instanceId: string,
-): Promise<boolean> {
-  return (await db.query(sql.count_death, [queue, id, retryCount, instanceId])).rowCount === 1
+): Promise<void> {
+  await db.query(sql.count_death, [queue, id, retryCount, instanceId])
 }
 
 export async function forgetClaims(db: Queryable): Promise<void> {

@@ -33,8 +33,13 @@ export async function takeBackJobs(
       continue
     }
     const error = new JobKilledProcesses(attempt.deaths + 1)
-    await unstartedBoss(pool).fail(attempt.queue, attempt, { ...cleanError(error) })
-    if (!(await countDeath(pool, attempt, instanceId))) continue
+    // In its answer, if not in its types.
+    const answer: { readonly affected?: number } = await unstartedBoss(pool).fail(attempt.queue, attempt, {
+      ...cleanError(error),
+    })
+    // Somebody else has failed it, or its owner has settled it after all.
+    if (answer.affected === 0) continue
+    await countDeath(pool, attempt, instanceId)
     const job = attempt.queue.slice(attempt.queue.indexOf('.') + 1)
     log.event('job_failed', `${job} failed: ${error.message}`, {
       job,

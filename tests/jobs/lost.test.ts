@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { claimJob } from '../../src/jobs/claimRows.ts'
 import { jobQueue } from '../../src/jobs/queues.ts'
-import { takeBackLostJobs } from '../../src/jobs/takeBack.ts'
+import { takeBackJobs, takeBackLostJobs } from '../../src/jobs/takeBack.ts'
 import { takeJob } from '../../src/jobs/workers.ts'
 import { createBosses, jobsOf } from './bosses.ts'
 import { jobOf, startJobs } from './jobs.ts'
@@ -36,4 +36,30 @@ test('jobs of an instance that is silent, or has a session, stay its own; those 
     ['asking', 'silent', 'test-2'],
   )
   assert.equal((await jobsOf(pool, QUEUE)).length, 5)
+})
+
+test('a job that its owner settles while its third death is counted has not failed', async (t) => {
+  const bosses = await createBosses(t)
+  const boss = await bosses.boss()
+  const jobs = await startJobs(bosses, boss, [jobOf(() => undefined)], { held: () => true })
+  await jobs.send('report', null)
+  const job = await takeJob(boss.pg, QUEUE)
+  assert.ok(job !== undefined && (await claimJob(bosses.pool, job, 'gone')))
+  await bosses.pool.query('UPDATE service_ops.job_claim SET deaths = 2')
+  const pool = bosses.newPool()
+  const query = pool.query.bind(pool)
+  t.mock.method(pool, 'query', async (text: string, values?: unknown[]) => {
+    const answer = await query(text, values)
+    // What it runs has been looked at; it ends now.
+    if (text.includes('ORDER BY c.claimed_at')) await boss.pg.complete(QUEUE, job)
+    return answer
+  })
+  assert.equal(await takeBackJobs(pool, 'gone', 'dead', bosses.log), 0)
+  assert.equal((await jobsOf(bosses.pool, QUEUE))[0]?.state, 'completed')
+  assert.deepEqual(
+    bosses.lines.filter(({ event }) => event === 'job_failed'),
+    [],
+  )
+  const { rows } = await bosses.pool.query('SELECT deaths FROM service_ops.job_claim')
+  assert.deepEqual(rows, [{ deaths: 2 }])
 })
