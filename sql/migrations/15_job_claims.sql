@@ -1,5 +1,16 @@
 -- Which instance runs which job. A job's row on its pg-boss queue does not say so.
 
+-- Looked at first: ADD COLUMN IF NOT EXISTS asks for its lock before it looks, and would wait for every heartbeat. The
+-- default is what a release that writes no claims leaves in it.
+DO $$ BEGIN
+  IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a
+                  WHERE a.attrelid = 'service_ops.runner_instance'::regclass AND a.attname = 'claims_jobs' AND NOT a.attisdropped) THEN
+    ALTER TABLE service_ops.runner_instance
+      ADD COLUMN IF NOT EXISTS claims_jobs boolean NOT NULL DEFAULT false;
+  END IF;
+END $$;
+COMMENT ON COLUMN service_ops.runner_instance.claims_jobs IS 'True: it writes into job_claim what it runs. While one lives that does not, a job without a claim may be running there.';
+
 CREATE TABLE IF NOT EXISTS service_ops.job_claim (
   queue       text NOT NULL,
   job_id      uuid NOT NULL,
@@ -19,5 +30,8 @@ COMMENT ON COLUMN service_ops.job_claim.deaths IS 'Processes in a row that died 
 
 DO $$ BEGIN
   ASSERT to_regclass('service_ops.job_claim') IS NOT NULL, 'service_ops.job_claim is missing';
+  ASSERT (SELECT count(*) FROM pg_catalog.pg_attribute a
+           WHERE a.attrelid = 'service_ops.runner_instance'::regclass AND a.attname = 'claims_jobs' AND NOT a.attisdropped) = 1,
+    'service_ops.runner_instance.claims_jobs is missing';
   INSERT INTO service_ops.schema_window (schema_version, oldest_code) VALUES (15, 5) ON CONFLICT DO NOTHING;
 END $$;

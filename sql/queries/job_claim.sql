@@ -85,10 +85,13 @@ SELECT q.name AS queue,
   FROM unnest($1::text[]) AS q (name);
 
 -- name: give_back_unclaimed
--- $1 queue, $2 as above. Unburned: no handler has begun, since it would have claimed the attempt first.
+-- $1 queue, $2 as above. Unburned: no handler has begun, since it would have claimed the attempt first. Not while an
+-- instance lives whose release claims nothing (a deploy under way): the job may be running there. Its record was there
+-- before it fetched anything; what it leaves behind is found here once it is stopped.
 UPDATE pgboss.job AS j SET state = 'created', retry_limit = j.retry_limit + 1, heartbeat_on = NULL
  WHERE j.name = $1 AND j.state = 'active'
    AND greatest(j.started_on, j.heartbeat_on) < pgboss.job_now() - $2::interval
    AND NOT EXISTS (SELECT FROM service_ops.job_claim c
                     WHERE c.queue = j.name AND c.job_id = j.id AND c.retry_count = j.retry_count)
+   AND NOT EXISTS (SELECT FROM service_ops.runner_instance i WHERE i.state <> 'stopped' AND NOT i.claims_jobs)
 RETURNING j.id;

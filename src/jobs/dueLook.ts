@@ -11,7 +11,8 @@ import { giveBackUnclaimed, lookAtQueues } from './claimRows.ts'
  * workers look seldom, for the day on which this look fails.
  *
  * The same statement sees attempts that were fetched and never claimed: the answer of the fetch was lost, or its process
- * died with it. A living process claims within a moment. One that stood still in between finds its claim refused.
+ * died with it. A living process claims within a moment. One that stood still in between finds its claim refused. A release
+ * from before there were claims runs jobs without: while one of its instances lives, nothing is given back for want of one.
  */
 
 const LOOK_EVERY_MS = 5_000

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
 import { test } from 'node:test'
 import { claimJob, giveBackUnclaimed } from '../../src/jobs/claimRows.ts'
 import { jobQueue } from '../../src/jobs/queues.ts'
 import { takeBackJobs } from '../../src/jobs/takeBack.ts'
 import { redriveJobs } from '../../src/jobs/deadJobs.ts'
 import { takeJob, type HeldJob } from '../../src/jobs/workers.ts'
+import { beat } from '../../src/tables/instance.ts'
 import { until } from '../support/until.ts'
 import { createBosses, jobsOf, type Bosses } from './bosses.ts'
 import { jobOf, startJobs } from './jobs.ts'
@@ -85,6 +87,31 @@ test('an attempt that nobody claimed is given back, and who claims it late does 
   assert.ok(await claimJob(bosses.pool, claimed, 'alive'))
   assert.equal(await giveBackUnclaimed(bosses.pool, QUEUE, 0), 0)
   assert.equal(await state(), 'active')
+})
+
+test('while an instance of a release without claims lives, a job that nobody claimed may be running there', async (t) => {
+  const bosses = await createBosses(t)
+  const { fetch, state } = await sentOnce(bosses)
+  await fetch()
+  // As the statement of that release writes it.
+  await bosses.pool.query(
+    `INSERT INTO service_ops.runner_instance (instance_id, holder, release, state, sentinel, tasks)
+     VALUES ('old', gen_random_uuid(), '0.1.0', 'ready', true, '{report}')`,
+  )
+  const me = { machineId: null, region: null, processGroup: null, sentinel: true, tasks: ['report'] }
+  await beat(bosses.pool, {
+    ...me,
+    instanceId: 'new',
+    holder: randomUUID(),
+    release: '0.2.0',
+    state: 'ready',
+  })
+  assert.equal(await giveBackUnclaimed(bosses.pool, QUEUE, 0), 0)
+  assert.equal(await state(), 'active')
+  await bosses.pool.query(
+    `UPDATE service_ops.runner_instance SET state = 'stopped' WHERE instance_id = 'old'`,
+  )
+  assert.equal(await giveBackUnclaimed(bosses.pool, QUEUE, 0), 1)
 })
 
 test('of a claim and the look for unclaimed attempts at the same moment, one wins', async (t) => {
