@@ -35,9 +35,10 @@ FROM (SELECT) AS one
 LEFT JOIN pgboss.job AS j ON j.name = $1 AND j.state <= 'active'
 
 -- name: bring_forward
--- $1 queue, $2 key (NULL: whichever). Makes the queued job due now; no row when none is queued.
+-- $1 queue, $2 key (NULL: whichever), $3 a time (NULL: now). Makes the queued job due then, if it is not earlier; no row
+-- when none is queued.
 UPDATE pgboss.job
-SET start_after = least(start_after, pgboss.job_now())
+SET start_after = least(start_after, coalesce($3::timestamptz, pgboss.job_now()))
 WHERE name = $1 AND state < 'active' AND ($2::text IS NULL OR singleton_key = $2)
 RETURNING id
 

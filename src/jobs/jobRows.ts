@@ -60,13 +60,13 @@ export async function selectUnfinished(
   return { now: rows[0]?.now ?? new Date(), jobs: rows.filter((row) => row.id !== null) }
 }
 
-/** Makes the queued job (with a key, the one of that key) due now; false when none is queued. */
+/** Makes the queued job (with a key, the one of that key) due now, or at `to`; false when none is queued. */
 export async function bringForward(
   db: Queryable,
   queue: string,
-  key: string | null = null,
+  { key = null, to = null }: { readonly key?: string | null; readonly to?: Date | null } = {},
 ): Promise<boolean> {
-  const { rowCount } = await db.query(sql.bring_forward, [queue, key])
+  const { rowCount } = await db.query(sql.bring_forward, [queue, key, to])
   return (rowCount ?? 0) > 0
 }
 

@@ -23,7 +23,7 @@ export function everyRhythm(everyMs: number): Rhythm {
 }
 
 /** A clock that stepped back by more than this meets a time again, in milliseconds; by less, it is the same one. */
-const SAME_TIME_MS = 60_000
+export const SAME_TIME_MS = 60_000
 
 /** More of them in one outage are told as so many. */
 const MOST_COUNTED = 10_000

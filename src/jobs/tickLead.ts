@@ -97,7 +97,7 @@ export class Lead {
       await this.#clear()
       // One by cron keeps its time, past or to come: a missed one is made up for.
       if (this.#rhythm.atOnce) await makeDue(this.#boss, this.#queue)
-      else queued = await keepDue(this.#boss, this.#queue, this.#firstTime())
+      else queued = await keepDue(this.#boss, this.#queue, this.#rhythm, this.#clock.now())
     })
     // By the database's clock, if it was heard: this process's own may be an hour off.
     this.#expect(Math.max(queued ?? this.#firstTime(), this.#clock.now()))

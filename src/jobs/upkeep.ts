@@ -134,7 +134,7 @@ export function createUpkeep(options: {
     async hasten(name) {
       const duty = duties.get(name)
       if (duty === undefined) return
-      if (await bringForward(boss.pool, queueOf(duty), name)) workers.get(queueOf(duty))?.wake()
+      if (await bringForward(boss.pool, queueOf(duty), { key: name })) workers.get(queueOf(duty))?.wake()
     },
     async stop(drainMs) {
       clearInterval(timer)

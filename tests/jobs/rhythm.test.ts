@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { createJobTick, pollQueue } from '../../src/jobs/jobTick.ts'
+import { keepDue } from '../../src/jobs/passQueue.ts'
 import { cronRhythm, everyRhythm } from '../../src/jobs/rhythm.ts'
 import { until } from '../support/until.ts'
 import { createBosses, jobsOf } from './bosses.ts'
@@ -70,4 +71,35 @@ test('a leader by cron makes no pass before its time, makes up for a missed one 
   )
   next.abort()
   await tick.close()
+})
+
+test('a job that is queued for a time of the rhythm before is brought forward, one that is a minute off is not', async (t) => {
+  const bosses = await createBosses(t)
+  const boss = await bosses.boss()
+  const month = (new Date().getUTCMonth() + 6) % 12
+  const lead = async (expression: string) => {
+    const tick = createJobTick({ boss, poller: 'p', rhythm: cronRhythm({ expression, tz: 'UTC' }) })
+    const leading = new AbortController()
+    const pass = tick.next(leading.signal)
+    await until('a job', async () => (await jobsOf(bosses.pool, pollQueue('p'))).length > 0)
+    const end = async (): Promise<void> => {
+      leading.abort()
+      await pass
+      await tick.close()
+    }
+    return { pass, end }
+  }
+  await (await lead(`0 3 1 ${month + 1} *`)).end()
+  const often = await lead('*/2 * * * * *')
+  const pass = await often.pass
+  assert.equal(pass?.cause, 'job')
+  await pass.done({ ok: true })
+  await often.end()
+  // Sent by a clock that was half a minute ahead: its time has been met, and is not met again.
+  const hourly = cronRhythm({ expression: '0 * * * *', tz: 'UTC' })
+  const hour = hourly.next(Date.now(), Date.now())
+  await boss.pg.createQueue('q', { policy: 'stately' })
+  await boss.pg.send('q', null, { startAfter: new Date(hour + 3_600_000) })
+  assert.equal(await keepDue(boss, 'q', hourly, hour - 30_000), hour + 3_600_000)
+  assert.equal(await keepDue(boss, 'q', hourly, hour - 1_800_000), hour)
 })
