@@ -3,7 +3,7 @@ import { pause } from '../kit/pause.ts'
 import { within } from '../kit/within.ts'
 import type { Boss } from './boss.ts'
 import { giveBack, selectUnfinished } from './jobRows.ts'
-import { DatabaseClock, keepDue, makeDue } from './passQueue.ts'
+import { DatabaseClock, dueOf, keepDue, makeDue, makePassQueue, nextJob } from './passQueue.ts'
 import type { Rhythm } from './rhythm.ts'
 import type { DuePass } from './ticks.ts'
 import { GIVE_BACK_LIMIT_MS, takeJob, type BossWorker, type HeldJob } from './workers.ts'
@@ -21,7 +21,9 @@ import { GIVE_BACK_LIMIT_MS, takeJob, type BossWorker, type HeldJob } from './wo
  *
  * - A job active when a lead begins belongs to a leader that is no more: given back, fenced by {id, retryCount}.
  *   Should that leader still live, its own complete, give-back and send meet the fence or the policy.
- * - Sending fails (the database is away): tried again at the time the job should have come; else the backstop.
+ * - Sending fails (the database is away): tried again at the time the job should have come; else the backstop. Until then
+ *   the ended job is active and its worker waits, so that where the process dies the next leader makes the pass again.
+ * - A pass by cron fails: the next job comes soon instead of at the next time, and the pass keeps its due time.
  * - The worker is dead, pg-boss stopped, its tables broken: the backstop goes on alone, at 3 s past each due time.
  * - Its tables are locked, and every statement hangs: the backstop waits for the queue no longer than QUEUE_LIMIT_MS.
  * - The process dies in a pass: its job stays active and keeps the queued one from being fetched, until the next
@@ -52,10 +54,6 @@ const LOOK_AFTER_DUE_MS = 10
 const ARRIVAL_MS = 250
 /** How long a pass waits for its queue: with the 3 s of the backstop it still begins within 4 s of its time. */
 const QUEUE_LIMIT_MS = 500
-/** The leader clears dead jobs itself; pg-boss's expiry only bounds a pass that hangs, in seconds. */
-const EXPIRE_S = 3600
-/** Ended jobs are kept a day: the ledger of passes is poll_run. */
-const KEEP_S = 86_400
 
 /** One leadership, from its first `next` to the abort of its signal. */
 export class Lead {
@@ -72,7 +70,11 @@ export class Lead {
   /** When the next job should come, by the database's clock in ms. */
   #expected = Date.now()
   #looked = false
-  #unsent = false
+  /** How the last pass ends, which the queue could not be told yet, and the handlers that wait for that. */
+  #untold: (() => Promise<void>) | undefined
+  #waiting: (() => void)[] = []
+  /** Failed passes in a row. */
+  #failures = 0
   #demanded = false
   #over = false
   /** The last failure that was logged; forgotten when jobs come again. */
@@ -90,17 +92,15 @@ export class Lead {
   async begin(): Promise<void> {
     let queued: number | undefined
     await this.#attempt(async () => {
-      const { pg } = this.#boss
-      const settings = { retryLimit: 0, expireInSeconds: EXPIRE_S, deleteAfterSeconds: KEEP_S }
-      await pg.createQueue(this.#queue, { policy: 'stately', ...settings })
-      await pg.updateQueue(this.#queue, settings)
+      await makePassQueue(this.#boss, this.#queue)
       await this.#clear()
       // One by cron keeps its time, past or to come: a missed one is made up for.
       if (this.#rhythm.atOnce) await makeDue(this.#boss, this.#queue)
       else queued = await keepDue(this.#boss, this.#queue, this.#rhythm, this.#clock.now())
     })
     // By the database's clock, if it was heard: this process's own may be an hour off.
-    this.#expect(Math.max(queued ?? this.#firstTime(), this.#clock.now()))
+    const now = this.#clock.now()
+    this.#expect(Math.max(queued ?? (this.#rhythm.atOnce ? now : this.#rhythm.next(now, now)), now))
     await this.#attempt(() => this.#work())
   }
 
@@ -140,7 +140,7 @@ export class Lead {
     this.#arrived = undefined
     this.#said = ''
     this.#boss.noteTick(this.#queue, 'job')
-    return this.#begun(this.#demanded ? 'demand' : 'job', job.dueAt.getTime(), job, settle)
+    return this.#begun(this.#demanded ? 'demand' : 'job', dueOf(job), job, settle)
   }
 
   async #backstopPass(): Promise<DuePass | undefined> {
@@ -188,15 +188,13 @@ export class Lead {
         // The lead's end gave the job back: the next leader makes this pass again.
         if (this.#over) return
         const now = this.#clock.now()
-        const next = this.#rhythm.next(due, now)
+        this.#failures = ok ? 0 : this.#failures + 1
+        const { time, ...next } = nextJob(this.#rhythm, { due, now, failures: this.#failures })
         const failure = ok ? undefined : new Error('the pass failed: service_ops.poll_run says why')
-        const options = { startAfter: new Date(next) }
-        const sent = await this.#attempt(() =>
-          this.#boss.finish(job, { queue: this.#queue, options }, failure),
-        )
-        this.#unsent = !sent
-        this.#expect(this.#demanded ? now : next)
-        settle()
+        this.#untold = () => this.#boss.finish(job, { queue: this.#queue, ...next }, failure)
+        this.#waiting.push(settle)
+        await this.#attempt(() => this.#tell())
+        this.#expect(this.#demanded ? now : time)
       },
     }
     this.#pass = pass
@@ -212,6 +210,19 @@ export class Lead {
     for (const { id, retryCount, state } of jobs) {
       if (state === 'active') await giveBack(this.#boss.pool, { queue: this.#queue, id, retryCount })
     }
+    this.#letGo()
+  }
+
+  /** Ends the job of the last pass and sends the next, in one transaction; only then may pg-boss see its handler end. */
+  async #tell(): Promise<void> {
+    const untold = this.#untold
+    await untold?.()
+    if (this.#untold === untold) this.#letGo()
+  }
+
+  #letGo(): void {
+    this.#untold = undefined
+    for (const settle of this.#waiting.splice(0)) settle()
   }
 
   async #giveBackByHand(): Promise<void> {
@@ -220,21 +231,10 @@ export class Lead {
     if (job !== undefined) await within(GIVE_BACK_LIMIT_MS, giveBack(this.#boss.pool, job))
   }
 
-  #firstTime(): number {
-    const now = this.#clock.now()
-    return this.#rhythm.atOnce ? now : this.#rhythm.next(now, now)
-  }
-
   /** At the due time: the worker looks now instead of at its next turn. */
   async #look(): Promise<void> {
     this.#looked = true
-    if (this.#unsent) {
-      // What could not send the next job could not end the last one either.
-      this.#unsent = !(await this.#inTime(async (isLate) => {
-        await this.#clear(isLate)
-        if (!isLate()) await makeDue(this.#boss, this.#queue)
-      }))
-    }
+    if (this.#untold !== undefined) await this.#inTime(() => this.#tell())
     this.#worker?.wake()
   }
 

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import { createJobTick, pollQueue } from '../../src/jobs/jobTick.ts'
-import { keepDue } from '../../src/jobs/passQueue.ts'
+import { keepDue, makePassQueue } from '../../src/jobs/passQueue.ts'
 import { cronRhythm, everyRhythm } from '../../src/jobs/rhythm.ts'
+import type { DuePass } from '../../src/jobs/ticks.ts'
 import { until } from '../support/until.ts'
 import { createBosses, jobsOf } from './bosses.ts'
 
@@ -102,4 +103,62 @@ test('a job that is queued for a time of the rhythm before is brought forward, o
   await boss.pg.send('q', null, { startAfter: new Date(hour + 3_600_000) })
   assert.equal(await keepDue(boss, 'q', hourly, hour - 30_000), hour + 3_600_000)
   assert.equal(await keepDue(boss, 'q', hourly, hour - 1_800_000), hour)
+})
+
+/** A poller by cron whose time has come; the next is hours away at least. */
+async function missedPass(t: TestContext) {
+  const bosses = await createBosses(t)
+  const boss = await bosses.boss()
+  const hour = (new Date().getUTCHours() + 12) % 24
+  const rhythm = cronRhythm({ expression: `0 ${hour} * * *`, tz: 'UTC' })
+  await makePassQueue(boss, pollQueue('p'))
+  const due = new Date(Math.floor(Date.now() / 1000) * 1000 - 3_600_000)
+  await boss.pg.send(pollQueue('p'), null, { startAfter: due })
+  const tick = createJobTick({ boss, poller: 'p', rhythm })
+  t.after(() => tick.close())
+  const leading = new AbortController()
+  t.after(() => leading.abort())
+  const pass = async (): Promise<DuePass> => {
+    const next = await tick.next(leading.signal)
+    assert.ok(next !== undefined)
+    return next
+  }
+  const jobs = () => jobsOf(bosses.pool, pollQueue('p'))
+  return { bosses, tick, leading, pass, jobs, due: due.getTime(), next: rhythm.next(Date.now(), Date.now()) }
+}
+
+test('a pass by cron that failed is made again soon and later later, and is due as it was', async (t) => {
+  const { tick, pass, jobs, due, next } = await missedPass(t)
+  const waits: number[] = []
+  let again = await pass()
+  for (let failure = 0; failure < 2; failure += 1) {
+    await again.done({ ok: false })
+    const queued = (await jobs()).find(({ state }) => state === 'created')
+    waits.push(Math.round(((queued?.start_after.getTime() ?? NaN) - Date.now()) / 10_000))
+    tick.demand()
+    again = await pass()
+    assert.ok(Math.abs(again.dueAt.getTime() - due) < 10_000, again.dueAt.toISOString())
+  }
+  assert.deepEqual(waits, [3, 6])
+  await again.done({ ok: true })
+  const left = (await jobs()).map(({ state, start_after: time }) => [state, time.getTime()])
+  assert.deepEqual(
+    left.map(([state]) => state),
+    ['failed', 'failed', 'completed', 'created'],
+  )
+  assert.equal(left.at(-1)?.[1], next)
+})
+
+test('a failed pass whose queue could not be told is not completed: the next leader makes it', async (t) => {
+  const { bosses, tick, leading, pass, jobs, due } = await missedPass(t)
+  const failed = await pass()
+  await bosses.pool.query('ALTER TABLE pgboss.job_common RENAME TO job_away')
+  await failed.done({ ok: false })
+  await bosses.pool.query('ALTER TABLE pgboss.job_away RENAME TO job_common')
+  leading.abort()
+  await tick.close()
+  assert.deepEqual(
+    (await jobs()).map(({ state, start_after: time }) => [state, time.getTime()]),
+    [['created', due]],
+  )
 })
