@@ -7,9 +7,12 @@ export const CRON_FORM = /^\s*(?:[\d*,/A-Za-z?#-]+\s+){4}[\d*,/A-Za-z?#-]+\s*$/
 /** By this pg-boss knows a rule from a cron expression. */
 export const RRULE_FORM = /(?:^|[;:\s])FREQ=[A-Z]+/i
 
-/** Times between which the longest wait is looked for: a year of days, or seventy of a yearly expression. */
+/** Days between which the longest wait is looked for, from a fixed one on: more than a year of all days … */
 const LOOKED_AT = 400
-const LOOK_LIMIT_MS = 100
+const FROM = Date.UTC(2024, 0, 1)
+/** … and no more than two leap years of some. */
+const TO = Date.UTC(2032, 2, 1)
+const DAY_S = 86_400
 
 /** What the parser has against a cron expression; it cannot be asked in another way. */
 export function cronFault(expression: string): string | undefined {
@@ -37,16 +40,39 @@ function faultOf(parse: () => unknown): string | undefined {
   }
 }
 
-/** The longest time between two of an expression's times, as far as one looks ahead, in milliseconds. */
-export function longestWaitMs(expression: string, tz: string): number {
-  const times = CronExpressionParser.parse(expression, { tz })
-  const started = performance.now()
+/**
+ * The longest time between two of an expression's times, in milliseconds; the hour of a change of clocks is left out. It is a
+ * property of the expression, and the same whenever it is asked for: every day has the same times, so that what lies between
+ * them is reckoned, and only the days are gone through.
+ */
+export function longestWaitMs(expression: string): number {
+  const { hour, minute, second } = CronExpressionParser.parse(expression, { tz: 'UTC' }).fields
+  const parts = [
+    { values: hour.values, unitS: 3_600 },
+    { values: minute.values, unitS: 60 },
+    { values: second.values, unitS: 1 },
+  ]
+  // From the last time within a unit (a day, an hour, a minute) to the first in the next, from the smallest up.
+  let [firstS, lastS, longestS] = [0, 0, 0]
+  for (const { values, unitS } of parts.reverse()) {
+    const units = values.map(Number)
+    for (const [i, unit] of units.entries())
+      if (i > 0) longestS = Math.max(longestS, (unit - (units[i - 1] ?? unit)) * unitS + firstS - lastS)
+    firstS += (units[0] ?? 0) * unitS
+    lastS += (units.at(-1) ?? 0) * unitS
+  }
+  return Math.max(longestS, longestDays(expression) * DAY_S + firstS - lastS) * 1000
+}
+
+function longestDays(expression: string): number {
+  const days = `0 0 ${expression.trim().split(/\s+/).slice(-3).join(' ')}`
+  const times = CronExpressionParser.parse(days, { tz: 'UTC', currentDate: new Date(FROM - 1) })
   let longest = 0
   let last = times.next().getTime()
-  for (let i = 0; i < LOOKED_AT && (i < 2 || performance.now() - started < LOOK_LIMIT_MS); i += 1) {
+  for (let i = 0; i < LOOKED_AT && last < TO; i += 1) {
     const next = times.next().getTime()
     longest = Math.max(longest, next - last)
     last = next
   }
-  return longest
+  return Math.round(longest / (DAY_S * 1000))
 }

@@ -41,7 +41,7 @@ function resolve(config: FormedConfig, intervals: ReadonlyMap<string, number>): 
       everyMs:
         poller.cron === undefined
           ? (intervals.get(name) ?? poller.every ?? DEFAULT_EVERY_MS)
-          : longestWaitMs(poller.cron, poller.tz),
+          : longestWaitMs(poller.cron),
       cron: poller.cron === undefined ? null : { expression: poller.cron.trim(), tz: poller.tz },
       startFrom: poller.startFrom,
       pageSize: poller.pageSize,
