@@ -73,6 +73,10 @@ const LATELY_MS = 60_000
 const REPEAT_MS = 30_000
 /** pg-boss ends its errors with the queue and the worker; every worker meets the same one. */
 const WHERE_IT_WAS = / \(Queue: .*$/
+/** pg-boss's own queue, through which every tick of a schedule goes … */
+const TICK_QUEUE = '__pgboss__send-it'
+/** … and how long a dead instance may keep one, in seconds. Its default is a quarter of an hour, in which no tick is sent. */
+const TICK_EXPIRE_S = 15
 /** Bound of pg-boss's own stop, in ms, after everything that runs was given back. */
 const STOP_LIMIT_MS = 3_000
 
@@ -166,6 +170,7 @@ export function createBoss(options: BossOptions): Boss {
       if (found === null || found < BOSS_SCHEMA_VERSION)
         throw new SchemaIncompatible(BOSS_SCHEMA, found, BOSS_SCHEMA_VERSION)
       await pg.start()
+      await pg.updateQueue(TICK_QUEUE, { expireInSeconds: TICK_EXPIRE_S })
       state = 'running'
       dueLook = startDueLook({
         db: pool,

@@ -258,3 +258,23 @@ test('what pg-boss warns of is one line each, without the statement and its valu
   )
   assert.doesNotMatch(JSON.stringify(said), /SELECT|secret/)
 })
+
+test('a tick of a schedule that a dead instance had on its way is sent again within a minute or two', async (t) => {
+  const bosses = await createBosses(t)
+  const boss = await bosses.boss()
+  const ticks = '__pgboss__send-it'
+  await boss.pg.createQueue('q')
+  await boss.pg.send(ticks, { name: 'q' })
+  // Another process fetches it and dies.
+  const taken = await until('the tick', async () => {
+    const { rows } = await bosses.pool.query<{ limit: number }>(
+      `UPDATE pgboss.job SET state = 'active', started_on = now() - interval '16 seconds'
+        WHERE name = $1 AND state = 'created' RETURNING expire_seconds AS limit`,
+      [ticks],
+    )
+    return rows[0]
+  })
+  assert.equal(taken.limit, 15)
+  await boss.pg.supervise(ticks)
+  await until('the tick to be sent', async () => (await jobsOf(bosses.pool, 'q')).length === 1)
+})
