@@ -42,6 +42,15 @@ SET start_after = least(start_after, coalesce($3::timestamptz, pgboss.job_now())
 WHERE name = $1 AND state < 'active' AND ($2::text IS NULL OR singleton_key = $2)
 RETURNING id
 
+-- name: forget_schedules
+-- $1 queues of the jobs in this instance's config. Deletes the schedules of jobs that neither it nor the config of any other
+-- instance that lives has: one enters its tasks before it makes a schedule.
+DELETE FROM pgboss.schedule AS s
+WHERE s.name LIKE 'job.%' AND s.name <> ALL ($1::text[])
+  AND NOT EXISTS (SELECT FROM service_ops.runner_instance AS i
+                  WHERE i.state <> 'stopped' AND substr(s.name, 5) = ANY (i.tasks))
+RETURNING s.name
+
 -- name: poller_known
 -- Whether any instance has ever been configured with this poller, whether it is paused and by whom, and the database's
 -- time, to the microsecond. Always one row.

@@ -6,6 +6,7 @@ const sql = loadStatements('boss', [
   'give_back',
   'unfinished',
   'bring_forward',
+  'forget_schedules',
   'poller_known',
   'wake_leader',
   'pass_since',
@@ -68,6 +69,11 @@ export async function bringForward(
 ): Promise<boolean> {
   const { rowCount } = await db.query(sql.bring_forward, [queue, key, to])
   return (rowCount ?? 0) > 0
+}
+
+/** Forgets the schedules of jobs that no instance has any more, nor this config, whose queues are given; returns theirs. */
+export async function forgetSchedules(db: Queryable, queues: readonly string[]): Promise<string[]> {
+  return (await db.query<{ name: string }>(sql.forget_schedules, [queues])).rows.map(({ name }) => name)
 }
 
 export interface PollerLook {

@@ -1,9 +1,11 @@
 import type { ResolvedJob } from '../config/resolved.ts'
+import type { Pool } from '../db/pool.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Boss } from './boss.ts'
 import { createClaims } from './claims.ts'
 import type { Hold } from './hold.ts'
+import { forgetSchedules } from './jobRows.ts'
 import { DEAD_QUEUE, jobQueue } from './queues.ts'
 import { runJob } from './runJob.ts'
 import type { Sender } from './send.ts'
@@ -79,6 +81,14 @@ export async function makeJobQueues(boss: Boss, jobs: readonly ResolvedJob[]): P
     await boss.pg.createQueue(queue, { policy: 'exclusive', ...settings })
     await boss.pg.updateQueue(queue, settings)
   }
+}
+
+/** The ticks of a job that was removed from the config would be sent for ever, to nobody. */
+export async function forgetRemovedJobs(pool: Pool, jobs: readonly ResolvedJob[]): Promise<void> {
+  await forgetSchedules(
+    pool,
+    jobs.map(({ name }) => jobQueue(name)),
+  )
 }
 
 export function createJobs(options: {

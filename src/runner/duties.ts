@@ -2,9 +2,11 @@
  * The duties of upkeep: those of every instance, and those of each poller, which only an instance that has it in its config
  * can do, from a queue of the poller's own.
  */
+import type { ResolvedJob } from '../config/resolved.ts'
 import type { Pool } from '../db/pool.ts'
 import { sourceChange } from '../ingest/sameSource.ts'
 import { sweep } from '../ingest/sweep.ts'
+import { forgetRemovedJobs } from '../jobs/userJobs.ts'
 import { UPKEEP_QUEUE } from '../jobs/upkeep.ts'
 import type { Duty, Upkeep } from '../jobs/upkeep.ts'
 import { bringRetriesForward } from '../process/retries.ts'
@@ -40,7 +42,8 @@ export const GO_ON_MS = 1_000
 /** A poller without a watermark has not been led yet, one that is paused is looked at again: a moment more. */
 const NOT_YET_MS = 10_000
 
-export function commonDuties(pool: Pool, instanceId: string, log: Log): Duty[] {
+/** `jobs`: all that the config has, whether or not they run here. */
+export function commonDuties(pool: Pool, instanceId: string, jobs: readonly ResolvedJob[], log: Log): Duty[] {
   return [
     {
       name: 'instances',
@@ -48,6 +51,12 @@ export function commonDuties(pool: Pool, instanceId: string, log: Log): Duty[] {
       run: async () => {
         await forgetStopped(pool, DAY_MS)
       },
+    },
+    {
+      // Those of the last instance that had a job are forgotten once it is gone, not when the first one comes without.
+      name: 'schedules',
+      everyMs: UPKEEP_EVERY_MS,
+      run: () => forgetRemovedJobs(pool, jobs),
     },
     {
       // An instance that said it stopped is watched by nobody; whatever it still had is found here.

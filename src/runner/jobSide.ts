@@ -6,7 +6,7 @@ import { redriveJobs } from '../jobs/deadJobs.ts'
 import type { RedriveOptions } from '../jobs/deadJobs.ts'
 import { createSender } from '../jobs/send.ts'
 import type { Sender } from '../jobs/send.ts'
-import { createJobs, makeJobQueues } from '../jobs/userJobs.ts'
+import { createJobs, forgetRemovedJobs, makeJobQueues } from '../jobs/userJobs.ts'
 import type { Jobs } from '../jobs/userJobs.ts'
 import type { Log } from '../telemetry/log.ts'
 
@@ -42,6 +42,7 @@ export function createJobSide(options: {
       await boss.start()
       await makeJobQueues(boss, allJobs)
       await jobs.start()
+      await forgetRemovedJobs(boss.pool, allJobs)
     },
   }
 }

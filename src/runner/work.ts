@@ -119,7 +119,8 @@ export async function startWork(options: WorkOptions): Promise<Work> {
     log,
   })
   const { boss, jobs, send, redrive } = side
-  const upkeep = createUpkeep({ boss, log, duties: commonDuties(pools.work, identity.instanceId, log) })
+  const duties = commonDuties(pools.work, identity.instanceId, options.allJobs, log)
+  const upkeep = createUpkeep({ boss, log, duties })
   try {
     await side.start()
     await upkeep.start()

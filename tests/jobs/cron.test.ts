@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { TestClock } from 'pg-boss'
 import type { ResolvedJob } from '../../src/config/resolved.ts'
 import { jobQueue } from '../../src/jobs/queues.ts'
+import { forgetRemovedJobs } from '../../src/jobs/userJobs.ts'
 import { until } from '../support/until.ts'
 import { createBosses, jobsOf } from './bosses.ts'
 import { startJobs } from './jobs.ts'
@@ -140,4 +141,24 @@ test('a drain waits for a run, and gives it back when it takes too long', async 
   await until('the handler to end', () => jobs.running().length === 0)
   const [job] = await jobsOf(bosses.pool, QUEUE)
   assert.deepEqual([job?.state, job?.retry_count, job?.retry_limit], ['created', 0, 3])
+})
+
+test('the schedule of a job that no config has any more is forgotten, once the last instance that had it is gone', async (t) => {
+  const bosses = await createBosses(t)
+  const boss = await bosses.boss()
+  const jobs = ['digest', 'gone', 'elsewhere'].map((name) => digest(() => undefined, { name }))
+  await (await startJobs(bosses, boss, jobs)).stop(0)
+  await bosses.pool.query(
+    `INSERT INTO service_ops.runner_instance (instance_id, holder, release, state, tasks) VALUES
+       ('old', gen_random_uuid(), '1', 'draining', '{gone}'), ('other', gen_random_uuid(), '2', 'ready', '{elsewhere}')`,
+  )
+  const left = async (): Promise<string[]> => {
+    await forgetRemovedJobs(bosses.pool, jobs.slice(0, 1))
+    return (await boss.pg.getSchedules()).map(({ name }) => name).sort()
+  }
+  assert.deepEqual(await left(), ['job.digest', 'job.elsewhere', 'job.gone'])
+  await bosses.pool.query(
+    `UPDATE service_ops.runner_instance SET state = 'stopped' WHERE instance_id = 'old'`,
+  )
+  assert.deepEqual(await left(), ['job.digest', 'job.elsewhere'])
 })
