@@ -18,6 +18,7 @@ CREATE TABLE IF NOT EXISTS service_ops.job_claim (
   locked_by   text,
   claimed_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
   deaths      integer NOT NULL DEFAULT 0,
+  freezes     integer NOT NULL DEFAULT 0,
   PRIMARY KEY (queue, job_id)
 ) WITH (fillfactor = 50, autovacuum_vacuum_threshold = 50, autovacuum_vacuum_scale_factor = 0);
 COMMENT ON TABLE service_ops.job_claim IS 'Jobs that an instance runs, so that those of a dead one return within seconds. A row outlives its attempt by a moment: one whose attempt is not active any more means nothing.';
@@ -27,6 +28,7 @@ COMMENT ON COLUMN service_ops.job_claim.retry_count IS 'Its attempt: with queue 
 COMMENT ON COLUMN service_ops.job_claim.locked_by IS 'Instance that runs it; NULL: it died, and nobody has begun the job again yet.';
 COMMENT ON COLUMN service_ops.job_claim.claimed_at IS 'When it began.';
 COMMENT ON COLUMN service_ops.job_claim.deaths IS 'Processes in a row that died while they ran it.';
+COMMENT ON COLUMN service_ops.job_claim.freezes IS 'Instances in a row that froze while they ran it.';
 
 DO $$ BEGIN
   ASSERT to_regclass('service_ops.job_claim') IS NOT NULL, 'service_ops.job_claim is missing';

@@ -31,7 +31,7 @@ SELECT active.place::integer AS place FROM active;
 
 -- name: held_by
 -- $1 instance. What it runs, as far as is known.
-SELECT c.queue, c.job_id AS id, c.retry_count AS "retryCount", c.deaths
+SELECT c.queue, c.job_id AS id, c.retry_count AS "retryCount", c.deaths, c.freezes
   FROM service_ops.job_claim c
   JOIN pgboss.job j ON j.name = c.queue AND j.id = c.job_id AND j.state = 'active' AND j.retry_count = c.retry_count
  WHERE c.locked_by = $1
@@ -46,13 +46,15 @@ WITH back AS (
      AND EXISTS (SELECT FROM service_ops.job_claim c
                   WHERE c.queue = $1 AND c.job_id = $2::uuid AND c.retry_count = $3::integer AND c.locked_by = $4)
   RETURNING j.id)
-UPDATE service_ops.job_claim c SET locked_by = NULL, deaths = c.deaths + $5::boolean::integer
+UPDATE service_ops.job_claim c
+   SET locked_by = NULL, deaths = c.deaths + $5::boolean::integer, freezes = c.freezes + (NOT $5::boolean)::integer
   FROM back WHERE c.queue = $1 AND c.job_id = back.id
 RETURNING c.deaths;
 
--- name: count_death
--- $1 queue, $2 id, $3 retry_count, $4 instance that is gone. The attempt has been failed for it.
-UPDATE service_ops.job_claim c SET locked_by = NULL, deaths = c.deaths + 1
+-- name: count_gone
+-- $1 queue, $2 id, $3 retry_count, $4 instance that is gone, $5 it died. The attempt has been failed for it.
+UPDATE service_ops.job_claim c
+   SET locked_by = NULL, deaths = c.deaths + $5::boolean::integer, freezes = c.freezes + (NOT $5::boolean)::integer
  WHERE c.queue = $1 AND c.job_id = $2::uuid AND c.retry_count = $3::integer AND c.locked_by = $4;
 
 -- name: forget_claims

@@ -58,3 +58,13 @@ export class JobKilledProcesses extends Error {
     super(`${deaths} processes in a row died while they ran this job`)
   }
 }
+
+/** The instances that ran a job froze, one after the other. */
+export class JobFreezesInstances extends Error {
+  override readonly name = 'JobFreezesInstances'
+  constructor(freezes: number) {
+    super(
+      `${freezes} instances in a row froze while they ran this job: let it give way to others (await, or a worker thread)`,
+    )
+  }
+}

@@ -7,7 +7,7 @@ const sql = loadStatements('job_claim', [
   'settled',
   'held_by',
   'take_back',
-  'count_death',
+  'count_gone',
   'forget_claims',
   'lost_owners',
   'due',
@@ -43,6 +43,8 @@ export async function forgetSettled<A extends Attempt>(
 export interface ClaimedAttempt extends Attempt {
   /** Processes in a row that died while they ran it. */
   readonly deaths: number
+  /** Instances in a row that froze while they ran it. */
+  readonly freezes: number
 }
 
 export async function selectHeldBy(db: Queryable, instanceId: string): Promise<ClaimedAttempt[]> {
@@ -60,12 +62,13 @@ export async function takeBackJob(
 }
 
 /** By who has failed the attempt for it. */
-export async function countDeath(
+export async function countGone(
   db: Queryable,
   { queue, id, retryCount }: Attempt,
   instanceId: string,
+  died: boolean,
 ): Promise<void> {
-  await db.query(sql.count_death, [queue, id, retryCount, instanceId])
+  await db.query(sql.count_gone, [queue, id, retryCount, instanceId, died])
 }
 
 export async function forgetClaims(db: Queryable): Promise<void> {

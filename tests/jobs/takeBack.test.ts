@@ -56,12 +56,12 @@ test('a job that ends its process is given back twice, then it fails, and a copy
   await assert.rejects(redriveJobs(boss, [report], { job: 'nobody' }), { name: 'JobUnknown' })
 })
 
-test('a frozen instance’s job is given back unburned as often as that happens, and what it says later is not heard', async (t) => {
+test('a frozen instance’s job is given back unburned four times in a row, and what it says later is not heard', async (t) => {
   const bosses = await createBosses(t)
   const { boss, fetch, state } = await sentOnce(bosses)
   const first = await fetch()
   let held = first
-  for (let freeze = 0; freeze < 5; freeze += 1) {
+  for (let freeze = 0; freeze < 4; freeze += 1) {
     assert.ok(await claimJob(bosses.pool, held, GONE))
     assert.equal(await takeBackJobs(bosses.pool, GONE, 'frozen', bosses.log), 1)
     held = await fetch()
@@ -74,6 +74,21 @@ test('a frozen instance’s job is given back unburned as often as that happens,
   assert.equal(await claimJob(bosses.pool, first, GONE), false)
   await boss.pg.complete(QUEUE, held, null)
   assert.equal(await state(), 'completed')
+})
+
+test('a job that freezes five instances in a row fails then, with the reason', async (t) => {
+  const bosses = await createBosses(t)
+  const { fetch, state } = await sentOnce(bosses)
+  for (let freeze = 1; freeze <= 5; freeze += 1) {
+    assert.ok(await claimJob(bosses.pool, await fetch(), GONE))
+    await takeBackJobs(bosses.pool, GONE, 'frozen', bosses.log)
+    assert.equal(await state(), freeze < 5 ? 'created' : 'failed')
+  }
+  const failed = bosses.lines.filter(({ event }) => event === 'job_failed')
+  assert.deepEqual(
+    failed.map(({ class: name }) => name),
+    ['JobFreezesInstances'],
+  )
 })
 
 test('an attempt that nobody claimed is given back, and who claims it late does not begin', async (t) => {
