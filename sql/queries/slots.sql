@@ -1,6 +1,6 @@
--- Claims with slots; process/slots.ts tells why they are two statements in one transaction. Whoever has the lock of a
--- key's row in slot_limit, and nobody else, may claim messages of that key; rows are locked in order of key, and one that
--- somebody else has is left alone, so that nobody waits here.
+-- Claims with slots; process/slots.ts tells why one statement can count what it claims. Whoever has the lock of a key's
+-- row in slot_limit, and nobody else, may claim messages of that key; rows are locked in order of key, and one that somebody
+-- else has is left alone, so that nobody waits here.
 -- As in inbox.sql, what changes fast stands inside a CASE, so that no plan depends on statistics. A message's key is the first
 -- 200 characters of its group_key: an index takes no value of any length, and refuses the whole write.
 
@@ -48,53 +48,67 @@ SELECT count(*)::integer AS messages, max(u.inbox_id)::text AS last,
          LIMIT 1) IS NOT NULL AS passed
   FROM u;
 
--- name: look_for_keys
--- $1 source, $2 after this key (NULL: from the first), $3 keys looked at, $4 keys locked at most. A walk from key to key, one probe each, by the first entry
--- that each has in an index; of keys that have something due and a slot free, by what can be seen without waiting, the rows
--- are locked. What is counted here is a hint.
-WITH RECURSIVE d AS MATERIALIZED (
-  SELECT l.max_slots, l.default_slots, l.paused, l.ordered FROM service_ops.slot_limit l WHERE l.source = $1 AND l.group_key = '*'),
-k AS (
+-- name: claim
+-- $1 source, $2 instance, $3 messages at most, $4 attempts a message has, $5 bytes at most, $6 suspects: false, $7 after this key (NULL: from the
+-- first), $8 keys looked at, $9 keys locked at most. A walk from key to key, one probe each, by the first entry that each has in
+-- an index. Of keys that have something due and a slot free the rows are locked, and what there is room for is claimed of those
+-- that nobody has written since the statement began. One row without a message says what the walk has met, and what is in use now.
+WITH RECURSIVE :"default",
+walk AS (
   ((SELECT left(m.group_key, 200) AS group_key, 1 AS n, :"first_may" AS first_may FROM service_ops.integration_inbox m
-     WHERE $2::text IS NULL AND m.source = $1 AND left(m.group_key, 200) >= '' AND m.next_attempt_at IS NOT NULL
+     WHERE $7::text IS NULL AND m.source = $1 AND left(m.group_key, 200) >= '' AND m.next_attempt_at IS NOT NULL
      ORDER BY :"order" LIMIT 1)
    UNION ALL
    (SELECT left(m.group_key, 200), 1, :"first_may" FROM service_ops.integration_inbox m
-     WHERE m.source = $1 AND left(m.group_key, 200) > $2::text AND m.next_attempt_at IS NOT NULL
+     WHERE m.source = $1 AND left(m.group_key, 200) > $7::text AND m.next_attempt_at IS NOT NULL
      ORDER BY :"order" LIMIT 1))
   UNION ALL
-  SELECT x.group_key, k.n + 1, x.first_may
-    FROM k CROSS JOIN LATERAL (
+  SELECT x.group_key, walk.n + 1, x.first_may
+    FROM walk CROSS JOIN LATERAL (
          SELECT left(m.group_key, 200) AS group_key, :"first_may" AS first_may FROM service_ops.integration_inbox m
-          WHERE m.source = $1 AND left(m.group_key, 200) > k.group_key AND m.next_attempt_at IS NOT NULL
+          WHERE m.source = $1 AND left(m.group_key, 200) > walk.group_key AND m.next_attempt_at IS NOT NULL
           ORDER BY :"order" LIMIT 1) x
-   WHERE k.n < $3::integer),
+   WHERE walk.n < $8::integer),
 wanted AS MATERIALIZED (       -- read one by one: the walk goes no further than this needs
-  SELECT k.n, k.group_key, r.known
-    FROM k LEFT JOIN LATERAL (
-         SELECT true AS known, NOT l.paused AND (:"ready") AS may FROM service_ops.slot_limit l
-          WHERE l.source = $1 AND l.group_key = k.group_key LIMIT 1) r ON true
-   WHERE r.known IS NULL OR r.may
-   LIMIT $4::integer),
-got AS MATERIALIZED (
-  SELECT l.group_key FROM service_ops.slot_limit l
-   WHERE l.source = $1 AND l.group_key = ANY (ARRAY(SELECT w.group_key FROM wanted w WHERE w.known))
-     AND NOT coalesce((SELECT d.paused FROM d), false)
-   ORDER BY l.source, l.group_key FOR UPDATE SKIP LOCKED),
-stopped AS MATERIALIZED (SELECT max(w.n) AS n FROM wanted w HAVING count(*) = $4::integer),
-walked AS MATERIALIZED (SELECT k.n, k.group_key FROM k LIMIT coalesce((SELECT t.n FROM stopped t), $3::integer))
-SELECT (SELECT count(*)::integer FROM walked) AS looked,
-       (SELECT w.group_key FROM walked w ORDER BY w.n DESC LIMIT 1) AS last,
-       (SELECT count(*) < $3::integer FROM walked) AND NOT EXISTS (SELECT FROM stopped) AS at_end,
-       ARRAY(SELECT w.group_key FROM wanted w WHERE w.known IS NULL) AS unknown,
-       ARRAY(SELECT g.group_key FROM got g) AS keys,
-       (SELECT count(*)::integer FROM wanted w WHERE w.known) AS wanted,
-       EXISTS (SELECT FROM d) AS has_default,
-       coalesce((SELECT d.ordered FROM d), false) AS ordered,
-       (SELECT true FROM service_ops.integration_inbox m
-         WHERE m.source = $1 AND left(m.group_key, 200) IS NULL AND m.next_attempt_at <= statement_timestamp()
-           AND CASE WHEN m.status IN ('NEW', 'FAILED') AND NOT m.suspect THEN true ELSE false END
-         ORDER BY m.source, left(m.group_key, 200), m.next_attempt_at LIMIT 1) IS NOT NULL AS keyless;
+  SELECT walk.n, walk.group_key, r.known, r.place, r.most, u.ids, u.claims, u.in_use
+    FROM walk
+    LEFT JOIN LATERAL (
+         SELECT true AS known, l.ctid AS place, NOT l.paused AND (:"due") AS due, :"most" AS most, l.held, l.held_claims
+           FROM service_ops.slot_limit l WHERE l.source = $1 AND l.group_key = walk.group_key LIMIT 1) r ON true
+   CROSS JOIN LATERAL (:"in_use") u
+   WHERE r.known IS NULL OR (r.due AND (r.most IS NULL OR u.in_use < r.most))
+   LIMIT $9::integer),
+:"take",
+stopped AS MATERIALIZED (SELECT max(w.n) AS n FROM wanted w HAVING count(*) = $9::integer),
+walked AS MATERIALIZED (SELECT walk.n, walk.group_key FROM walk LIMIT coalesce((SELECT t.n FROM stopped t), $8::integer))
+SELECT seen.*, took.*
+  FROM (SELECT json_build_object(
+          'looked', (SELECT count(*) FROM walked),
+          'last', (SELECT w.group_key FROM walked w ORDER BY w.n DESC LIMIT 1),
+          'at_end', (SELECT count(*) < $8::integer FROM walked) AND NOT EXISTS (SELECT FROM stopped),
+          'unknown', ARRAY(SELECT w.group_key FROM wanted w WHERE w.known IS NULL),
+          'keys', ARRAY(SELECT k.group_key FROM k),
+          'wanted', (SELECT count(*) FROM wanted w WHERE w.known),
+          'has_default', EXISTS (SELECT FROM d),
+          'ordered', coalesce((SELECT d.ordered FROM d), false)) AS seen, :"slots" AS slots) seen
+  FULL JOIN took ON false;
+
+-- name: claim_suspect
+-- $1 to $6 as for claim, suspects: true, $7 a key; NULL: of messages without one.
+WITH :"default",
+wanted AS MATERIALIZED (
+  SELECT 1 AS n, r.*, u.ids, u.claims, u.in_use
+    FROM (SELECT l.group_key, true AS known, l.ctid AS place, NOT l.paused AS due, :"most" AS most, l.held, l.held_claims
+            FROM service_ops.slot_limit l WHERE l.source = $1 AND l.group_key = $7::text) r
+   CROSS JOIN LATERAL (:"in_use") u
+   WHERE r.due),
+:"take"
+SELECT NULL AS seen, slots.*, took.* FROM (SELECT :"slots" AS slots) slots FULL JOIN took ON false;
+
+-- name: default
+d AS MATERIALIZED (
+  SELECT l.max_slots, l.default_slots, l.paused, l.ordered, NOT l.paused AND (:"in_order" OR NOT l.ordered) AS agreed
+    FROM service_ops.slot_limit l WHERE l.source = $1 AND l.group_key = '*')
 
 -- name: first_may
 -- Whether the entry at hand may be claimed.
@@ -106,67 +120,62 @@ m.source, left(m.group_key, 200), m.next_attempt_at, m.inbox_id
 -- name: in_order
 m.source, left(m.group_key, 200), m.source_created_at, m.inbox_id
 
--- name: ready
--- Of a key: something is due, and what its newest claims took is fewer than its slots, or has ended in part.
-(k.first_may OR EXISTS (
+-- name: due
+-- Of a key: something may be claimed.
+walk.first_may OR EXISTS (
   SELECT FROM service_ops.integration_inbox m
-   WHERE m.source = $1 AND left(m.group_key, 200) = k.group_key AND m.next_attempt_at <= statement_timestamp()
-     AND CASE WHEN m.status IN ('NEW', 'FAILED') AND NOT m.suspect THEN true ELSE false END))
-AND (cardinality(l.held) < coalesce(l.max_slots, (SELECT d.max_slots FROM d), (SELECT d.default_slots FROM d), 2147483647)
-     OR (SELECT count(*) FROM unnest(l.held, l.held_claims) u(inbox_id, claim)
-          CROSS JOIN LATERAL (SELECT FROM service_ops.integration_inbox i
-                               WHERE i.inbox_id = u.inbox_id AND i.claim = u.claim AND i.status = 'PROCESSING' LIMIT 1) i)
-        < coalesce(l.max_slots, (SELECT d.max_slots FROM d), (SELECT d.default_slots FROM d), 2147483647))
+   WHERE m.source = $1 AND left(m.group_key, 200) = walk.group_key AND m.next_attempt_at <= statement_timestamp()
+     AND CASE WHEN m.status IN ('NEW', 'FAILED') AND NOT m.suspect THEN true ELSE false END)
 
--- name: ready_in_order
--- Of a key: its first message is due, and none is in work. One that has come in late may be the first while a later one is.
-k.first_may AND coalesce(l.max_slots, (SELECT d.max_slots FROM d), (SELECT d.default_slots FROM d), 1) > 0
-AND NOT EXISTS (
-  SELECT FROM unnest(l.held, l.held_claims) u(inbox_id, claim)
-   CROSS JOIN LATERAL (SELECT FROM service_ops.integration_inbox i
-                        WHERE i.inbox_id = u.inbox_id AND i.claim = u.claim AND i.status = 'PROCESSING' LIMIT 1) i)
+-- name: due_in_order
+-- Of a key: its first message may be.
+walk.first_may
 
--- name: claim
--- $1 source, $2 instance, $3 messages at most, $4 attempts a message has, $5 bytes at most, $6 keys whose rows we have locked, in order of
--- turn, $7 of messages without a key at most, $8 suspects. The second statement of its transaction: its snapshot has every claim that
--- anybody made under these locks. in_use: after this claim. Without the default row nobody knows the limits: nothing is claimed.
-WITH d AS MATERIALIZED (
-  SELECT l.max_slots, l.default_slots, l.paused FROM service_ops.slot_limit l WHERE l.source = $1 AND l.group_key = '*'),
+-- name: most
+-- Slots of a key; NULL: no limit.
+coalesce(l.max_slots, (SELECT d.max_slots FROM d), (SELECT d.default_slots FROM d))
+
+-- name: most_in_order
+least(coalesce(l.max_slots, (SELECT d.max_slots FROM d), (SELECT d.default_slots FROM d), 1), 1)
+
+-- name: in_use
+-- Of what the newest claims of a key took, that which is still in work under them.
+SELECT array_agg(h.inbox_id) AS ids, array_agg(h.claim) AS claims, count(*)::integer AS in_use
+  FROM unnest(CASE WHEN r.due THEN r.held END, CASE WHEN r.due THEN r.held_claims END) h(inbox_id, claim)
+ CROSS JOIN LATERAL (SELECT FROM service_ops.integration_inbox i
+                      WHERE i.inbox_id = h.inbox_id AND i.claim = h.claim AND i.status = 'PROCESSING' LIMIT 1) i
+
+-- name: take
+-- k: a row that is where it was has not been written since. Without the default row nobody knows the limits: nothing is claimed.
+got AS MATERIALIZED (
+  SELECT l.group_key, l.ctid AS place FROM service_ops.slot_limit l
+   WHERE l.source = $1 AND l.group_key = ANY (ARRAY(SELECT w.group_key FROM wanted w WHERE w.known)) AND (SELECT d.agreed FROM d)
+   ORDER BY l.source, l.group_key FOR UPDATE SKIP LOCKED),
 k AS MATERIALIZED (
-  SELECT u.turn, l.group_key, coalesce(l.max_slots, (SELECT d.max_slots FROM d), (SELECT d.default_slots FROM d)) AS most,
-         coalesce(s.ids, '{}') AS ids, coalesce(s.claims, '{}') AS claims, coalesce(cardinality(s.ids), 0) AS in_use
-    FROM unnest($6::text[]) WITH ORDINALITY u(group_key, turn)
-   CROSS JOIN (SELECT FROM d) known
-   CROSS JOIN LATERAL (
-         SELECT l.* FROM service_ops.slot_limit l
-          WHERE l.source = $1 AND l.group_key = u.group_key AND NOT l.paused AND NOT coalesce((SELECT d.paused FROM d), false) LIMIT 1) l
-   CROSS JOIN LATERAL (
-         SELECT array_agg(h.inbox_id) AS ids, array_agg(h.claim) AS claims
-           FROM unnest(l.held, l.held_claims) h(inbox_id, claim)
-          CROSS JOIN LATERAL (SELECT FROM service_ops.integration_inbox i
-                               WHERE i.inbox_id = h.inbox_id AND i.claim = h.claim AND i.status = 'PROCESSING' LIMIT 1) i) s),
+  SELECT w.n::bigint AS turn, w.group_key, w.place, w.most, w.ids, w.claims, w.in_use
+    FROM wanted w WHERE CASE WHEN w.place IN (SELECT g.place FROM got g) THEN true ELSE false END ORDER BY w.n),
 f AS MATERIALIZED (
-  SELECT 0::bigint AS turn, m.inbox_id, m.claim, :"bytes" AS bytes
+  SELECT 0::bigint AS turn, NULL::tid AS place, NULL::integer AS most, NULL::bigint[] AS ids, NULL::integer[] AS claims, m.inbox_id, m.claim, :"bytes" AS bytes
     FROM service_ops.integration_inbox m
    WHERE m.source = $1 AND left(m.group_key, 200) IS NULL AND m.next_attempt_at <= statement_timestamp()
-     AND CASE WHEN m.status IN ('NEW', 'FAILED') AND m.suspect = $8::boolean THEN true ELSE false END
-     AND EXISTS (SELECT FROM d) AND NOT coalesce((SELECT d.paused FROM d), false)
-   ORDER BY m.source, left(m.group_key, 200), m.next_attempt_at, m.inbox_id LIMIT $7::integer FOR UPDATE SKIP LOCKED),
+     AND CASE WHEN m.status IN ('NEW', 'FAILED') AND m.suspect = $6::boolean THEN true ELSE false END
+     AND (SELECT d.agreed FROM d)
+   ORDER BY m.source, left(m.group_key, 200), m.next_attempt_at, m.inbox_id LIMIT :"keyless" FOR UPDATE SKIP LOCKED),
 w AS MATERIALIZED (
-  SELECT k.turn, x.inbox_id, x.claim, x.bytes
+  SELECT k.turn, k.place, k.most, k.ids, k.claims, x.inbox_id, x.claim, x.bytes
     FROM k CROSS JOIN LATERAL (:"pick") x
    LIMIT $3::integer - (SELECT count(*) FROM f)::integer),
 fit AS MATERIALIZED (
-  SELECT b.turn, b.inbox_id, b.claim + 1 AS claim
-    FROM (SELECT g.turn, g.inbox_id, g.claim, sum(g.bytes) OVER (ORDER BY g.turn, g.inbox_id) - coalesce(g.bytes, 0) AS before
+  SELECT b.*, b.claim + 1 AS new_claim
+    FROM (SELECT g.*, sum(g.bytes) OVER (ORDER BY g.turn, g.inbox_id) - coalesce(g.bytes, 0) AS before
             FROM (TABLE f UNION ALL TABLE w) g) b
    WHERE coalesce(b.before, 0) < $5::bigint),
 kept AS (                      -- every row of fit is locked, and so will be claimed under this number
   UPDATE service_ops.slot_limit l
-     SET held = k.ids || n.ids, held_claims = k.claims || n.claims, held_under = :"most"
-    FROM (SELECT t.turn, array_agg(t.inbox_id) AS ids, array_agg(t.claim) AS claims FROM fit t WHERE t.turn > 0 GROUP BY t.turn OFFSET 0) n
-    JOIN k USING (turn)
-   WHERE l.source = $1 AND l.group_key = ANY (ARRAY(SELECT u.group_key FROM k u WHERE u.turn IN (SELECT t.turn FROM fit t))) AND l.group_key = k.group_key
+     SET held = n.ids || n.new_ids, held_claims = n.claims || n.new_claims, held_under = n.most
+    FROM (SELECT t.place, t.most, t.ids, t.claims, array_agg(t.inbox_id) AS new_ids, array_agg(t.new_claim) AS new_claims
+            FROM fit t WHERE t.turn > 0 GROUP BY t.place, t.most, t.ids, t.claims OFFSET 0) n
+   WHERE l.ctid = n.place      -- by its key, each would be looked for among all of the source
   RETURNING l.group_key, cardinality(l.held) AS in_use, l.held_under AS most),
 took AS (
   UPDATE service_ops.integration_inbox m
@@ -174,10 +183,20 @@ took AS (
          locked_by = $2, locked_at = clock_timestamp(), updated_at = clock_timestamp()
    WHERE m.inbox_id = ANY (ARRAY(SELECT fit.inbox_id FROM fit))
   RETURNING m.inbox_id, m.source, m.message_id, m.payload, m.group_key, m.claim, m.attempts, m.max_attempts, m.trace_id, m.traceparent,
-            false AS fresh, m.interruptions_in_a_row,
+            left(m.group_key, 200) AS slot_key, false AS fresh, m.interruptions_in_a_row,
             to_char(m.source_created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS source_created_at,
             extract(epoch FROM clock_timestamp() - CASE WHEN isfinite(m.source_created_at) THEN m.source_created_at ELSE m.created_at END) * 1000 AS age_ms)
-SELECT took.*, kept.group_key AS slot_key, kept.in_use, kept.most FROM took LEFT JOIN kept ON kept.group_key = left(took.group_key, 200);
+
+-- name: slots
+-- What is in use of the keys after this claim, and under which limits.
+(SELECT json_object_agg(kept.group_key, json_build_array(kept.in_use, kept.most)) FROM kept)
+
+-- name: keyless
+-- Half at most while keys have something.
+CASE WHEN EXISTS (SELECT FROM k) THEN ($3::integer + 1) / 2 ELSE $3::integer END
+
+-- name: keyless_suspect
+CASE WHEN $7::text IS NULL THEN $3::integer ELSE 0 END
 
 -- name: bytes
 -- See inbox.sql: what a payload takes in memory, to a hundredth.
@@ -188,7 +207,7 @@ CASE WHEN pg_column_size(m.payload) > 8192 THEN pg_column_size(m.payload #> '{}'
 SELECT m.inbox_id, m.claim, :"bytes" AS bytes
   FROM service_ops.integration_inbox m
  WHERE m.source = $1 AND left(m.group_key, 200) = k.group_key AND m.next_attempt_at <= statement_timestamp()
-   AND CASE WHEN m.status IN ('NEW', 'FAILED') AND m.suspect = $8::boolean THEN true ELSE false END
+   AND CASE WHEN m.status IN ('NEW', 'FAILED') AND m.suspect = $6::boolean THEN true ELSE false END
  ORDER BY m.source, left(m.group_key, 200), m.next_attempt_at, m.inbox_id
  LIMIT CASE WHEN k.most IS NOT NULL THEN greatest(k.most - k.in_use, 0) END FOR UPDATE SKIP LOCKED
 
@@ -201,8 +220,8 @@ SELECT m.inbox_id, m.claim, :"bytes" AS bytes
          ORDER BY h.source, left(h.group_key, 200), h.source_created_at, h.inbox_id LIMIT 1) h
  CROSS JOIN LATERAL (
        SELECT m.inbox_id, m.claim, m.payload FROM service_ops.integration_inbox m
-        WHERE m.inbox_id = h.inbox_id AND m.next_attempt_at <= statement_timestamp() AND k.in_use < coalesce(least(k.most, 1), 1)
-          AND CASE WHEN m.status IN ('NEW', 'FAILED') AND m.suspect = $8::boolean THEN true ELSE false END
+        WHERE m.inbox_id = h.inbox_id AND m.next_attempt_at <= statement_timestamp() AND k.in_use < k.most
+          AND CASE WHEN m.status IN ('NEW', 'FAILED') AND m.suspect = $6::boolean THEN true ELSE false END
         LIMIT 1 FOR UPDATE SKIP LOCKED) m
 
 -- name: suspect_keys
@@ -228,8 +247,3 @@ SELECT s.source, x.group_key
                                             WHERE i.inbox_id = u.inbox_id AND i.claim = u.claim AND i.status = 'PROCESSING' LIMIT 1) i)
                      < coalesce(l.max_slots, d.max_slots, d.default_slots, 2147483647) END)
  LIMIT 20;
-
--- name: lock_suspects
--- $1 source, $2 keys.
-SELECT l.group_key FROM service_ops.slot_limit l
- WHERE l.source = $1 AND l.group_key = ANY ($2::text[]) ORDER BY l.source, l.group_key FOR UPDATE SKIP LOCKED;

@@ -1,6 +1,6 @@
 import { Socket } from 'node:net'
 import { DatabaseError, Pool as PgPool } from 'pg'
-import type { PoolClient, QueryResult, QueryResultRow } from 'pg'
+import type { PoolClient, QueryConfig, QueryResult, QueryResultRow } from 'pg'
 import { connectionConfig } from './connection.ts'
 import type { ConnectionOptions } from './connection.ts'
 import { catalogFirst } from './session.ts'
@@ -12,6 +12,16 @@ export interface Queryable {
   query<R extends QueryResultRow = QueryResultRow>(
     text: string,
     values?: readonly unknown[],
+  ): Promise<QueryResult<R>>
+}
+
+/** What runs statements that are made over and over, and take longer to plan than to do. */
+export interface Preparing {
+  /** One autocommit statement, planned once on each connection whose session is ours. `name` is that text's alone. */
+  prepared<R extends QueryResultRow = QueryResultRow>(
+    name: string,
+    text: string,
+    values: readonly unknown[],
   ): Promise<QueryResult<R>>
 }
 
@@ -39,7 +49,7 @@ export interface PoolCounts {
  * A bounded set of connections. `query` is for single autocommit statements; transactions go through
  * `withTransaction`, which never gives a connection in doubt back.
  */
-export interface Pool extends Queryable {
+export interface Pool extends Queryable, Preparing {
   readonly max: number
   /** False behind a transaction pooler: what is set on a session there would meet a stranger. Default: true. */
   readonly ownSession?: boolean
@@ -93,6 +103,15 @@ export function createPool(options: PoolOptions): Pool {
   })
   let ended: Promise<void> | undefined
 
+  async function query<R extends QueryResultRow>(statement: QueryConfig): Promise<QueryResult<R>> {
+    try {
+      return await queryOnce<R>(pool, statement)
+    } catch (error) {
+      options.onStatementError?.(error)
+      throw error
+    }
+  }
+
   return {
     max: options.max,
     ownSession: options.ownSession !== false,
@@ -104,28 +123,23 @@ export function createPool(options: PoolOptions): Pool {
       for (const socket of sockets) socket.destroy(new Error('Connection terminated: the database is silent'))
     },
     end: () => (ended ??= pool.end()),
-    async query<R extends QueryResultRow>(text: string, values: readonly unknown[] = []) {
-      try {
-        return await queryOnce<R>(pool, text, values)
-      } catch (error) {
-        options.onStatementError?.(error)
-        throw error
-      }
-    },
+    query: <R extends QueryResultRow>(text: string, values: readonly unknown[] = []) =>
+      query<R>({ text, values: [...values] }),
+    prepared: <R extends QueryResultRow>(name: string, text: string, values: readonly unknown[]) =>
+      query<R>({ text, values: [...values], ...(options.ownSession === false ? {} : { name }) }),
   }
 }
 
 async function queryOnce<R extends QueryResultRow>(
   pool: PgPool,
-  text: string,
-  values: readonly unknown[],
+  statement: QueryConfig,
 ): Promise<QueryResult<R>> {
   const client = await pool.connect()
   let result: QueryResult<R>
   try {
-    result = await client.query<R>(text, [...values])
+    result = await client.query<R>(statement)
   } catch (error) {
-    client.release(!refusedCleanly(error, values))
+    client.release(!refusedCleanly(error, statement.values ?? []))
     throw error
   }
   // A text that opened a transaction must not hand it to the next borrower.

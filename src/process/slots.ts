@@ -6,13 +6,15 @@
  * a slot. Whatever ends a claim (an outcome, a give-back, a reclaim, a look for strays, a person) changes the message's row
  * and so frees the slot; there is no second thing to do that could be left undone, and nothing that could leak.
  *
- *     look ──walk from key to key, lock the rows of those that have room──▶ claim ──what their slots leave room for──▶ commit
+ *     walk from key to key ──▶ lock the rows of those that have room ──▶ claim what there is room for
  *
- * A claim is one transaction of two statements. The first locks the rows of keys in `slot_limit`; only who has such a
- * lock may claim of that key. The second reads under them: its snapshot is younger than the locks, so it has every claim
- * that was made under them before. In one statement the count would be that of a snapshot from before the lock.
+ * A claim is one statement, and so one round trip and one commit. Who claims of a key has its row in `slot_limit` locked and
+ * writes it. The statement counts by a snapshot from before its locks, and would miss what was claimed between the two. But
+ * whoever claimed then has written the row: it is not where the snapshot saw it (`ctid`), and the key is left out. Of a row
+ * that is where it was, every claim that was ever made is in the snapshot, and no other can begin before this one commits.
  *
- * - *Somebody else has a key's lock*: the key is left out this time (SKIP LOCKED). Nobody waits, so nobody can deadlock.
+ * - *Somebody else has a key's lock, or had it since the statement began*: the key is left out this time (SKIP LOCKED). Nobody
+ *   waits, so nobody can deadlock.
  * - *A key is full, paused, or its first message is held*: the walk passes it with a probe or two. Each walk goes on behind
  *   the key that got the last place of the one before, so every key has its turn, however many messages and slots another has.
  * - *A key looks claimable and is not* (a person has a row of it locked, say): the walk goes on behind it all the same.
@@ -24,26 +26,24 @@
  * - *Messages came in before the source had slots, or by a release that does not know them*: they are lined up first. Where
  *   order is asked for, nothing is claimed until all of them are: the first of a key may be the last that is lined up.
  *
- * `ordered`, by the config of any instance: a key has one slot, and only its first open message by source time, then number, may take it, due or not: one
- * that waits for its retry or is DEAD holds its key. Which message is first is decided by what is committed in the inbox
- * when the claim is made; one that comes in later with an earlier time goes next.
+ * `ordered`, by the config of any instance: a key has one slot, and only its first open message by source time, then number,
+ * may take it, due or not: one that waits for its retry or is DEAD holds its key. Which message is first is decided by what
+ * is committed in the inbox when the claim begins; one that comes in later with an earlier time goes next.
  *
  * Messages without a key have no slot and no order, and get half of a claim at most while keys have something.
  */
 import type { ResolvedProcessor } from '../config/resolved.ts'
 import type { Pool } from '../db/pool.ts'
-import { withTransaction } from '../db/transaction.ts'
 import {
   claimInSlots,
+  claimSuspectInSlots,
   enterDefault,
   enterKeys,
   lineUp,
-  lockSuspects,
-  lookForKeys,
   suspectKeys,
 } from '../tables/slots.ts'
 import type { ClaimedRow } from '../tables/inbox.ts'
-import type { KeysFound, SlotRow, SlotRules } from '../tables/slots.ts'
+import type { KeysSeen, SlotRequest, SlotRow, SlotRules } from '../tables/slots.ts'
 import type { LowWater } from './lowWater.ts'
 
 export interface SlotClaimsOptions {
@@ -71,6 +71,13 @@ const LOOK_KEYS = 1_000
 
 /** Messages lined up in one statement. */
 const LINE_UP = 2_000
+
+/**
+ * Keys that a claim locks at first; each is a few probes, and a lock that others pass by. When their messages do not fill
+ * the claim, the next one takes so many times more of them, up to one for each message; when fewer had done, fewer.
+ */
+const FIRST_KEYS = 8
+const KEYS_STEP = 4
 
 /** Few come in otherwise, and most claims have enough without them. */
 const LINE_UP_EVERY_MS = 50
@@ -102,11 +109,11 @@ export function createSlotClaims(options: SlotClaimsOptions): SlotClaims {
   const { from: sources, maxAttempts } = options.processor
   const rounds = new Map<string, Round>()
   const dryRounds = new Map<string, number>()
+  const keysOf = new Map<string, number>()
   const unknown = new Map<string, readonly string[]>()
   /** An instance that asks for order is heeded by those that do not (yet). */
   const orderedElsewhere = new Set<string>()
   const ordered = (source: string): boolean => rules.ordered || orderedElsewhere.has(source)
-  const prepared = pool.ownSession !== false
   let entered = false
   let linedUpAt = Number.NEGATIVE_INFINITY
   let allLinedUp = false
@@ -139,52 +146,42 @@ export function createSlotClaims(options: SlotClaimsOptions): SlotClaims {
     return IDLE_MS
   }
 
-  function claimOf(
+  async function claimOf(
     source: string,
     after: string | null,
     limit: number,
-  ): Promise<{ found: KeysFound; rows: SlotRow[] }> {
-    return withTransaction(
-      pool,
-      async (client) => {
-        const db = { client, prepared }
-        const inOrder = ordered(source)
-        const found = await lookForKeys(db, source, { after, look: LOOK_KEYS, lock: limit, ordered: inOrder })
-        const { keys, keyless } = found
-        const agreed = found.has_default && (inOrder || !found.ordered)
-        if (!agreed || (keys.length === 0 && !keyless)) return { found, rows: [] }
-        const rows = await claimInSlots(db, {
-          source,
-          instanceId,
-          limit,
-          maxAttempts,
-          maxBytes,
-          keys,
-          keyless: !keyless ? 0 : keys.length === 0 ? limit : Math.ceil(limit / 2),
-          suspects: false,
-          ordered: inOrder,
-        })
-        return { found, rows }
-      },
-      // A snapshot of the whole transaction would be as old as the first statement.
-      { isolation: 'read committed' },
-    )
+  ): Promise<{ seen: KeysSeen; rows: SlotRow[] }> {
+    const inOrder = ordered(source)
+    // In order each key gives one message.
+    const lock = inOrder ? limit : Math.min(limit, keysOf.get(source) ?? FIRST_KEYS)
+    const claimed = await claimInSlots(pool, request(source, limit), { after, look: LOOK_KEYS, lock })
+    if (!inOrder) keysOf.set(source, nextKeys(lock, limit, claimed))
+    return claimed
   }
 
+  const request = (source: string, limit: number): SlotRequest => ({
+    source,
+    instanceId,
+    limit,
+    maxAttempts,
+    maxBytes,
+    ordered: ordered(source),
+  })
+
   /** Where the next walk begins, and when it is worth it. */
-  function next(source: string, round: Round, found: KeysFound, rows: readonly SlotRow[]): number {
-    const { keys, wanted, at_end: atEnd, last } = found
+  function next(source: string, round: Round, seen: KeysSeen, rows: readonly SlotRow[]): number {
+    const { keys, wanted, at_end: atEnd, last } = seen
     if (rows.length > 0) {
-      const reached = lastKey(found, rows)
+      const reached = lastKey(seen, rows)
       dryRounds.delete(source)
       // With no more places, or bytes, the others have not had their turn.
       if (atEnd && reached === (keys.at(-1) ?? null) && wanted === keys.length) rounds.delete(source)
       else rounds.set(source, { ...newRound(), after: reached ?? last, dry: false })
       return 0
     }
-    if (found.unknown.length > 0) return 0
+    if (seen.unknown.length > 0) return 0
     round.wanted ||= wanted > 0
-    round.looked ||= found.looked > 0
+    round.looked ||= seen.looked > 0
     if (!atEnd) {
       rounds.set(source, { ...round, after: last })
       return 0
@@ -210,13 +207,13 @@ export function createSlotClaims(options: SlotClaimsOptions): SlotClaims {
         if (source === undefined) break
         if (ordered(source) && !allLinedUp) continue
         const round = rounds.get(source) ?? newRound()
-        const { found, rows } = await claimOf(source, round.after, limit)
-        entered &&= found.has_default
-        if (found.unknown.length > 0) unknown.set(source, found.unknown)
-        if (found.ordered && !rules.ordered) againMs = orderedElsewhere.has(source) ? againMs : 0
-        if (found.ordered) orderedElsewhere.add(source)
+        const { seen, rows } = await claimOf(source, round.after, limit)
+        entered &&= seen.has_default
+        if (seen.unknown.length > 0) unknown.set(source, seen.unknown)
+        if (seen.ordered && !rules.ordered) againMs = orderedElsewhere.has(source) ? againMs : 0
+        if (seen.ordered) orderedElsewhere.add(source)
         else orderedElsewhere.delete(source)
-        againMs = Math.min(againMs, found.has_default ? next(source, round, found, rows) : 0)
+        againMs = Math.min(againMs, seen.has_default ? next(source, round, seen, rows) : 0)
         if (rows.length > 0) return rows
       }
       return []
@@ -225,20 +222,7 @@ export function createSlotClaims(options: SlotClaimsOptions): SlotClaims {
       await linedUp()
       for (const { source, group_key: key } of await suspectKeys(pool, sources, rules.ordered)) {
         if (ordered(source) && !allLinedUp) continue
-        const rows = await withTransaction(
-          pool,
-          async (client) => {
-            const keys = key === null ? [] : await lockSuspects(client, source, [key])
-            if (key !== null && keys.length === 0) return []
-            const keyless = key === null ? 1 : 0
-            const request = { source, instanceId, limit: 1, maxAttempts, maxBytes, keys, keyless }
-            return claimInSlots(
-              { client, prepared },
-              { ...request, suspects: true, ordered: ordered(source) },
-            )
-          },
-          { isolation: 'read committed' },
-        )
+        const rows = await claimSuspectInSlots(pool, request(source, 1), key)
         if (rows.length > 0) return rows
       }
       return []
@@ -247,8 +231,19 @@ export function createSlotClaims(options: SlotClaimsOptions): SlotClaims {
   }
 }
 
+/** How many keys the next claim locks, by what these have given. */
+function nextKeys(
+  locked: number,
+  limit: number,
+  { seen, rows }: { seen: KeysSeen; rows: readonly SlotRow[] },
+): number {
+  if (rows.length < limit) return seen.wanted < locked ? locked : Math.min(limit, locked * KEYS_STEP)
+  const used = new Set(rows.map(({ slot_key: key }) => key)).size
+  return Math.min(locked, Math.max(FIRST_KEYS, used * KEYS_STEP))
+}
+
 /** The last key in turn that got a place. */
-function lastKey({ keys }: KeysFound, rows: readonly SlotRow[]): string | null {
+function lastKey({ keys }: KeysSeen, rows: readonly SlotRow[]): string | null {
   const got = new Set(rows.map(({ slot_key: key }) => key))
   return keys.findLast((key) => got.has(key)) ?? null
 }

@@ -1,4 +1,4 @@
-import type { PoolClient, Queryable } from '../db/pool.ts'
+import type { Preparing, Queryable } from '../db/pool.ts'
 import { fillIdentifiers, loadStatements } from '../db/statements.ts'
 import type { ClaimedRow } from './inbox.ts'
 
@@ -48,8 +48,8 @@ export async function lineUp(
   return row
 }
 
-/** What a walk along the keys of a source has found. */
-export interface KeysFound {
+/** What a claim has met on its walk along the keys of a source. */
+export interface KeysSeen {
   /** Keys that have something that waits. */
   readonly looked: number
   /** Where it stopped. */
@@ -58,73 +58,88 @@ export interface KeysFound {
   readonly at_end: boolean
   /** Keys without a row. */
   readonly unknown: readonly string[]
-  /** Keys with something to claim; those of them whose rows are locked now stand in `keys`. */
+  /** Keys with something to claim; those of them that were claimed from stand in `keys`, in turn. */
   readonly wanted: number
   readonly keys: readonly string[]
   readonly has_default: boolean
   /** Whoever started last asks for order. */
   readonly ordered: boolean
-  /** Messages without a key are due. */
-  readonly keyless: boolean
 }
 
-/** The transaction of a claim. */
-export interface SlotClient {
-  readonly client: PoolClient
-  /**
-   * Whether the session is ours: then its statements are prepared once, since planning them takes as long as a claim of a
-   * few messages. Behind a transaction pooler the next one may meet a session that does not know them.
-   */
-  readonly prepared: boolean
+/** `slot_key`: the name of its key in `slot_limit`; null where it has none. */
+export interface SlotRow extends ClaimedRow {
+  readonly slot_key: string | null
 }
 
-async function rowsOf<R>(
-  { client, prepared }: SlotClient,
-  name: string,
-  text: string,
-  values: unknown[],
-): Promise<R[]> {
-  const named = prepared ? { name: `tidemark_slots_${name}` } : {}
-  return (await client.query<R & Record<string, unknown>>({ ...named, text, values })).rows
-}
+/** One row has no message: what the walk has seen, and of each key that was claimed from what is in use, and the limit. */
+type Answer = Record<string, unknown> &
+  ({ inbox_id: null; seen: KeysSeen; slots: Slots | null } | ({ seen: null; slots: null } & SlotRow))
+type Slots = Readonly<Record<string, readonly [number, number | null]>>
 
-/** Walks from key to key, and locks those that have something to claim until the end of the transaction. */
-export async function lookForKeys(
-  db: SlotClient,
-  source: string,
-  { after, look, lock, ordered }: { after: string | null; look: number; lock: number; ordered: boolean },
-): Promise<KeysFound> {
-  const statement = ordered ? 'look_in_order' : 'look'
-  const [row] = await rowsOf<KeysFound>(db, statement, sql[statement], [source, after, look, lock])
-  if (row === undefined) throw new Error('look_for_keys returned no row')
-  return row
-}
-
-export interface SlotClaim {
+export interface SlotRequest {
   readonly source: string
   readonly instanceId: string
   readonly limit: number
   readonly maxAttempts: number
   readonly maxBytes: number
-  /** Keys that this transaction has locked. */
-  readonly keys: readonly string[]
-  readonly keyless: number
-  readonly suspects: boolean
   readonly ordered: boolean
 }
 
-/** `slot_key`: the name of its key in `slot_limit`. */
-export interface SlotRow extends ClaimedRow {
-  readonly slot_key: string | null
+/** Where a claim goes along the keys. */
+export interface SlotWalk {
+  /** Behind this key; null: from the first one on. */
+  readonly after: string | null
+  /** Keys looked at, at most. */
+  readonly look: number
+  /** Keys claimed from, at most. */
+  readonly lock: number
 }
 
-/** Claims what the slots of these keys leave room for. A later statement of the transaction that locked them. */
-export async function claimInSlots(db: SlotClient, claim: SlotClaim): Promise<SlotRow[]> {
-  const { source, instanceId, limit, maxAttempts, maxBytes, keys, keyless, suspects, ordered } = claim
-  const values = [source, instanceId, limit, maxAttempts, maxBytes, keys, keyless, suspects]
-  const statement = ordered ? 'claim_in_order' : 'claim'
-  return rowsOf<SlotRow>(db, statement, sql[statement], values)
+/** Claims what the slots of the keys along the way leave room for. */
+export async function claimInSlots(
+  db: Preparing,
+  request: SlotRequest,
+  { after, look, lock }: SlotWalk,
+): Promise<{ seen: KeysSeen; rows: SlotRow[] }> {
+  const statement = request.ordered ? 'claim_in_order' : 'claim'
+  const values = [...valuesOf(request, false), after, look, lock]
+  const answer = await db.prepared<Answer>(`tidemark_slots_${statement}`, sql[statement], values)
+  const { seen, rows } = read(answer.rows)
+  if (seen == null) throw new Error('claim did not say what it has seen')
+  return { seen, rows }
 }
+
+/** Claims a suspect of this key, or one without a key. */
+export async function claimSuspectInSlots(
+  db: Preparing,
+  request: SlotRequest,
+  key: string | null,
+): Promise<SlotRow[]> {
+  const statement = request.ordered ? 'claim_suspect_in_order' : 'claim_suspect'
+  const values = [...valuesOf(request, true), key]
+  const answer = await db.prepared<Answer>(`tidemark_slots_${statement}`, sql[statement], values)
+  return read(answer.rows).rows
+}
+
+function read(answer: readonly Answer[]): { seen: KeysSeen | undefined; rows: SlotRow[] } {
+  const said = answer.find((row) => row.inbox_id === null)
+  const rows: SlotRow[] = []
+  for (const row of answer) {
+    if (row.inbox_id === null) continue
+    const slot = row.slot_key === null ? undefined : said?.slots?.[row.slot_key]
+    rows.push(slot === undefined ? row : { ...row, in_use: slot[0], most: slot[1] })
+  }
+  return { seen: said?.seen, rows }
+}
+
+const valuesOf = (request: SlotRequest, suspects: boolean): unknown[] => [
+  request.source,
+  request.instanceId,
+  request.limit,
+  request.maxAttempts,
+  request.maxBytes,
+  suspects,
+]
 
 /** Where suspects wait that may be claimed. */
 export interface SuspectKey {
@@ -140,34 +155,35 @@ export async function suspectKeys(
   return (await db.query<SuspectKey & Record<string, unknown>>(sql.suspect_keys, [sources, ordered])).rows
 }
 
-/** Locks these keys of a source, less those that somebody else has locked. */
-export async function lockSuspects(
-  db: Queryable,
-  source: string,
-  keys: readonly string[],
-): Promise<string[]> {
-  const { rows } = await db.query<{ group_key: string }>(sql.lock_suspects, [source, keys])
-  return rows.map(({ group_key: key }) => key)
-}
-
+/** The statements of the file, put together: the two ways to claim, each by turn and in order. */
 function withParts(parts: ReturnType<typeof load>) {
-  const { look_for_keys: look, claim, bytes } = parts
-  const pick = fillIdentifiers(parts.pick, { bytes })
-  const pickInOrder = fillIdentifiers(parts.pick_in_order, { bytes })
+  const { bytes, slots } = parts
+  const claim = (text: string, ordered: boolean, keyless: string, more: Record<string, string>): string => {
+    const pick = fillIdentifiers(ordered ? parts.pick_in_order : parts.pick, { bytes })
+    return fillIdentifiers(text, {
+      default: fillIdentifiers(parts.default, { in_order: String(ordered) }),
+      most: ordered ? parts.most_in_order : parts.most,
+      in_use: parts.in_use,
+      take: fillIdentifiers(parts.take, { bytes, pick, keyless }),
+      slots,
+      ...more,
+    })
+  }
+  const walking = (ordered: boolean): string =>
+    claim(parts.claim, ordered, parts.keyless, {
+      first_may: parts.first_may,
+      order: ordered ? parts.in_order : parts.by_turn,
+      due: ordered ? parts.due_in_order : parts.due,
+    })
   return {
     enter_default: parts.enter_default,
     enter_keys: parts.enter_keys,
     line_up: parts.line_up,
-    look: fillIdentifiers(look, { first_may: parts.first_may, order: parts.by_turn, ready: parts.ready }),
-    look_in_order: fillIdentifiers(look, {
-      first_may: parts.first_may,
-      order: parts.in_order,
-      ready: parts.ready_in_order,
-    }),
-    claim: fillIdentifiers(claim, { bytes, pick, most: 'k.most' }),
-    claim_in_order: fillIdentifiers(claim, { bytes, pick: pickInOrder, most: '1' }),
+    claim: walking(false),
+    claim_in_order: walking(true),
+    claim_suspect: claim(parts.claim_suspect, false, parts.keyless_suspect, {}),
+    claim_suspect_in_order: claim(parts.claim_suspect, true, parts.keyless_suspect, {}),
     suspect_keys: parts.suspect_keys,
-    lock_suspects: parts.lock_suspects,
   }
 }
 
@@ -176,17 +192,24 @@ function load() {
     'enter_default',
     'enter_keys',
     'line_up',
-    'look_for_keys',
+    'claim',
+    'claim_suspect',
+    'default',
     'first_may',
     'by_turn',
     'in_order',
-    'ready',
-    'ready_in_order',
-    'claim',
+    'due',
+    'due_in_order',
+    'most',
+    'most_in_order',
+    'in_use',
+    'take',
+    'slots',
+    'keyless',
+    'keyless_suspect',
     'bytes',
     'pick',
     'pick_in_order',
     'suspect_keys',
-    'lock_suspects',
   ])
 }

@@ -47,6 +47,17 @@ describe('the pool', () => {
     assert.deepEqual(rows, [expected])
   })
 
+  for (const ownSession of [true, false])
+    test(`plans a prepared statement ${ownSession ? 'once on each connection' : 'anew where sessions are not its own'}`, async (t) => {
+      const { pool } = await setUp(t, { ownSession })
+      for (const n of [1, 2, 3]) {
+        const { rows } = await pool.prepared<{ n: number }>('twice', 'SELECT 2 * $1::integer AS n', [n])
+        assert.deepEqual(rows, [{ n: 2 * n }])
+      }
+      const { rows } = await pool.query('SELECT name FROM pg_prepared_statements')
+      assert.deepEqual(rows, ownSession ? [{ name: 'twice' }] : [])
+    })
+
   test('keeps options of the address, and its own name over the one there', async (t) => {
     const database = await createDatabase(t, { migrated: false })
     const url = `${database.url}?application_name=other&options=-c%20work_mem%3D1MB%20-c%20lock_timeout%3D1`

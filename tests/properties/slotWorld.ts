@@ -1,16 +1,19 @@
 /**
- * Slots and order under schedules that a seed decides: claims in three steps (look and lock, take, commit) by several
- * instances, with everything else that can happen to a message or a limit between any two of them. After each step the
- * inbox is counted by statements of the test's own, which know nothing of what the claims keep.
+ * Slots and order under schedules that a seed decides: claims in three steps (the statement begins, it goes on to lock and
+ * claim, commit) by several instances, with everything else that can happen to a message or a limit between any two of them.
+ * After each step the inbox is counted by statements of the test's own, which know nothing of what the claims keep.
+ *
+ * A claim is one statement. It is made to stop after its snapshot was taken and before it locks by an advisory lock that
+ * the gate holds.
  */
 import assert from 'node:assert/strict'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { Client, Pool, PoolClient } from 'pg'
+import type { Client, Pool } from 'pg'
 import { giveBack, reclaim, writeDone, writeFailed } from '../../src/tables/inbox.ts'
-import type { ClaimedRow } from '../../src/tables/inbox.ts'
-import { claimInSlots, enterDefault, enterKeys, lineUp, lookForKeys } from '../../src/tables/slots.ts'
-import type { KeysFound, SlotClient } from '../../src/tables/slots.ts'
+import { claimInSlots, claimSuspectInSlots, enterDefault, enterKeys, lineUp } from '../../src/tables/slots.ts'
 import { Random } from './random.ts'
+import { AT_THE_GATE, EARLIER, IN_FORCE, OPEN, SOURCE, newClaimer, preparing } from './slotClaimer.ts'
+import type { Claimer, Edit, Force } from './slotClaimer.ts'
 
 /** `unsafe`: too many at once, or out of order; `stuck`: what should have gone on did not. */
 export class SlotViolation extends Error {
@@ -22,10 +25,6 @@ export class SlotViolation extends Error {
   }
 }
 
-/** Changes the text of statements; most leave some as they are. */
-export type Edit = (text: string) => string
-
-const SOURCE = 'bag'
 const KEYS = ['a', 'b', 'c'] as const
 const DEFAULT_SLOTS = 2
 const STEPS = 160
@@ -33,40 +32,22 @@ const MAX_ATTEMPTS = 2
 /** A statement that takes longer waits for a lock: the schedule goes on without it. */
 const BLOCKED_MS = 60
 
-interface Claimer {
-  readonly name: string
-  readonly client: Client
-  phase: 'idle' | 'looked' | 'took' | 'waits'
-  found?: KeysFound
-  rows: ClaimedRow[]
-}
-
 export interface SlotSessions {
   readonly pool: Pool
-  /** One for each claimer, then one for a person and one for a writer. */
-  readonly clients: readonly [Client, Client, Client, Client, Client]
+  /** One for each claimer, then one for a person, one for a writer and one for the gate. */
+  readonly clients: readonly [Client, Client, Client, Client, Client, Client]
 }
 
 const COUNTS = `
   SELECT m.group_key, count(*)::int AS n FROM service_ops.integration_inbox m
    WHERE m.source = '${SOURCE}' AND m.status = 'PROCESSING' AND m.group_key IS NOT NULL GROUP BY 1`
 
-/** What is earlier in the order of the source, open, and could be seen. */
-const EARLIER = `
-  SELECT e.inbox_id FROM service_ops.integration_inbox m JOIN service_ops.integration_inbox e
-      ON e.source = m.source AND e.group_key = m.group_key AND (e.source_created_at, e.inbox_id) < (m.source_created_at, m.inbox_id)
-   WHERE m.inbox_id = $1 AND e.status NOT IN ('DONE', 'DISCARDED') AND e.next_attempt_at IS NOT NULL`
-
-const IN_FORCE = `
-  SELECT coalesce(k.max_slots, d.max_slots, d.default_slots, 1000) AS most, k.paused OR d.paused AS paused
-    FROM service_ops.slot_limit k JOIN service_ops.slot_limit d ON d.source = k.source AND d.group_key = '*'
-   WHERE k.source = '${SOURCE}' AND k.group_key = $1`
-
 export class SlotWorld {
   readonly #pool: Pool
   readonly #claimers: readonly Claimer[]
   readonly #person: Client
   readonly #writer: Client
+  readonly #gate: Client
   readonly #random: Random
   readonly #ordered: boolean
   readonly #edit: Edit
@@ -83,15 +64,11 @@ export class SlotWorld {
     options: { ordered: boolean; edit: Edit; say: (step: string) => void },
   ) {
     this.#pool = pool
-    const [one, two, three, person, writer] = clients
-    this.#claimers = [one, two, three].map((client, i) => ({
-      name: `i${i + 1}`,
-      client,
-      phase: 'idle',
-      rows: [],
-    }))
+    const [one, two, three, person, writer, gate] = clients
+    this.#claimers = [one, two, three].map((client, i) => newClaimer(client, i + 1))
     this.#person = person
     this.#writer = writer
+    this.#gate = gate
     this.#random = new Random(seed)
     this.#ordered = options.ordered
     this.#edit = options.edit
@@ -135,68 +112,76 @@ export class SlotWorld {
     await this.#check()
   }
 
-  #slotClient(client: Client): SlotClient {
-    const query = (config: { text: string; values: unknown[] }): unknown =>
-      client.query({ ...config, text: this.#edit(config.text) })
-    // Only `query` with a config is used, as in tables/slots.ts.
-    return { client: { query } as unknown as PoolClient, prepared: false }
-  }
-
   /** The next of the three steps of this instance's claim. */
   async #claim(claimer: Claimer): Promise<void> {
-    const { client } = claimer
-    if (claimer.phase === 'idle') {
-      await client.query('BEGIN ISOLATION LEVEL READ COMMITTED')
-      const after = this.#random.pick([null, null, ...KEYS])
-      const lock = this.#random.between(1, 4)
-      claimer.found = await lookForKeys(this.#slotClient(client), SOURCE, {
-        after,
-        look: 100,
-        lock,
-        ordered: this.#ordered,
-      })
-      claimer.phase = 'looked'
-    } else if (claimer.phase === 'looked') await this.#take(claimer)
+    if (claimer.phase === 'idle') await this.#begin(claimer)
+    else if (claimer.phase === 'began') await this.#take(claimer)
     else if (claimer.phase === 'took') await this.#commit(claimer)
   }
 
-  async #take(claimer: Claimer): Promise<void> {
-    const { found, client, name } = claimer
-    assert.ok(found)
-    claimer.phase = 'waits'
-    const taken = claimInSlots(this.#slotClient(client), {
+  async #begin(claimer: Claimer): Promise<void> {
+    const { client, gate, name } = claimer
+    await client.query('BEGIN ISOLATION LEVEL READ COMMITTED')
+    const open = await client.query<{ inbox_id: string }>(OPEN)
+    claimer.open = open.rows.map((row) => row.inbox_id)
+    const force = await client.query<Force>(IN_FORCE)
+    claimer.force = new Map(force.rows.map((row) => [row.key, row]))
+    await this.#gate.query('SELECT pg_advisory_lock($1)', [gate])
+    const claims = preparing(client, this.#edit, gate)
+    const request = {
       source: SOURCE,
       instanceId: name,
       limit: this.#random.between(1, 6),
       maxAttempts: MAX_ATTEMPTS,
       maxBytes: 1_000_000,
-      keys: found.keys,
-      keyless: 1,
-      suspects: this.#random.chance(0.2),
       ordered: this.#ordered,
-    }).then((rows) => {
-      claimer.rows = rows
+    }
+    const claim = async (): Promise<void> => {
+      if (this.#random.chance(0.2)) {
+        const key = this.#random.pick([null, ...KEYS]) ?? null
+        claimer.rows = await claimSuspectInSlots(claims, { ...request, limit: 1 }, key)
+      } else {
+        const after = this.#random.pick([null, null, ...KEYS]) ?? null
+        const walk = { after, look: 100, lock: this.#random.between(1, 4) }
+        const { seen, rows } = await claimInSlots(claims, request, walk)
+        claimer.unknown = seen.unknown
+        claimer.rows = rows
+      }
+    }
+    const over = new AbortController()
+    claimer.phase = 'began'
+    claimer.claiming = claim().finally(() => over.abort())
+    claimer.claiming.catch(() => undefined)
+    while (!over.signal.aborted && (await this.#gate.query(AT_THE_GATE, [gate])).rowCount === 0)
+      await delay(1)
+  }
+
+  async #take(claimer: Claimer): Promise<void> {
+    const { client, name, gate, open, force } = claimer
+    claimer.phase = 'waits'
+    await this.#gate.query('SELECT pg_advisory_unlock($1)', [gate])
+    const took = claimer.claiming.then(() => {
       claimer.phase = 'took'
     })
-    taken.catch(() => undefined)
-    await Promise.race([taken, delay(BLOCKED_MS)])
+    took.catch(() => undefined)
+    await Promise.race([took, delay(BLOCKED_MS)])
     if (this.#ordered)
       for (const { inbox_id: id } of claimer.rows) {
-        const { rows } = await client.query<{ inbox_id: string }>(EARLIER, [id])
+        const { rows } = await client.query<{ inbox_id: string }>(EARLIER, [id, open])
         if (rows[0] !== undefined)
           throw new SlotViolation('unsafe', `${id} was claimed while ${rows[0].inbox_id} before it is open`)
       }
     for (const key of new Set(claimer.rows.map((row) => row.group_key))) {
       if (key === null) continue
-      const { rows } = await client.query<{ most: number; paused: boolean }>(IN_FORCE, [key])
-      assert.ok(rows[0])
-      if (rows[0].paused) throw new SlotViolation('unsafe', `${key} was claimed of while it is paused`)
-      this.#allowed.set(`${name} ${key}`, this.#ordered ? 1 : rows[0].most)
+      const inForce = force.get(key)
+      assert.ok(inForce)
+      if (inForce.paused) throw new SlotViolation('unsafe', `${key} was claimed of while it is paused`)
+      this.#allowed.set(`${name} ${key}`, this.#ordered ? 1 : inForce.most)
     }
   }
 
   async #commit(claimer: Claimer): Promise<void> {
-    const { client, rows, name, found } = claimer
+    const { client, rows, name, unknown } = claimer
     const lost = this.#random.chance(0.1)
     await client.query(lost ? 'ROLLBACK' : 'COMMIT')
     for (const key of new Set(rows.map((row) => row.group_key))) {
@@ -205,7 +190,8 @@ export class SlotWorld {
     }
     claimer.rows = []
     claimer.phase = 'idle'
-    if (found !== undefined && found.unknown.length > 0) await enterKeys(this.#pool, SOURCE, found.unknown)
+    claimer.unknown = []
+    if (unknown.length > 0) await enterKeys(this.#pool, SOURCE, unknown)
   }
 
   /** Rows come in order of time, most of them; some transactions commit late. */
@@ -309,9 +295,11 @@ export class SlotWorld {
   /** Ends what is open, whatever it is. */
   async #settle(): Promise<void> {
     for (const client of [this.#person, this.#writer]) await client.query('COMMIT')
+    await this.#gate.query('SELECT pg_advisory_unlock_all()')
     for (let i = 0; i < 2; i += 1)
       for (const claimer of this.#claimers) {
-        if (claimer.phase === 'waits') await Promise.race([claimer.client.query('SELECT 1'), delay(500)])
+        if (claimer.phase === 'waits' || claimer.phase === 'began')
+          await Promise.race([claimer.client.query('SELECT 1'), delay(500)])
         else await claimer.client.query('ROLLBACK')
       }
     for (const claimer of this.#claimers) {
@@ -333,21 +321,22 @@ export class SlotWorld {
     )
     const client = this.#claimers[0]?.client
     assert.ok(client)
-    const slots = this.#slotClient(client)
+    const claims = preparing(client, this.#edit)
     let claimed = 0
     for (let idle = 0; idle < 3;) {
-      await client.query('BEGIN')
-      const found = await lookForKeys(slots, SOURCE, {
-        after: null,
-        look: 100,
-        lock: 50,
-        ordered: this.#ordered,
-      })
-      const request = { source: SOURCE, instanceId: 'end', limit: 50, maxAttempts: 3, maxBytes: 1_000_000 }
-      const how = { keys: found.keys, keyless: 50, suspects: false, ordered: this.#ordered }
-      const rows = await claimInSlots(slots, { ...request, ...how })
-      await client.query('COMMIT')
-      await enterKeys(this.#pool, SOURCE, found.unknown)
+      const { seen, rows } = await claimInSlots(
+        claims,
+        {
+          source: SOURCE,
+          instanceId: 'end',
+          limit: 50,
+          maxAttempts: 3,
+          maxBytes: 1_000_000,
+          ordered: this.#ordered,
+        },
+        { after: null, look: 100, lock: 50 },
+      )
+      await enterKeys(this.#pool, SOURCE, seen.unknown)
       await writeDone(
         this.#pool,
         'end',

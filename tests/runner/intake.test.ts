@@ -121,6 +121,7 @@ describe('when messages cannot be taken in', () => {
       max: 10,
       counts,
       query: () => Promise.reject(error),
+      prepared: () => Promise.reject(error),
       connect: () => Promise.reject(error),
       reset: () => undefined,
       end: () => Promise.resolve(),

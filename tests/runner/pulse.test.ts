@@ -15,6 +15,7 @@ test('a role that may not end its own backends is back after a silence all the s
     max: 1,
     counts: { total: 0, idle: 0, waiting: 0 },
     connect: () => Promise.reject(new Error('not asked for')),
+    prepared: () => Promise.reject(new Error('not asked for')),
     query: () =>
       Promise.reject(
         Object.assign(new DatabaseError('permission denied for function pg_terminate_backend', 0, 'error'), {
