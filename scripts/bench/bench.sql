@@ -133,3 +133,105 @@ ON CONFLICT (source, message_id) DO NOTHING;
 -- name: count_processed
 SELECT count(*) FILTER (WHERE i.status <> 'DONE')::integer AS open, count(*) FILTER (WHERE i.attempts > 1)::integer AS again
   FROM service_ops.integration_inbox i;
+
+-- name: make_groups
+-- Two sources, for handlers of one message and of batches, and what handlers say of themselves.
+CREATE TABLE IF NOT EXISTS bench.group_single (
+  id         bigint PRIMARY KEY,
+  tenant     text NOT NULL,
+  work_ms    integer NOT NULL,
+  created_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX IF NOT EXISTS group_single_cursor ON bench.group_single (created_at, id);
+CREATE TABLE IF NOT EXISTS bench.group_batch (LIKE bench.group_single INCLUDING ALL);
+CREATE TABLE IF NOT EXISTS bench.visit (
+  id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  side       text NOT NULL,
+  process    text NOT NULL,
+  tenant     text NOT NULL,
+  message    bigint NOT NULL,
+  entered_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  left_at    timestamptz,
+  cut        boolean NOT NULL DEFAULT false
+);
+CREATE INDEX IF NOT EXISTS visit_open ON bench.visit (side, process) WHERE left_at IS NULL;
+
+-- name: write_groups
+-- $1 first number, $2 last, $3 tenants, $4 milliseconds of work at least. A burst for both sources, in one commit.
+WITH m AS (
+  SELECT n, n % $3::integer AS t, $4::integer + (n * 7919 % ($4::integer + 1))::integer AS ms
+    FROM generate_series($1::bigint, $2::bigint) n),
+s AS (INSERT INTO bench.group_single (id, tenant, work_ms) SELECT m.n, 'tenant ' || m.t, m.ms FROM m WHERE m.t % 2 = 0)
+INSERT INTO bench.group_batch (id, tenant, work_ms) SELECT m.n, 'tenant ' || m.t, m.ms FROM m WHERE m.t % 2 = 1;
+
+-- name: notify
+-- $1 channel, $2 payload.
+SELECT pg_notify($1, $2);
+
+-- name: notify_boss
+-- $1 schema, $2 queue. As pg-boss notifies its workers.
+SELECT pg_notify('pgboss_' || left(encode(sha224($1::text::bytea), 'hex'), 24), $2);
+
+-- name: enter
+-- $1 side, $2 process, $3 tenants, $4 messages. Handlers that begin.
+INSERT INTO bench.visit (side, process, tenant, message)
+SELECT $1, $2, u.tenant, u.message FROM unnest($3::text[], $4::bigint[]) u(tenant, message)
+RETURNING id;
+
+-- name: leave
+-- $1 visits. Handlers that end.
+UPDATE bench.visit v SET left_at = clock_timestamp() WHERE v.id = ANY ($1::bigint[]);
+
+-- name: busiest
+-- $1 side. The process with most in its handlers.
+SELECT v.process FROM bench.visit v WHERE v.side = $1 AND v.left_at IS NULL GROUP BY v.process ORDER BY count(*) DESC LIMIT 1;
+
+-- name: connected
+-- $1 application name.
+SELECT count(*)::integer AS n FROM pg_catalog.pg_stat_activity a WHERE a.application_name = $1;
+
+-- name: cut
+-- $1 side, $2 process. A killed process does not say that its handlers have ended.
+UPDATE bench.visit v SET left_at = greatest(clock_timestamp(), v.entered_at), cut = true
+ WHERE v.side = $1 AND v.process = $2 AND v.left_at IS NULL;
+
+-- name: at_once
+-- $1 side, $2 limit, $3 from this message on. Beginnings and ends in order of time, and how many of the tenant are inside after each.
+WITH e AS (
+  SELECT v.tenant, x.at, x.step
+    FROM bench.visit v CROSS JOIN LATERAL (VALUES (v.entered_at, 1), (v.left_at, -1)) x(at, step)
+   WHERE v.side = $1 AND v.message >= $3::bigint AND x.at IS NOT NULL),
+i AS (
+  SELECT e.tenant, e.step, sum(e.step) OVER w AS inside, lead(e.at) OVER w - e.at AS lasted
+    FROM e WINDOW w AS (PARTITION BY e.tenant ORDER BY e.at, e.step))
+SELECT coalesce(max(i.inside), 0)::integer AS most,
+       count(*) FILTER (WHERE i.step = 1)::integer AS starts,
+       count(*) FILTER (WHERE i.step = 1 AND i.inside > $2::integer)::integer AS "startsAbove",
+       count(DISTINCT i.tenant) FILTER (WHERE i.inside > $2::integer)::integer AS "tenantsAbove",
+       coalesce(extract(epoch FROM sum(i.lasted) FILTER (WHERE i.inside > $2::integer)), 0)::float8 AS "secondsAbove",
+       count(DISTINCT i.tenant) FILTER (WHERE i.inside >= $2::integer)::integer AS "tenantsFull"
+  FROM i;
+
+-- name: runs
+-- $1 side, $2 killed processes. How often messages ran; more than once where a process died is what a queue owes.
+WITH m AS (
+  SELECT v.message, count(*) AS runs, count(*) FILTER (WHERE v.process = ANY ($2::text[])) AS killed,
+         bool_or(NOT v.cut AND v.left_at IS NOT NULL) AS ended
+    FROM bench.visit v WHERE v.side = $1 GROUP BY v.message)
+SELECT count(*) FILTER (WHERE m.ended)::integer AS ended,
+       count(*) FILTER (WHERE m.runs > 1)::integer AS again,
+       count(*) FILTER (WHERE m.runs > 1 AND m.killed < m.runs - 1)::integer AS "againUnkilled",
+       (SELECT count(*)::integer FROM bench.visit v WHERE v.side = $1 AND v.cut) AS cut
+  FROM m;
+
+-- name: count_groups
+-- Sources of the comparison of group limits.
+SELECT count(*) FILTER (WHERE i.status = 'DONE')::integer AS done FROM service_ops.integration_inbox i
+ WHERE i.source IN ('bench_singles', 'bench_batches');
+
+-- name: held_slots
+SELECT coalesce(sum(s.in_use), 0)::integer AS held FROM service_ops.slot_status s WHERE s.source IN ('bench_singles', 'bench_batches');
+
+-- name: count_boss
+SELECT count(*) FILTER (WHERE j.state = 'completed')::integer AS done, count(*) FILTER (WHERE j.state = 'active')::integer AS held
+  FROM bench_groups.job j WHERE j.name IN ('bench_singles', 'bench_batches');
