@@ -126,10 +126,12 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
     signal.throwIfAborted()
     const way = await findWay(settings, addresses, log, signal)
     const { session } = way
-    const transactional = transactionalHandlers(config.processors)
-    const opened = openPools(settings, way, identity, transactional, (own, error) => {
-      missing.failed(own.reserved, error)
-      denied.failed(own.reserved, error)
+    const opened = openPools(settings, way, identity, transactionalHandlers(config.processors), {
+      answered: () => probe.heard(),
+      failed(own, error) {
+        missing.failed(own.reserved, error)
+        denied.failed(own.reserved, error)
+      },
     })
     pools = opened
     const applicationName = `tidemark:${identity.instanceId}`
@@ -148,15 +150,14 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
     condition.schemaFits = true
     signal.throwIfAborted()
     unprepare = await options.prepare?.(opened.work)
-    const tasks = [...config.pollers, ...config.processors, ...config.jobs].map(({ name }) => name)
-    const now = () => ({ state: condition.state, circuits: work?.deliveries.broken ?? [] })
     const joined = (membership = join({
       settings,
       identity,
       session,
       pools: opened,
-      tasks,
-      now,
+      tasks: [...config.pollers, ...config.processors, ...config.jobs].map(({ name }) => name),
+      now: () => ({ state: condition.state, circuits: work?.deliveries.broken ?? [] }),
+      onPaused: (paused, askedAt) => work?.pauses.told(paused, askedAt),
       onTakenBack: wakeAll,
       log,
     }))
@@ -265,9 +266,8 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
   async function leave(reason: string): Promise<void> {
     void membership?.announce().catch(() => undefined)
     await unprepare?.()
-    const { drainTimeoutMs } = settings
     if (work === undefined) await runCleanUps(cleanUps, log)
-    else await drain(work, { signal: reason, drainTimeoutMs, cleanUps, log })
+    else await drain(work, { signal: reason, drainTimeoutMs: settings.drainTimeoutMs, cleanUps, log })
   }
 
   return {

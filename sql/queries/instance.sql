@@ -9,6 +9,31 @@ VALUES ($1, $2::uuid, $3, $4, $5, $6, $7, $8::boolean, $9::text[], $10::jsonb, t
 ON CONFLICT (instance_id) DO UPDATE
    SET state = EXCLUDED.state, sentinel = EXCLUDED.sentinel, circuits = EXCLUDED.circuits, last_seen_at = clock_timestamp();
 
+-- name: beat_and_look
+-- As `beat`, with what an instance asks as often as it beats: one round trip for all of it. `others` as below, `paused` as in
+-- control.sql, `sentinel_held` of this very instance. What blocks one part blocks them all: then each is asked for alone.
+WITH beat AS (
+  INSERT INTO service_ops.runner_instance AS i
+         (instance_id, holder, machine_id, region, release, process_group, state, sentinel, tasks, circuits, claims_jobs)
+  VALUES ($1, $2::uuid, $3, $4, $5, $6, $7, $8::boolean, $9::text[], $10::jsonb, true)
+  ON CONFLICT (instance_id) DO UPDATE
+     SET state = EXCLUDED.state, sentinel = EXCLUDED.sentinel, circuits = EXCLUDED.circuits, last_seen_at = clock_timestamp()),
+held AS MATERIALIZED (
+  SELECT coalesce(array_agg((l.classid::bigint << 32) | l.objid::bigint), '{}') AS keys
+    FROM pg_catalog.pg_locks l
+   WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted
+     AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database())),
+others AS (
+  SELECT i.instance_id, i.sentinel, i.last_seen_at::text AS last_seen_at,
+         hashtextextended('tidemark:sentinel:' || i.holder, 0) = ANY (held.keys) AS sentinel_held,
+         pg_postmaster_start_time()::text AS boot
+    FROM service_ops.runner_instance i CROSS JOIN held
+   WHERE i.state <> 'stopped' AND i.instance_id <> $1),
+paused AS (SELECT t.task_name, t.paused_by FROM service_ops.background_task t WHERE t.paused)
+SELECT (SELECT coalesce(json_agg(o), '[]') FROM others o) AS others,
+       (SELECT coalesce(json_agg(p), '[]') FROM paused p) AS paused,
+       (SELECT hashtextextended('tidemark:sentinel:' || $2::uuid, 0) = ANY (held.keys) FROM held) AS sentinel_held;
+
 -- name: others
 -- $1 this instance. Every other instance that has not said that it stopped, with what can be seen of its life.
 WITH held AS MATERIALIZED (

@@ -34,6 +34,8 @@ export interface PoolOptions extends ConnectionOptions {
   readonly keep?: boolean
   /** Told of a connection that broke, idle or in use; the pool replaces it by itself. */
   readonly onConnectionError?: (error: Error) => void
+  /** Told of every single statement that succeeded: the server is there. */
+  readonly onAnswer?: () => void
   /** Told of every single statement that failed; those of lent connections are their borrower's to tell. */
   readonly onStatementError?: (error: unknown) => void
 }
@@ -105,7 +107,9 @@ export function createPool(options: PoolOptions): Pool {
 
   async function query<R extends QueryResultRow>(statement: QueryConfig): Promise<QueryResult<R>> {
     try {
-      return await queryOnce<R>(pool, statement)
+      const result = await queryOnce<R>(pool, statement)
+      options.onAnswer?.()
+      return result
     } catch (error) {
       options.onStatementError?.(error)
       throw error

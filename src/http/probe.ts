@@ -6,13 +6,29 @@ export type ProbeResult =
   /** `class` is a class name, never a message. */
   | { readonly ok: false; readonly class: string }
 
-/** Asks the database whether it is there: never more than once a second, never waited for longer than the limit. */
+/**
+ * Tells whether the database is there. It asks by itself only when nothing else has been answered of late: never more than
+ * once a second, never waited for longer than the limit.
+ */
 export interface DatabaseProbe {
   look(): Promise<ProbeResult>
+  /** The database has answered somebody's statement. */
+  heard(): void
+  /** Milliseconds until what is known is too old to be believed. */
+  readonly staleInMs: number
 }
 
 /** A result is shared for this long: checks of several proxies and people together cost one round trip a second. */
 const FRESH_MS = 1000
+
+/**
+ * An answer to any statement is a sign of life for this long. More than the second between two things that an idle instance
+ * asks anyway (runner/pauses.ts); with the patience below still less than 2 s.
+ */
+const SIGN_MS = 1_100
+
+/** Our own way is tried at least this often, so that it is not found broken on the day on which it is needed. */
+const OWN_WAY_MS = 15_000
 
 /**
  * An outage is told within 2 s: a result may be a second old, and the round trip after it may hang for this long. A
@@ -32,16 +48,21 @@ const HUNG_MS = 10_000
  */
 export function createProbe(probe: () => Promise<void>, now = () => performance.now()): DatabaseProbe {
   let last: { result: ProbeResult; at: number } | undefined
+  let triedAt = Number.NEGATIVE_INFINITY
+  let latencyMs = 0
+  let heardAt = Number.NEGATIVE_INFINITY
   let underWay: { result: Promise<ProbeResult>; since: number } | undefined
 
   function begin(): Promise<ProbeResult> {
     const since = now()
+    triedAt = since
     const mine = { result: settle(since), since }
     underWay = mine
     void mine.result.then((result) => {
       if (underWay !== mine) return
       underWay = undefined
       last = { result, at: now() }
+      if (result.ok) latencyMs = result.latencyMs
     })
     return mine.result
   }
@@ -55,14 +76,26 @@ export function createProbe(probe: () => Promise<void>, now = () => performance.
     }
   }
 
+  /** Somebody was answered of late. */
+  const sign = (): ProbeResult | undefined =>
+    now() - heardAt < SIGN_MS ? { ok: true, latencyMs } : undefined
+
   return {
     async look() {
+      const known = now() - triedAt < OWN_WAY_MS ? sign() : undefined
+      if (known !== undefined) return known
       if (last !== undefined && now() - last.at < FRESH_MS) return last.result
       const joined = underWay !== undefined && now() - underWay.since < HUNG_MS ? underWay : undefined
       const waited = joined === undefined ? PATIENCE_MS : PATIENCE_MS - (now() - joined.since)
       // Whoever joins one that is already known to hang learns so at once.
-      if (waited <= 0) return HUNG
-      return within(joined?.result ?? begin(), waited)
+      const result = waited <= 0 ? HUNG : await within(joined?.result ?? begin(), waited)
+      // One connection that hangs or breaks while others are answered is no outage.
+      return result.ok ? result : (sign() ?? result)
+    },
+    heard: () => void (heardAt = now()),
+    get staleInMs() {
+      const ownUntil = last?.result.ok === true ? last.at + FRESH_MS : now()
+      return Math.max(0, ownUntil - now(), sign() === undefined ? 0 : heardAt + SIGN_MS - now())
     },
   }
 }

@@ -98,8 +98,8 @@ export function createBoss(options: BossOptions): Boss {
     persistQueueStats: true,
     // Nothing here is a flow; three statements every five seconds look after them.
     flowIntervalSeconds: 60,
-    // A tick is sent within the cron pass's 30 s and this.
-    cronWorkerIntervalSeconds: 10,
+    // A tick is sent within the cron pass's 30 s and the look for what is due; by itself its worker looks seldom.
+    cronWorkerIntervalSeconds: 45,
     ...(options.clock === undefined ? {} : { clock: options.clock }),
   })
   const workers = new Set<BossWorker>()
@@ -133,6 +133,11 @@ export function createBoss(options: BossOptions): Boss {
     else if (!isRepeated(text))
       log.event('loop_failed', `pg-boss reported an error: ${text}`, { loop: 'pg-boss', class: name, text })
   })
+
+  function wakeTicks(): void {
+    for (const { id, name } of pg.getWipData({ includeInternal: true }))
+      if (name === TICK_QUEUE) pg.notifyWorker(id)
+  }
 
   function sayMissing(): void {
     if (missingSaid) return
@@ -175,8 +180,9 @@ export function createBoss(options: BossOptions): Boss {
       dueLook = startDueLook({
         db: pool,
         clock: options.clock ?? systemClock,
-        queues: () => [...new Set([...workers].map(({ queue }) => queue))],
+        queues: () => [TICK_QUEUE, ...new Set([...workers].map(({ queue }) => queue))],
         onDue: (queue) => {
+          if (queue === TICK_QUEUE) wakeTicks()
           for (const worker of workers) if (worker.queue === queue) worker.wake()
         },
       })

@@ -6,9 +6,9 @@ import { giveBackUnclaimed, lookAtQueues } from './claimRows.ts'
  * One look for all queues of an instance, instead of one of each worker: which of them has a job that is due?
  *
  * Jobs sent for now are announced by NOTIFY, and passes are looked for at their own time; this look is for everything else:
- * jobs whose time comes, retries, jobs given back, and announcements that were lost. Each of some nine workers would ask
- * every few seconds; one statement asks for all, and only a worker with something to fetch is woken. By themselves the
- * workers look seldom, for the day on which this look fails.
+ * jobs whose time comes, ticks of schedules on their way through pg-boss's own queue, retries, jobs given back, and
+ * announcements that were lost. Each of some nine workers would ask every few seconds; one statement asks for all, and only a
+ * worker with something to fetch is woken. By themselves the workers look seldom, for the day on which this look fails.
  *
  * The same statement sees attempts that were fetched and never claimed: the answer of the fetch was lost, or its process
  * died with it. A living process claims within a moment. One that stood still in between finds its claim refused. A release

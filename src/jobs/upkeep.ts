@@ -49,8 +49,8 @@ const EXPIRE_S = 60
 const KEEP_S = 3_600
 /** How often it is made sure that every duty is queued, in ms. */
 const ENSURE_EVERY_MS = 60_000
-/** A worker that is not woken looks by itself; the look of the whole instance is sooner. */
-const LOOK_EVERY_S = 30
+/** A worker that is not woken looks by itself; the look of the whole instance is sooner, and no duty is in a hurry. */
+const LOOK_EVERY_S = 60
 /** For the run that found out that its queue is to be left. */
 const LEAVE_MS = 5_000
 

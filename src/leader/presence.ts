@@ -4,12 +4,17 @@
  * The database owns the truth (`runner_instance`, and the sentinel locks in `pg_locks`); what this process adds is time
  * that it measured itself, by its monotonic clock, between two looks.
  *
+ * Beat and look are one statement, and it brings what is paused and whether our own sentinel is seen held, too: an idle
+ * instance asks little. They part when that
+ * statement fails, so that a lock on one table, or on our own record, keeps us from no more than what it is about.
+ *
  * Another instance is *dead* when its sentinel is free on two looks and its heartbeat has not moved for 5 s; without a
  * sentinel, when it has not moved for a lease. It is *frozen* when its sentinel is held and its heartbeat has not moved
  * for a lease. An owner of messages without any record is dead.
  *
  * - *Somebody has its record locked*: it cannot beat, so its silence proves nothing and begins anew at each look.
  * - *It cannot be taken back* (its rows are locked, a right is missing): it is tried at each look, and the others with it.
+ * - *What is paused cannot be read, the joint statement hangs*: it ends by its limit, and for a while each is asked for alone.
  * - *Our own connection was away, or the server restarted*: every sentinel is free then while every process lives, so
  *   all that was seen is forgotten and nothing is believed for one lease.
  * - *We judge wrongly*: the judged one comes back with its next heartbeat, and its outcomes are fenced by the claim.
@@ -17,8 +22,8 @@
  */
 import type { Queryable } from '../db/pool.ts'
 import { startLoop } from '../kit/loop.ts'
-import { beat, isSilent, markStopped, otherInstances } from '../tables/instance.ts'
-import type { InstanceRecord, OtherInstance } from '../tables/instance.ts'
+import { beat, beatAndLook, isSilent, markStopped, otherInstances } from '../tables/instance.ts'
+import type { BeatAnswer, InstanceRecord, OtherInstance } from '../tables/instance.ts'
 
 export interface PresenceOptions {
   readonly db: Queryable
@@ -28,6 +33,8 @@ export interface PresenceOptions {
   readonly leaseMs: number
   /** Takes back what a dead or frozen instance had. True: nothing of it is left. */
   onGone(instanceId: string, state: 'dead' | 'frozen'): Promise<boolean>
+  /** What the heartbeat learned besides, by a statement sent at this monotonic moment. */
+  onLearned?(learned: Pick<BeatAnswer, 'paused' | 'sentinelHeld'>, askedAt: number): void
   /** A look or a beat failed, so many times in a row, or what was judged gone could not be taken back. */
   onError(what: 'beat' | 'watch' | 'take back', error: unknown, failuresInARow: number): void
   /** Milliseconds, monotonic. */
@@ -53,6 +60,9 @@ const STILL_MS = 5_000
 
 /** While the database is away: soon enough to be back within seconds, seldom enough to be no load. */
 const RETRY_MS = 1_000
+
+/** After the joint statement failed: as long as locks of people last, and a try that hangs up to its limit costs no heartbeat. */
+const APART_MS = 10_000
 
 /** Judges by looks; apart from the loop so that a test can give it looks and a clock. */
 export class Watcher {
@@ -116,33 +126,29 @@ export function startPresence(options: PresenceOptions): Presence {
   /** How often in a row each instance could not be taken back. */
   const failedToTakeBack = new Map<string, number>()
 
-  let newest: Promise<void> = Promise.resolve()
+  let newest: Promise<unknown> = Promise.resolve()
+  let apartUntil = Number.NEGATIVE_INFINITY
+  let failedLooks = 0
+  /** What was seen is being judged, and what is gone taken back. */
+  let judging: Promise<void> | undefined
 
   /**
    * One beat at a time. Two first beats at once would both insert the row, and the one that comes second fails on the
    * unique holder, which ON CONFLICT (instance_id) does not cover; and an older state could overwrite a newer one.
    */
-  function announce(): Promise<void> {
+  function inTurn<T>(act: () => Promise<T>): Promise<T> {
     const before = newest
-    newest = (async () => {
+    const mine = (async () => {
       await before.catch(() => undefined)
-      await beat(options.db, options.record())
+      const result = await act()
       lastBeatAt = now()
+      return result
     })()
-    return newest
+    newest = mine
+    return mine
   }
 
-  // Apart from the watch: taking back what a dead instance had may take long, and we must not look dead meanwhile.
-  const beating = startLoop({
-    async body() {
-      await announce()
-      return options.heartbeatMs
-    },
-    onError(error, failures) {
-      options.onError('beat', error, failures)
-      return RETRY_MS
-    },
-  })
+  const announce = (): Promise<void> => inTurn(() => beat(options.db, options.record()))
 
   /** One that cannot be taken back must not keep the others from being judged. */
   async function takeBack(instanceId: string, state: 'dead' | 'frozen', lastSeenAt: string): Promise<void> {
@@ -161,19 +167,61 @@ export function startPresence(options: PresenceOptions): Presence {
     }
   }
 
-  const watching = startLoop({
-    async body() {
-      const askedAt = now()
-      const others = await otherInstances(options.db, options.record().instanceId)
+  async function judge(others: readonly OtherInstance[], askedAt: number): Promise<void> {
+    try {
       for (const [instanceId, state] of watcher.judge(others, askedAt, now())) {
         const seen = others.find((other) => other.instance_id === instanceId)
         if (seen !== undefined) await takeBack(instanceId, state, seen.last_seen_at)
       }
-      return options.heartbeatMs
+      failedLooks = 0
+    } catch (error) {
+      lookFailed(error)
+    }
+  }
+
+  function lookFailed(error: unknown): void {
+    watcher.distrust(now())
+    failedLooks += 1
+    options.onError('watch', error, failedLooks)
+  }
+
+  /** Beside the beating: taking back what a dead instance had may take long, and we must not look dead meanwhile. */
+  function see(others: readonly OtherInstance[], askedAt: number): void {
+    judging ??= judge(others, askedAt).finally(() => (judging = undefined))
+  }
+
+  /** Neither waits for the other. */
+  async function apart(): Promise<number> {
+    const look = async (): Promise<void> => {
+      const askedAt = now()
+      see(await otherInstances(options.db, options.record().instanceId), askedAt)
+    }
+    const [beaten, looked] = await Promise.allSettled([announce(), look()])
+    if (looked.status === 'rejected') lookFailed(looked.reason)
+    if (beaten.status === 'rejected') throw beaten.reason
+    return looked.status === 'rejected' ? RETRY_MS : options.heartbeatMs
+  }
+
+  const beating = startLoop({
+    async body() {
+      if (now() < apartUntil) return apart()
+      let askedAt = now()
+      try {
+        const answer = await inTurn(() => {
+          askedAt = now()
+          return beatAndLook(options.db, options.record())
+        })
+        options.onLearned?.(answer, askedAt)
+        see(answer.others, askedAt)
+        return options.heartbeatMs
+      } catch {
+        // What it was is said by the one of them that meets it again.
+        apartUntil = now() + APART_MS
+        return apart()
+      }
     },
     onError(error, failures) {
-      watcher.distrust(now())
-      options.onError('watch', error, failures)
+      options.onError('beat', error, failures)
       return RETRY_MS
     },
   })
@@ -184,7 +232,8 @@ export function startPresence(options: PresenceOptions): Presence {
       return lastBeatAt
     },
     async stop() {
-      await Promise.all([beating.stop(), watching.stop()])
+      await beating.stop()
+      await judging
     },
   }
 }

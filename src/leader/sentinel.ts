@@ -6,6 +6,9 @@
  * States: *held*; *lost* (the connection broke: reconnecting with backoff, others may see the lock free and, for
  * leadership, act on it: the fence makes that cheap); *closed*. A frozen process keeps its lock: the lease decides then.
  *
+ * *The server has ended it, and we were not told*: each heartbeat of the instance looks whether the lock is held, too, and a
+ * lock that others see free is taken anew at once.
+ *
  * *The connection is lost without a word*: the server still has it, and with it the lock, so the next one is refused it and
  * ends that session. Left alone it would say that this process lives long after its death.
  */
@@ -18,6 +21,8 @@ import { endFormerSentinel, takeSentinel } from '../tables/leader.ts'
 
 export interface Sentinel {
   readonly held: boolean
+  /** A statement sent at this monotonic moment saw the lock free. One that was taken before that is taken anew. */
+  doubt(askedAt: number): void
   close(): Promise<void>
 }
 
@@ -29,8 +34,11 @@ const SESSION = `SELECT set_config(s.name, w.value, false) FROM pg_catalog.pg_se
   JOIN (VALUES ('tcp_keepalives_idle', '1'), ('tcp_keepalives_interval', '1'), ('tcp_keepalives_count', '2'),
                ('idle_session_timeout', '0')) w(name, value) ON w.name = s.name -- the last is not in PostgreSQL 13`
 
-/** How often the held connection is asked for a sign of life: a half-open one would look held to us alone. */
-const HEARTBEAT_MS = 4_000
+/**
+ * How often the held connection is asked for a sign of life. Whether the lock is held is seen at each heartbeat of the
+ * instance; this is for the way to a server, or a proxy, that keeps the session although nothing gets through any more.
+ */
+const HEARTBEAT_MS = 10_000
 
 const RECONNECT = { baseMs: 100, maxMs: 2_000 }
 
@@ -39,9 +47,12 @@ export function keepSentinel(
   options: ConnectionOptions,
   holder: string,
   onLost: (error: unknown) => void,
+  heartbeatMs = HEARTBEAT_MS,
 ): Sentinel {
   let client: Client | undefined
   let held = false
+  let takenAt = Number.POSITIVE_INFINITY
+  let isDoubted = false
 
   async function drop(): Promise<void> {
     held = false
@@ -52,6 +63,11 @@ export function keepSentinel(
 
   const loop = startLoop({
     async body() {
+      if (isDoubted && held) {
+        onLost(new Error('the server does not have the lock of the sentinel any more'))
+        await drop()
+      }
+      isDoubted = false
       if (client === undefined) {
         const next = new Client(connectionConfig(options))
         next.on('error', (error) => {
@@ -67,10 +83,11 @@ export function keepSentinel(
       if (!held) {
         held = (await takeSentinel(client, holder)).taken
         if (!held) await endFormerSentinel(client, holder)
-        return held ? HEARTBEAT_MS : RECONNECT.baseMs
+        takenAt = performance.now()
+        return held ? heartbeatMs : RECONNECT.baseMs
       }
       await client.query('SELECT 1')
-      return HEARTBEAT_MS
+      return heartbeatMs
     },
     onError(error, failures) {
       if (held) onLost(error)
@@ -82,6 +99,11 @@ export function keepSentinel(
   return {
     get held() {
       return held
+    },
+    doubt(askedAt) {
+      if (!held || askedAt <= takenAt) return
+      isDoubted = true
+      loop.wake()
     },
     async close() {
       const stopped = loop.stop()

@@ -109,6 +109,23 @@ export function createClaims(options: ClaimsOptions): Claims {
     else calls.giveBack(ours, closed)
   }
 
+  /** Asked through a function: the compiler does not see that a look changes it. */
+  const isFinished = (): boolean => lowWater.allFinished
+
+  /**
+   * Everything was finished and the clock alone asks, since whoever is told of a message comes sooner: a look tells whether
+   * there is one, and spares the claim that would find none.
+   */
+  async function lookQuietly(): Promise<{ nothing: boolean; nextDueMs?: number | undefined }> {
+    const waitedMs = performance.now() - lowWater.lookedAt
+    if (!isFinished() || waitedMs < (options.quietMs?.() ?? IDLE_MS)) return { nothing: false }
+    const nextDueMs = await lowWater.look()
+    if (!isFinished()) return { nothing: false, nextDueMs }
+    quarantine.leave(name) // a turn for suspects is over: there are none
+    lastAt = performance.now()
+    return { nothing: true }
+  }
+
   return {
     get lastAt() {
       return lastAt
@@ -121,6 +138,8 @@ export function createClaims(options: ClaimsOptions): Claims {
         return Math.min(IDLE_MS, haltedMs) // and comes round, so that it is seen to
       }
       if (slots !== undefined && lowWater.suspects) lowWater.suspects = await slots.someSuspect()
+      const quiet = await lookQuietly()
+      if (quiet.nothing) return options.quietMs?.() ?? IDLE_MS
       const most = Math.min(room(), options.most())
       const turn = most > 0 ? quarantine.turn(name, lowWater.suspects) : 'nothing'
       if (turn === 'nothing') {
@@ -130,7 +149,7 @@ export function createClaims(options: ClaimsOptions): Claims {
       const limit = turn === 'one suspect' ? 1 : most
       const claimed = await claim(turn, limit, low)
       if (turn === 'one suspect') lowWater.suspects = claimed > 0
-      const nextDueMs = lowWater.due(performance.now()) ? await lowWater.look() : undefined
+      const nextDueMs = lowWater.due(performance.now()) ? await lowWater.look() : quiet.nextDueMs
       if (claimed === limit) return 0
       if (lowWater.allFinished && claimed === 0) return options.quietMs?.() ?? IDLE_MS
       const suspectMs = lowWater.suspects ? quarantine.askableInMs : IDLE_MS

@@ -63,6 +63,8 @@ export class LowWater {
   #nextLookAt = 0
   #kept = 0n
   #keptAt = 0
+  /** When the newest look was asked for, by the monotonic clock. */
+  lookedAt = Number.NEGATIVE_INFINITY
   /** Whether suspects wait to be claimed, as the newest look or whoever claimed the last one knows. */
   suspects = false
   /** Whether the newest look saw every message of these sources finished: none is fresh, in work, or waits for its time. */
@@ -109,6 +111,7 @@ export class LowWater {
     const settled = this.#settled ?? 0n
     const startedAt = performance.now()
     const seen = await lookBack(this.#db, this.#sources, settled.toString())
+    this.lookedAt = startedAt
     const endedAt = performance.now()
     this.#nextLookAt = endedAt + Math.max(LOOK_EVERY_MS, (endedAt - startedAt) * LOOK_SHARE)
 

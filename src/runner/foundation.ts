@@ -144,7 +144,7 @@ export function openPools(
   { url, pooling }: Way,
   identity: Identity,
   transactionalConcurrency: number,
-  onStatementError: (pools: Pools, error: unknown) => void,
+  statements: { readonly answered: () => void; readonly failed: (pools: Pools, error: unknown) => void },
 ): Pools {
   const limits = {
     statementTimeoutMs: settings.statementTimeoutMs,
@@ -157,7 +157,8 @@ export function openPools(
     connectTimeoutMs: settings.connectTimeoutMs,
     startupOptions: pooling === 'none',
     ownSession: pooling !== 'transaction',
-    onStatementError: (error: unknown) => onStatementError(pools, error),
+    onAnswer: () => statements.answered(),
+    onStatementError: (error: unknown) => statements.failed(pools, error),
   }
   const fencedMs = Math.min(limits.statementTimeoutMs, Math.round(settings.leaseMs * FENCED_SHARE_OF_LEASE))
   const reserved = {

@@ -20,6 +20,8 @@ export interface MembershipOptions {
   readonly tasks: readonly string[]
   /** Read at each heartbeat. */
   readonly now: () => Pick<InstanceRecord, 'state' | 'circuits'>
+  /** What is paused, asked for at this monotonic moment. */
+  readonly onPaused: (paused: ReadonlyMap<string, string | null>, askedAt: number) => void
   /** What an instance had that is gone may be open again, and be done here. */
   readonly onTakenBack: () => void
   readonly log: Log
@@ -73,6 +75,10 @@ export function join(options: MembershipOptions): Membership {
     }),
     heartbeatMs: settings.heartbeatMs,
     leaseMs: settings.leaseMs,
+    onLearned({ paused, sentinelHeld }, askedAt) {
+      options.onPaused(paused, askedAt)
+      if (!sentinelHeld) sentinel?.doubt(askedAt)
+    },
     async onGone(instanceId, how) {
       // Neither must keep the other from its own.
       const [messages, jobs] = await Promise.allSettled([

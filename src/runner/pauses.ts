@@ -3,13 +3,15 @@
  *
  * The database owns the truth, `background_task.paused`. A pause is one UPDATE, whoever makes it and how: triggers stamp
  * it, put it on record and notify. This process keeps a copy, which one loop renews for all tasks together, at a
- * notification and by the clock. The parts ask the copy before anything begins: the poller before a pass and after each
+ * notification and by the clock; each heartbeat brings what is paused, too, and saves a look. The parts ask the copy before anything begins: the poller before a pass and after each
  * page, the processor before and after a claim, a job's worker before it fetches.
  *
  *     running ──UPDATE … paused = true──▶ paused ──UPDATE … paused = false, or its row is gone──▶ running
  *
  * - *A claim is on its way when the word comes*: what it brings is given back unrun. What had begun goes on to its end.
  * - *A notification is lost, LISTEN is down, or there is none*: the clock's look finds it, within `EVERY_MS`.
+ * - *Two answers cross*: what was asked for before another answer came is older than that, and left.
+ * - *Heartbeats come late, fail, or bring nothing*: the clock counts from what was learned last.
  * - *The database is away*: the copy stands. Nothing could be claimed or read meanwhile; its return is a reason to look.
  * - *Two operators at once*: they wait for one another at the row, and the second finds it done. What counts is the row,
  *   not the order in which words arrive.
@@ -47,6 +49,8 @@ export interface Pauses {
   reason(task: string): string | undefined
   /** Something may have changed: look at once. */
   wake(): void
+  /** Somebody else has learned what is paused, by a statement sent at this monotonic moment. */
+  told(paused: ReadonlyMap<string, string | null>, askedAt: number): void
   /** From now on told of every task of this instance that is paused or resumed. */
   tell(onChange: (task: string, paused: boolean) => void): void
   stop(): Promise<void>
@@ -54,6 +58,12 @@ export interface Pauses {
 
 /** Operators are promised 2 s: the rest is for the statement, and for a process that has much to do. */
 const EVERY_MS = 1_500
+
+/**
+ * After a word of the heartbeat, the next of which comes after 2 s: halfway, so that something is asked each second, and the
+ * pulse need not ask as well.
+ */
+const TOLD_SHARE = 2 / 3
 
 /** Time for an instance that is being replaced to be there again; a task must be without one on two looks. */
 const ORPHANS_EVERY_MS = 30_000
@@ -68,9 +78,25 @@ export async function startPauses(options: PausesOptions): Promise<Pauses> {
   /** Parts that start ask for themselves. */
   let onChange: (task: string, paused: boolean) => void = () => undefined
 
+  /** When the newest answer was there. */
+  let knownAt = Number.NEGATIVE_INFINITY
+  let nextAt = 0
+  let isAsked = false
+  /** The words about who resumed what, one after the other. */
+  let words: Promise<void> = Promise.resolve()
+
   async function look(): Promise<void> {
+    const askedAt = performance.now()
+    isAsked = false
+    take(await pausedTasks(db), askedAt, everyMs)
+    await words
+  }
+
+  function take(found: ReadonlyMap<string, string | null>, askedAt: number, goodMs: number): void {
+    if (askedAt < knownAt) return
+    knownAt = performance.now()
+    nextAt = Math.max(nextAt, askedAt + goodMs)
     const before = paused
-    const found = await pausedTasks(db)
     const resumed = tasks.filter((task) => before.has(task) && !found.has(task))
     paused = found
     for (const task of tasks.filter((one) => found.has(one) && !before.has(one))) {
@@ -79,9 +105,13 @@ export async function startPauses(options: PausesOptions): Promise<Pauses> {
     }
     for (const task of resumed) {
       onChange(task, false)
-      const who = await resumedBy(db, task).catch(() => null)
-      log.event('task_resumed', `${task} is resumed${who === null ? '' : ` by ${who}`}`, { task, by: who })
+      words = words.then(() => sayResumed(task))
     }
+  }
+
+  async function sayResumed(task: string): Promise<void> {
+    const who = await resumedBy(db, task).catch(() => null)
+    log.event('task_resumed', `${task} is resumed${who === null ? '' : ` by ${who}`}`, { task, by: who })
   }
 
   function reason(task: string): string | undefined {
@@ -95,14 +125,15 @@ export async function startPauses(options: PausesOptions): Promise<Pauses> {
   await look()
   const loop = startLoop({
     async body() {
-      await look()
+      if (isAsked || performance.now() >= nextAt) await look()
       if (performance.now() >= orphansAt) {
         orphansAt = performance.now() + orphansEveryMs
         await orphans()
       }
-      return everyMs
+      return nextAt - performance.now()
     },
     onError(error, failures) {
+      isAsked = true
       const { class: errorClass, text } = cleanError(error)
       // That the database is away is told by the pulse; what lasts is worth a line.
       if (failures === 5)
@@ -118,9 +149,16 @@ export async function startPauses(options: PausesOptions): Promise<Pauses> {
   return {
     isPaused: (task) => paused.has(task),
     reason,
-    wake: () => loop.wake(),
+    wake() {
+      isAsked = true
+      loop.wake()
+    },
+    told: (found, askedAt) => take(found, askedAt, everyMs * TOLD_SHARE),
     tell: (listener) => void (onChange = listener),
-    stop: () => loop.stop(),
+    async stop() {
+      await loop.stop()
+      await words
+    },
   }
 }
 

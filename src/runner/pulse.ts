@@ -1,10 +1,12 @@
 /**
- * The pulse: one round trip a second that tells whether the database is there, for `/ready`, `/health` and the loops.
+ * The pulse: tells whether the database is there, for `/ready`, `/health` and the loops.
  *
  *     answering ──no answer──▶ away ──silent for 3 s──▶ away, connections broken ──answer──▶ answering
  *                                └──────────────────────answer───────────────────────────────▲
  *
- * Nobody else judges: a statement of a loop may fail, or hang up to its limit, for reasons of its own.
+ * Whatever is answered, to whomever, is a sign of life for 1.1 s (http/probe.ts). When there was none, the pulse asks for one
+ * itself, over a connection of its own: an idle instance has something to ask each second, so that is seldom. What is not
+ * answered says nothing: a statement of a loop may fail, or hang up to its limit, for reasons of its own.
  *
  * - *The server is stopped*: connections break and are refused at once; the loops try again by their own backoff, and
  *   are woken when it is back.
@@ -13,6 +15,7 @@
  *   answers, and once more then; whoever waited fails at once and starts afresh. The backends of those connections may
  *   live on, with row locks and open transactions: they are ended before anything else is done.
  * - *The server is only slow*: called away, and back a second later; nothing is broken within 3 s.
+ * - *The pulse's own connection is broken, the others are not*: no outage. It is tried every 15 s all the same, and made anew.
  */
 import type { DatabaseProbe } from '../http/probe.ts'
 import { errorClass } from '../db/sqlstate.ts'
@@ -31,6 +34,9 @@ export interface PulseOptions {
   readonly applicationName: string
   readonly log: Log
 }
+
+/** Just after what is known has become too old. */
+const AFTER_MS = 5
 
 /** Just above the second for which a result is shared. */
 const LOOK_MS = 1_005
@@ -81,7 +87,7 @@ export function startPulse({ probe, pools, condition, applicationName, log }: Pu
       const result = await probe.look()
       if (result.ok) {
         if (awaySince !== undefined) await back(awaySince)
-        return LOOK_MS
+        return probe.staleInMs + AFTER_MS
       }
       awaySince ??= performance.now()
       condition.lost(result.class)

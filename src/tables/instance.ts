@@ -3,6 +3,7 @@ import { loadStatements } from '../db/statements.ts'
 
 const sql = loadStatements('instance', [
   'beat',
+  'beat_and_look',
   'others',
   'mark_stopped',
   'silent',
@@ -39,7 +40,36 @@ export interface InstanceRecord {
 }
 
 export async function beat(db: Queryable, me: InstanceRecord): Promise<void> {
-  await db.query(sql.beat, [
+  await db.query(sql.beat, valuesOf(me))
+}
+
+/** What there is to know at each heartbeat. */
+export interface BeatAnswer {
+  readonly others: readonly OtherInstance[]
+  /** All that is paused, and by whom. */
+  readonly paused: ReadonlyMap<string, string | null>
+  /** Whether the others see this instance's sentinel held. */
+  readonly sentinelHeld: boolean
+}
+
+/** As {@link beat}, {@link otherInstances} and `pausedTasks` in one. */
+export async function beatAndLook(db: Queryable, me: InstanceRecord): Promise<BeatAnswer> {
+  const { rows } = await db.query<{
+    others: OtherInstance[]
+    paused: { task_name: string; paused_by: string | null }[]
+    sentinel_held: boolean
+  }>(sql.beat_and_look, valuesOf(me))
+  const [row] = rows
+  if (row === undefined) throw new Error('beat_and_look returned no row')
+  return {
+    others: row.others,
+    paused: new Map(row.paused.map(({ task_name: task, paused_by: by }) => [task, by])),
+    sentinelHeld: row.sentinel_held,
+  }
+}
+
+function valuesOf(me: InstanceRecord): unknown[] {
+  return [
     me.instanceId,
     me.holder,
     me.machineId,
@@ -50,7 +80,7 @@ export async function beat(db: Queryable, me: InstanceRecord): Promise<void> {
     me.sentinel,
     me.tasks,
     me.circuits === undefined || me.circuits.length === 0 ? null : JSON.stringify(me.circuits),
-  ])
+  ]
 }
 
 /** Another instance, as one look shows it. `last_seen_at` is text with microseconds: it is only compared. */

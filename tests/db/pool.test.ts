@@ -58,6 +58,15 @@ describe('the pool', () => {
       assert.deepEqual(rows, ownSession ? [{ name: 'twice' }] : [])
     })
 
+  test('tells of statements that were answered, and of no others', async (t) => {
+    let answers = 0
+    const { pool } = await setUp(t, { onAnswer: () => void (answers += 1) })
+    await pool.query('SELECT 1')
+    assert.equal(answers, 1)
+    await assert.rejects(pool.query('SELECT 1 FROM missing'))
+    assert.equal(answers, 1)
+  })
+
   test('keeps options of the address, and its own name over the one there', async (t) => {
     const database = await createDatabase(t, { migrated: false })
     const url = `${database.url}?application_name=other&options=-c%20work_mem%3D1MB%20-c%20lock_timeout%3D1`

@@ -121,6 +121,68 @@ describe('the database probe', () => {
     assert.equal(asked, 2)
   })
 
+  /** A probe that counts its questions, on a clock that the test moves. */
+  function heardProbe() {
+    const world = { now: 0, asked: 0, hangs: false }
+    const probe = createProbe(
+      () => {
+        world.asked += 1
+        return world.hangs ? new Promise(() => {}) : Promise.resolve()
+      },
+      () => world.now,
+    )
+    return { world, probe }
+  }
+
+  test('does not ask while others are answered, and asks when nobody was for 1.1 s', async () => {
+    const { world, probe } = heardProbe()
+    await probe.look()
+    for (world.now = 900; world.now < 10_000; world.now += 900) {
+      probe.heard()
+      world.now += 150
+      assert.deepEqual(await probe.look(), { ok: true, latencyMs: 0 })
+      assert.equal(probe.staleInMs, 950)
+    }
+    assert.equal(world.asked, 1)
+    probe.heard()
+    world.now += 1_100
+    assert.equal(probe.staleInMs, 0)
+    await probe.look()
+    assert.equal(world.asked, 2)
+  })
+
+  test('tries its own way every 15 s even so, and believes the others when that alone hangs', async () => {
+    const { world, probe } = heardProbe()
+    await probe.look()
+    world.hangs = true
+    world.now = 15_000
+    probe.heard()
+    assert.deepEqual(await probe.look(), { ok: true, latencyMs: 0 })
+    assert.equal(world.asked, 2)
+    world.now += 1_100
+    assert.deepEqual(await probe.look(), { ok: false, class: 'ProbeTimeout' }, 'the others are silent, too')
+  })
+
+  test('calls nothing an outage while others are answered, and tells one within 1.1 s of the last answer', async () => {
+    let now = 0
+    let isThere = true
+    const probe = createProbe(
+      () => (isThere ? Promise.resolve() : Promise.reject(new TypeError('x'))),
+      () => now,
+    )
+    await probe.look()
+    isThere = false
+    now = 15_000
+    probe.heard()
+    assert.deepEqual(await probe.look(), { ok: true, latencyMs: 0 })
+    now += 1_099
+    assert.deepEqual(await probe.look(), { ok: true, latencyMs: 0 })
+    now += 1
+    assert.deepEqual(await probe.look(), { ok: false, class: 'TypeError' })
+    probe.heard()
+    assert.deepEqual(await probe.look(), { ok: true, latencyMs: 0 })
+  })
+
   test('begins no second round trip while one hangs, until it is given up', async () => {
     let now = 0
     let asked = 0

@@ -278,3 +278,14 @@ test('a tick of a schedule that a dead instance had on its way is sent again wit
   await boss.pg.supervise(ticks)
   await until('the tick to be sent', async () => (await jobsOf(bosses.pool, 'q')).length === 1)
 })
+
+test('a tick of a schedule is sent on within seconds, although the worker of ticks looks seldom by itself', async (t) => {
+  const bosses = await createBosses(t)
+  const boss = await bosses.boss()
+  await boss.pg.createQueue('q')
+  for (const ticks of [1, 2, 3]) {
+    await boss.pg.send('__pgboss__send-it', { name: 'q' })
+    // Of its own accord it would look three quarters of a minute after the one before.
+    await until(`tick ${ticks}`, async () => (await jobsOf(bosses.pool, 'q')).length === ticks, 20_000)
+  }
+})

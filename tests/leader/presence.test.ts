@@ -204,7 +204,7 @@ test('an instance whose record somebody has locked is not silent: it could not w
     db: {
       async query(text: string, values: readonly unknown[] = []) {
         if (text.includes('SKIP LOCKED')) asked += 1
-        // Its own row comes after the lock, and is of no concern here.
+        // Its own row comes after the lock, and is of no concern here: it fails, and the look is made alone.
         return (text.includes('INSERT') ? { rows: [] } : await pool.query(text, [...values])) as never
       },
     },
@@ -237,7 +237,8 @@ test('an instance that cannot be taken back is tried again, said, and does not k
       // Two that stand still for ever; each look finds the clock a second later.
       async query(text: string) {
         if (text.includes('pg_locks')) clock += 1_000
-        return { rows: text.includes('pg_locks') ? [row('stuck'), row('free')] : [], rowCount: 1 } as never
+        const others = [row('stuck'), row('free')]
+        return { rows: [{ others, paused: [], sentinel_held: true }], rowCount: 1 } as never
       },
     },
     record: () => ({ instanceId: 'me' }) as never,
@@ -276,14 +277,13 @@ test('heartbeats of one process follow one another: two first ones at once would
   let beats = 0
   const presence = startPresence({
     db: {
-      // A query that answers when the test says so; what it answers is not looked at.
-      async query(text: string) {
-        if (!text.includes('INSERT')) return { rows: [] } as never
+      // A query that answers when the test says so.
+      async query() {
         beats += 1
         const one = Promise.withResolvers<undefined>()
         underWay.push(one)
         await one.promise
-        return { rows: [] } as never
+        return { rows: [{ others: [], paused: [], sentinel_held: true }] } as never
       },
     },
     record: () => record,

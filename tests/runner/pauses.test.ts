@@ -84,6 +84,49 @@ test('a change that is told of is known at once, also when a look is under way',
   await until('the second look', () => pauses.isPaused('reader'))
 })
 
+test('what a heartbeat has learned is believed and saves a look; what was asked for before the newest answer is not', async (t) => {
+  const { sql, set, start, recorded } = await world(t)
+  let looks = 0
+  const db: Queryable = {
+    query<R extends Record<string, unknown>>(text: string, values?: unknown[]) {
+      looks += 1
+      return sql.query<R>(text, values)
+    },
+  }
+  const pauses = await start({ db, everyMs: 3_600_000 })
+  const before = performance.now() - 60_000
+  pauses.told(new Map([['reader', 'ann']]), performance.now())
+  assert.equal(pauses.reason('reader'), 'paused by ann')
+  pauses.told(new Map(), before)
+  assert.ok(pauses.isPaused('reader'), 'that was asked for before')
+  assert.equal(looks, 1, 'the first')
+  pauses.told(new Map(), performance.now())
+  assert.equal(pauses.isPaused('reader'), false)
+  await until('the word', () => recorded.of('task_resumed').length === 1)
+  await set('reader', true)
+  pauses.wake()
+  await until('the look that was asked for', () => pauses.isPaused('reader'))
+})
+
+test('the clock does not look for as long as heartbeats tell', async (t) => {
+  const { sql, start } = await world(t)
+  let looks = 0
+  const db: Queryable = {
+    query<R extends Record<string, unknown>>(text: string, values?: unknown[]) {
+      looks += 1
+      return sql.query<R>(text, values)
+    },
+  }
+  const pauses = await start({ db, everyMs: 1_000 })
+  const tellFor = performance.now() + 3_000
+  await until('three times the interval', () => {
+    pauses.told(new Map(), performance.now())
+    return performance.now() > tellFor
+  })
+  assert.equal(looks, 1, 'the first')
+  await until('a look once they tell no more', () => looks === 2)
+})
+
 test('while the database cannot be asked, everything stays as it was known', async (t) => {
   const { sql, set, start } = await world(t)
   await set('arrivals', true)

@@ -29,6 +29,8 @@ test('a role that may not end its own backends is back after a silence all the s
   let silent = true
   const pulse = startPulse({
     probe: {
+      heard: () => undefined,
+      staleInMs: 1_000,
       look: () => Promise.resolve(silent ? { ok: false, class: 'ProbeTimeout' } : { ok: true, latencyMs: 1 }),
     },
     pools: { work: pool, reserved: pool, pulse: pool },
@@ -41,4 +43,23 @@ test('a role that may not end its own backends is back after a silence all the s
   silent = false
   await until('it to be back', () => !condition.databaseAway)
   assert.equal(recorded.of('loop_failed').length, 1)
+})
+
+test('the pulse looks as soon as what is known has become too old, however soon that is', async (t) => {
+  const { log } = recordingLog()
+  let looks = 0
+  const pulse = startPulse({
+    probe: {
+      heard: () => undefined,
+      staleInMs: 1,
+      look: () => Promise.resolve({ ok: true, latencyMs: (looks += 1) }),
+    },
+    // Nothing is broken here, so nothing is asked of them.
+    pools: {} as never,
+    condition: createCondition(log, () => undefined),
+    applicationName: 'tidemark:one',
+    log,
+  })
+  t.after(() => pulse.stop())
+  await until('looks', () => looks >= 30, 25_000)
 })
