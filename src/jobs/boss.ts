@@ -96,8 +96,8 @@ export function createBoss(options: BossOptions): Boss {
     instanceName: instanceId,
     persistWarnings: true,
     persistQueueStats: true,
-    // Nothing here is a flow; three statements every five seconds look after them.
-    flowIntervalSeconds: 60,
+    // Nothing here is a flow; three statements every five seconds, by default, look after them.
+    flowIntervalSeconds: 3_600,
     // A tick is sent within the cron pass's 30 s and the look for what is due; by itself its worker looks seldom.
     cronWorkerIntervalSeconds: 45,
     ...(options.clock === undefined ? {} : { clock: options.clock }),

@@ -45,7 +45,7 @@ export interface Claims {
   /** When the newest claim came back from the database, or was left out for a reason, by the monotonic clock. */
   readonly lastAt: number | undefined
   /** Claims what fits. Resolves to the milliseconds until the next claim is worth it. */
-  next(low: string): Promise<number>
+  next(): Promise<number>
 }
 
 /** Claims are bounded by bytes too: a few huge payloads must not fill the memory. */
@@ -130,7 +130,7 @@ export function createClaims(options: ClaimsOptions): Claims {
     get lastAt() {
       return lastAt
     },
-    async next(low) {
+    async next() {
       const haltedMs = options.halted()
       if (haltedMs !== undefined) {
         quarantine.leave(name)
@@ -147,7 +147,7 @@ export function createClaims(options: ClaimsOptions): Claims {
         return most > 0 ? IDLE_MS : pressure.state === 'refused' ? REFUSED_MS : TIGHT_MS
       }
       const limit = turn === 'one suspect' ? 1 : most
-      const claimed = await claim(turn, limit, low)
+      const claimed = await claim(turn, limit, await lowWater.low())
       if (turn === 'one suspect') lowWater.suspects = claimed > 0
       const nextDueMs = lowWater.due(performance.now()) ? await lowWater.look() : quiet.nextDueMs
       if (claimed === limit) return 0

@@ -170,13 +170,13 @@ export function createProcessor(options: ProcessorOptions): Processor {
 
   const loop: Loop = startLoop({
     async body() {
-      const low = await lowWater.low()
+      await lowWater.low() // from here on it is known what is settled
       await strays.look(calls.inWork, lowWater.settled)
       const lost = await ownership.lost(calls.inWork)
       if (lost.size > 0) calls.interrupt('claimed elsewhere', lost)
       if (!claiming) quarantine.leave(name)
       if (!claiming || calls.running >= concurrency || outcomes.pending > MAX_PENDING_OUTCOMES) return IDLE_MS
-      return claims.next(low)
+      return claims.next()
     },
     onError(error, failures) {
       strays.doubt(error)

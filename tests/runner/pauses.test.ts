@@ -148,6 +148,26 @@ test('while the database cannot be asked, everything stays as it was known', asy
   await until('the look after it', () => !pauses.isPaused('arrivals'))
 })
 
+test('a look that was asked for and failed is made again soon', async (t) => {
+  const { sql, set, start } = await world(t)
+  let failures = 0
+  let isAway = false
+  const db: Queryable = {
+    query<R extends Record<string, unknown>>(text: string, values?: unknown[]) {
+      if (!isAway) return sql.query<R>(text, values)
+      failures += 1
+      return Promise.reject(new Error('away'))
+    },
+  }
+  const pauses = await start({ db, everyMs: 3_600_000 })
+  isAway = true
+  pauses.wake()
+  await until('it to fail', () => failures > 0)
+  await set('arrivals', true)
+  isAway = false
+  await until('the next', () => pauses.isPaused('arrivals'))
+})
+
 test('a task whose row is gone is not paused any more', async (t) => {
   const { sql, set, start, recorded } = await world(t)
   await set('arrivals', true)
