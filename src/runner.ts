@@ -184,9 +184,7 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
       refused: registered.refused,
       release: settings.release,
       log,
-      onStarted: (poller) => {
-        if (!signal.aborted) work?.addPoller(poller)
-      },
+      onStarted: (poller) => (signal.aborted ? undefined : work?.addPoller(poller)),
     })
     // Told to stop while the parts started: they are drained, and were never ready.
     if (signal.aborted) return
@@ -264,10 +262,11 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
   }
 
   async function leave(reason: string): Promise<void> {
-    void membership?.announce().catch(() => undefined)
+    const announced = membership?.announce().catch(() => undefined)
     await unprepare?.()
+    const { drainTimeoutMs } = settings
     if (work === undefined) await runCleanUps(cleanUps, log)
-    else await drain(work, { signal: reason, drainTimeoutMs: settings.drainTimeoutMs, cleanUps, log })
+    else await drain(work, { signal: reason, announced, drainTimeoutMs, cleanUps, log })
   }
 
   return {

@@ -16,6 +16,8 @@ import type { Work } from './work.ts'
 
 export interface DrainOptions {
   readonly signal: string
+  /** That this instance drains is in its record, or cannot be written. */
+  readonly announced?: Promise<unknown> | undefined
   readonly drainTimeoutMs: number
   /** In order of registration; taken out as they are run. */
   readonly cleanUps: CleanUp[]
@@ -25,12 +27,15 @@ export interface DrainOptions {
 /** How long a drain waits for the page at hand. */
 const PAGE_LIMIT_MS = 2_000
 
+/** How long a clean-up waits for the record to say that we drain: somebody may have it locked. */
+const ANNOUNCED_LIMIT_MS = 1_000
+
 /** Jobs must be given back before pg-boss would fail them; this much is kept for that. */
 const JOB_MARGIN_MS = 500
 
 export async function drain(
   work: Work,
-  { signal, drainTimeoutMs, cleanUps, log }: DrainOptions,
+  { signal, announced, drainTimeoutMs, cleanUps, log }: DrainOptions,
 ): Promise<void> {
   const startedAt = performance.now()
   const inWork = (): number =>
@@ -68,6 +73,7 @@ export async function drain(
   )
   const exclusive = work.processors.filter((processor) => processor.exclusive).map(({ name }) => name)
   await step('hand over exclusive processors', () => work.leaders.handOver(exclusive))
+  if (announced !== undefined) await within(ANNOUNCED_LIMIT_MS, announced)
   await runCleanUps(cleanUps, log, undefined, said)
   await step('stop the queue', async () => {
     for (const tick of work.ticks) await tick.close()
