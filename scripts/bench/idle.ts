@@ -32,7 +32,7 @@ const PROLOGUE = /^BEGIN; (?:SET LOCAL [^;]*; )*(?:SELECT pg_advisory_xact_lock[
 /** What tells one statement from another in the table. */
 const HEAD = 90
 
-const { values } = parseArgs({ options: { seconds: { type: 'string', default: '60' } } })
+const { values } = parseArgs({ options: { seconds: { type: 'string', default: '120' } } })
 const seconds = Number(values.seconds)
 
 const oneLine = (text: string): string =>
