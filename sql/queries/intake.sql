@@ -1,12 +1,18 @@
 -- name: take
 -- Messages row by row: $1 sources, $2 ids, $3 group keys, $4 trace ids, $5 traceparents, $6 attempts they have, $7 payloads as
--- JSON text. Numbers follow the order of the rows. Of messages with one id the first is taken, also among these; the answer
--- names those that are new.
+-- JSON text, $8 apart: while no other such statement runs. Numbers follow the order of the rows. Of messages with one id the first
+-- is taken, also among these; the answer names those that are new. Each message is inserted in its turn, and one that another
+-- statement is inserting is waited for: two that share messages in another order deadlock, unless one of them is apart. Sorted
+-- by id they would not, but then the numbers would follow the ids.
+WITH entered AS MATERIALIZED (
+  SELECT CASE WHEN $8::boolean THEN pg_advisory_xact_lock(k.key)::text ELSE pg_advisory_xact_lock_shared(k.key)::text END
+    FROM hashtextextended('tidemark:intake', 0) k(key))
 INSERT INTO service_ops.integration_inbox (source, message_id, group_key, trace_id, traceparent, max_attempts, payload, next_attempt_at)
 SELECT m.source, m.message_id, m.group_key, m.trace_id, m.traceparent, m.max_attempts, m.payload::jsonb,
        (SELECT statement_timestamp() FROM service_ops.slot_limit l WHERE l.source = m.source AND l.group_key = '*')    -- lined up by its key
   FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::integer[], $7::text[]) WITH ORDINALITY
        m(source, message_id, group_key, trace_id, traceparent, max_attempts, payload, turn)
+ CROSS JOIN entered
  ORDER BY m.turn
 ON CONFLICT (source, message_id) DO NOTHING
 RETURNING source, message_id;

@@ -14,8 +14,11 @@
  * - *two instances are sent the same requests at once* (senders that come again): each would wait for what the other has written
  *   already, a deadlock. So the requests of a statement stand in an order that is the same everywhere; those that are in one
  *   statement were all on their way at once, and came in no order. The messages of a request keep theirs;
- * - *a statement loses a race all the same* (requests that have the same ids in another order): it is tried again once, and then
- *   halved as well, so that others do not wait for the end of their quarrel;
+ * - *they have the same messages in another order*, and so deadlock all the same: PostgreSQL ends one of the two, which is tried
+ *   again apart, when no other instance takes anything in, and then meets none of them. Not the first time: whoever sends many
+ *   at once would wait for everybody else at each statement;
+ * - *it is tried again and loses again*, to somebody who is no intake: it is halved as well, so that others do not wait for the
+ *   end of that quarrel;
  * - *one request's data is refused by PostgreSQL*, whatever was looked at before: the others do not pay for it;
  * - *a statement hangs*: all wait, each no longer than its own limit, and then is told to come again. One that was not begun by
  *   then never is, and is not kept.
@@ -64,9 +67,9 @@ interface Waiting extends Submission {
   readonly reject: (error: unknown) => void
 }
 
-/** @param write one autocommit statement; resolves to what was new */
+/** @param write one autocommit statement, `apart` from those of others; resolves to what was new */
 export function createGatherer(
-  write: (rows: readonly IntakeRow[]) => Promise<readonly TakenMessage[]>,
+  write: (rows: readonly IntakeRow[], apart: boolean) => Promise<readonly TakenMessage[]>,
   bounds: { readonly rows?: number; readonly bytes?: number } = {},
 ): Gatherer {
   const { rows: maxRows = MAX_ROWS, bytes: maxBytes = MAX_BYTES } = bounds
@@ -104,13 +107,22 @@ export function createGatherer(
   async function send(batch: readonly Waiting[]): Promise<void> {
     const isAlone = batch.length === 1
     if (batch.length === 0) return
+    let apart = false
     try {
       const rows = batch.flatMap((one) =>
         one.messages.map((message): IntakeRow => ({ ...message, ...ofRequest(one) })),
       )
+      const statement = async (): Promise<readonly TakenMessage[]> => {
+        try {
+          return await write(rows, apart)
+        } catch (error) {
+          apart ||= errorClass(error) === 'deadlock'
+          throw error
+        }
+      }
       share(
         batch,
-        rows.length === 0 ? [] : await overRaces(never, () => write(rows), isAlone ? undefined : RACE_TRIES),
+        rows.length === 0 ? [] : await overRaces(never, statement, isAlone ? undefined : RACE_TRIES),
       )
     } catch (error) {
       if (!isAlone && (isUnreadable(error) || errorClass(error) === 'deadlock')) {

@@ -47,10 +47,10 @@ export function createIntake(options: IntakeOptions): IntakePort | undefined {
       from.map((source) => [source, maxAttempts] as const),
     ),
   )
-  const gatherer = createGatherer(async (rows) => {
+  const gatherer = createGatherer(async (rows, apart) => {
     const db = pool()
     if (db === undefined) throw new Error('not connected yet')
-    const taken = await takeMessages(db, rows)
+    const taken = await takeMessages(db, rows, apart)
     for (const source of new Set(taken.map((one) => one.source))) work()?.announce(source)
     return taken
   })

@@ -25,8 +25,15 @@ export interface TakenMessage extends Record<string, unknown> {
   readonly message_id: string
 }
 
-/** Takes messages in with one statement; resolves to those that were not there yet. */
-export async function takeMessages(db: Queryable, rows: readonly IntakeRow[]): Promise<TakenMessage[]> {
+/**
+ * Takes messages in with one statement; resolves to those that were not there yet.
+ * @param apart from every other such statement: waits until those under way have ended, and those that come later wait
+ */
+export async function takeMessages(
+  db: Queryable,
+  rows: readonly IntakeRow[],
+  apart = false,
+): Promise<TakenMessage[]> {
   const { rows: taken } = await db.query<TakenMessage>(sql.take, [
     rows.map(({ source }) => source),
     rows.map(({ messageId }) => messageId),
@@ -35,6 +42,7 @@ export async function takeMessages(db: Queryable, rows: readonly IntakeRow[]): P
     rows.map(({ traceparent }) => traceparent),
     rows.map(({ maxAttempts }) => maxAttempts),
     rows.map(({ payload }) => payload),
+    apart,
   ])
   return taken
 }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { randomUUID } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { setImmediate as turnOfLoop } from 'node:timers/promises'
 import { describe, test } from 'node:test'
 import { setFlagsFromString } from 'node:v8'
@@ -7,7 +7,7 @@ import { runInNewContext } from 'node:vm'
 import { sqlState } from '../../src/db/sqlstate.ts'
 import { IntakeRefused, IntakeTooSlow } from '../../src/errors.ts'
 import { createGatherer } from '../../src/ingest/gather.ts'
-import type { Submission } from '../../src/ingest/gather.ts'
+import type { Submission, Taken } from '../../src/ingest/gather.ts'
 import { takeMessages } from '../../src/tables/intake.ts'
 import type { IntakeRow, TakenMessage } from '../../src/tables/intake.ts'
 import { createDatabase } from '../support/database.ts'
@@ -34,6 +34,12 @@ function submission(
     maxAttempts: 10,
     ...rest,
   }
+}
+
+/** In another order, the same for the same seed. */
+function shuffled(ids: readonly string[], seed: number): string[] {
+  const place = (id: string): string => createHash('md5').update(`${seed} ${id}`).digest('hex')
+  return ids.toSorted((one, other) => (place(one) < place(other) ? -1 : 1))
 }
 
 /** An error as the server gives it. */
@@ -193,7 +199,7 @@ describe('requests are gathered', () => {
 describe('in PostgreSQL', () => {
   test('each message is there once, as it was first sent, and those of a request in their order', async (t) => {
     const pool = (await createDatabase(t)).pool()
-    const gatherer = createGatherer((rows) => takeMessages(pool, rows))
+    const gatherer = createGatherer((rows, apart) => takeMessages(pool, rows, apart))
     const first = submission(['a', 'b', 'a'], {
       payload: '[12345678901234567890,1.10,1e2]',
       traceId: 't-1',
@@ -290,6 +296,48 @@ describe('in PostgreSQL', () => {
     )
   })
 
+  test('instances that are sent the same messages, in another order by each request, take them in, and none loses twice', async (t) => {
+    const database = await createDatabase(t)
+    // Sooner than a second, for the test's sake.
+    await database.pool().query(`ALTER DATABASE ${database.name} SET deadlock_timeout = '100ms'`)
+    const INSTANCES = 6
+    const SHARED = 300
+    const ROUNDS = 8
+    const lost: number[] = []
+    const taken = Array.from({ length: INSTANCES }, async (_, instance) => {
+      const pool = database.pool()
+      let deadlocks = 0
+      const gatherer = createGatherer(async (rows, apart) => {
+        try {
+          return await takeMessages(pool, rows, apart)
+        } catch (error) {
+          assert.equal(sqlState(error), '40P01')
+          deadlocks += 1
+          throw error
+        }
+      })
+      const answers: Taken[] = []
+      for (let round = 0; round < ROUNDS; round += 1) {
+        deadlocks = 0
+        const ids = Array.from({ length: SHARED }, (_, n) => `${round} ${n}`)
+        answers.push(await gatherer.submit(submission(shuffled(ids, instance + INSTANCES * round)), LIMIT_MS))
+        lost.push(deadlocks)
+      }
+      return answers
+    })
+    const answers = (await Promise.all(taken)).flat()
+    assert.equal(
+      answers.reduce((sum, { accepted }) => sum + accepted, 0),
+      SHARED * ROUNDS,
+    )
+    t.diagnostic(`${lost.filter((times) => times > 0).length} of ${lost.length} statements lost a race`)
+    assert.ok(lost.some((times) => times > 0))
+    assert.ok(
+      lost.every((times) => times <= 1),
+      `lost: ${lost.join()}`,
+    )
+  })
+
   test('a deadlock with another over the same ids is tried again', async (t) => {
     const database = await createDatabase(t)
     const pool = database.pool()
@@ -303,7 +351,7 @@ describe('in PostgreSQL', () => {
     // Whoever has waited for a second looks for a deadlock, and is the one that ends it: only ours is to.
     await other.query(`SET deadlock_timeout = '1h'`)
     await insert('b')
-    const gatherer = createGatherer((rows) => takeMessages(pool, rows))
+    const gatherer = createGatherer((rows, apart) => takeMessages(pool, rows, apart))
     const taken = gatherer.submit(submission(['a', 'b']), LIMIT_MS)
     await until('our statement to wait for the other', async () => {
       const { rows } = await other.query('SELECT FROM pg_locks WHERE NOT granted')
