@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test, type TestContext } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
+import { giveBackUnclaimed } from '../../src/jobs/claimRows.ts'
 import { jobQueue } from '../../src/jobs/queues.ts'
 import type { Pool, PoolClient } from '../../src/db/pool.ts'
 import { until } from '../support/until.ts'
@@ -10,6 +11,7 @@ import { jobOf, startJobs } from './jobs.ts'
 const QUEUE = jobQueue('report')
 const GIVE_BACK = "'created' END"
 const CLAIM = 'INSERT INTO service_ops.job_claim'
+const FETCH = 'SKIP LOCKED'
 const COMPLETE = "state = 'completed'"
 
 /** Statements of a pool that have one of these texts meet this first; returns how many did. */
@@ -83,6 +85,29 @@ test('of a give-back that takes longer than the stop pg-boss hears nothing, and 
   assert.deepEqual(await jobsOf(bosses.pool, 'jobs.dead'), [])
   go.resolve(undefined)
   await until('the give-back', async () => (await state()) === 'created')
+})
+
+test('a job that is fetched when the stop of pg-boss is over is not failed, and begins elsewhere', async (t) => {
+  const bosses = await createBosses(t)
+  const boss = await bosses.boss()
+  const go = Promise.withResolvers<undefined>()
+  const met = disturb(t, boss.own, [FETCH], () => go.promise.then(() => undefined))
+  const jobs = await startJobs(bosses, boss, [jobOf(() => undefined, { retryLimit: 0 })])
+  await jobs.send('report', null)
+  await until('the fetch to be on its way', () => met.times > 0)
+  await jobs.stop(0)
+  const stopped = new Promise((resolve) => boss.pg.once('stopped', () => resolve(undefined)))
+  await boss.stop()
+  go.resolve(undefined)
+  await stopped
+  // Given back by itself, where the stop was slow; else nobody has claimed it, and the look of the others gives it back.
+  await until('the give-back', async () => {
+    const [job] = await jobsOf(bosses.pool, QUEUE)
+    assert.notEqual(job?.state, 'failed')
+    await giveBackUnclaimed(bosses.pool, QUEUE, 0)
+    return job?.state === 'created' && job.retry_limit === 1
+  })
+  assert.deepEqual(await jobsOf(bosses.pool, 'jobs.dead'), [])
 })
 
 test('a give-back that never comes through leaves the job active, for the others to take back', async (t) => {
