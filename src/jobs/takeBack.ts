@@ -10,8 +10,8 @@ import { unstartedBoss } from './unstarted.ts'
  * of each attempt (queue, id, retry_count, active) lets one of several observers do it, once.
  *
  * - *It is frozen*: up to FREEZES - 1 in a row are given back unburned; then each counts as a failure, since a job that blocks
- *   the event loop would freeze one instance after the other, for ever. Should it wake up, its handler goes on beside the new one; nothing that it says
- *   about the job counts any more. What a handler does outside cannot be fenced.
+ *   the event loop would freeze one instance after the other, for ever. Should it wake up, its handler goes on beside the new
+ *   one; nothing that it says about the job counts any more. What a handler does outside cannot be fenced.
  * - *It died*: most deaths are not the job's doing (a deploy's kill, a lost host), so up to DEATHS - 1 in a row are forgiven,
  *   whatever its retryLimit. Then each counts as a failure: a job that ends its process does not do so for ever.
  * - *Nobody was there to see it*: the next instance finds its claims at start, before pg-boss looks for silent jobs.

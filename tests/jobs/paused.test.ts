@@ -36,6 +36,8 @@ async function instances(t: TestContext, count: number, handle: ResolvedJob['han
     bosses,
     all,
     set,
+    /** Paused, and no instance has heard of it in time to stop fetching. */
+    pauseUnheard: () => (paused = true),
     states: async () => (await jobsOf(bosses.pool, QUEUE)).map(({ state }) => state),
   }
 }
@@ -81,4 +83,23 @@ test('a run under way goes on through a pause, and a drain gives it back all the
   assert.deepEqual(await jobs.stop(100), { givenBack: 1 })
   assert.deepEqual(await states(), ['created'])
   end.resolve(undefined)
+})
+
+test('a job that was fetched just before the pause does not begin, and is given back unburned', async (t) => {
+  let runs = 0
+  const { bosses, all, set, pauseUnheard, states } = await instances(t, 1, () => void (runs += 1))
+  const [one] = all
+  assert.ok(one)
+  set(false)
+  await until('the worker to look', () => one.boss.pg.getWipData().some(({ state }) => state === 'active'))
+  pauseUnheard()
+  await one.boss.pg.send(QUEUE)
+  one.boss.pg.getWipData().forEach(({ id }) => one.boss.pg.notifyWorker(id))
+  await until('it to be given back', async () => {
+    const [job] = await jobsOf(bosses.pool, QUEUE)
+    return runs > 0 || (job?.state === 'created' && job.retry_limit > 2)
+  })
+  assert.equal(runs, 0)
+  set(false)
+  await until('its run', async () => (await states()).join() === 'completed')
 })
