@@ -27,6 +27,8 @@ export interface SuiteMutant {
   readonly fault: string
   readonly seed: number
   readonly red: Red
+  /** Runs at most, each with the seed after the one before, where it is a race whether the fault meets the safeguard. Default 1. */
+  readonly tries?: number
   /** Left to the long form of the tests. */
   readonly isLong?: true
 }
@@ -57,6 +59,8 @@ export const SUITE_MUTANTS: readonly SuiteMutant[] = [
     fault: 'frozen_in_mid_pass',
     seed: 1,
     red: { invariant: 'watermarks_are_their_leaders' },
+    // What has woken may hear that another one leads before it writes its next page: three times in four it does not.
+    tries: 5,
   },
   {
     name: 'no_closure_check',
@@ -149,8 +153,12 @@ export async function runMutant(mutant: SuiteMutant, seed = mutant.seed): Promis
   if (fault === undefined) throw new Error(`there is no fault ${mutant.fault}`)
   const scope = new RunScope()
   try {
-    const run = await runFault(fault, seed, { bin: build(scope, mutant), stuckMs: STUCK_MS })
-    return { mutant, run, ...judged(mutant.red, run) }
+    const bin = build(scope, mutant)
+    for (let at = seed; ; at += 1) {
+      const run = await runFault(fault, at, { bin, stuckMs: STUCK_MS })
+      const caught = { mutant, run, ...judged(mutant.red, run) }
+      if (caught.caught || at + 1 >= seed + (mutant.tries ?? 1)) return caught
+    }
   } finally {
     await scope.end()
   }
