@@ -127,7 +127,7 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
     const way = await findWay(settings, addresses, log, signal)
     const { session } = way
     const opened = openPools(settings, way, identity, transactionalHandlers(config.processors), {
-      answered: () => probe.heard(),
+      asked: () => probe.asked(),
       failed(own, error) {
         missing.failed(own.reserved, error)
         denied.failed(own.reserved, error)

@@ -1,7 +1,8 @@
 -- Claims with slots; process/slots.ts tells why one statement can count what it claims. Whoever has the lock of a key's
 -- row in slot_limit, and nobody else, may claim messages of that key; rows are locked in order of key, and one that somebody
 -- else has is left alone, so that nobody waits here.
--- As in inbox.sql, what changes fast stands inside a CASE, so that no plan depends on statistics. A message's key is the first
+-- As in inbox.sql, what changes fast stands inside a CASE, so that no plan depends on its statistics. They are prepared; a
+-- plan that was made while the tables were small is given up when a claim takes long (process/slots.ts). A message's key is the first
 -- 200 characters of its group_key: an index takes no value of any length, and refuses the whole write.
 
 -- name: enter_default
@@ -50,7 +51,7 @@ SELECT count(*)::integer AS messages, max(u.inbox_id)::text AS last,
 
 -- name: claim
 -- $1 source, $2 instance, $3 messages at most, $4 attempts a message has, $5 bytes at most, $6 suspects: false, $7 after this key (NULL: from the
--- first), $8 keys looked at, $9 keys locked at most. A walk from key to key, one probe each, by the first entry that each has in
+-- first), $8 keys looked at, $9 keys locked at most, $10 messages without a key come first. A walk from key to key, one probe each, by the first entry that each has in
 -- an index. Of keys that have something due and a slot free the rows are locked, and what there is room for is claimed of those
 -- that nobody has written since the statement began. One row without a message says what the walk has met, and what is in use now.
 WITH RECURSIVE :"default",
@@ -155,7 +156,7 @@ k AS MATERIALIZED (
   SELECT w.n::bigint AS turn, w.group_key, w.place, w.most, w.ids, w.claims, w.in_use
     FROM wanted w WHERE CASE WHEN w.place IN (SELECT g.place FROM got g) THEN true ELSE false END ORDER BY w.n),
 f AS MATERIALIZED (
-  SELECT 0::bigint AS turn, NULL::tid AS place, NULL::integer AS most, NULL::bigint[] AS ids, NULL::integer[] AS claims, m.inbox_id, m.claim, :"bytes" AS bytes
+  SELECT :"keyless_turn" AS turn, NULL::tid AS place, NULL::integer AS most, NULL::bigint[] AS ids, NULL::integer[] AS claims, m.inbox_id, m.claim, :"bytes" AS bytes
     FROM service_ops.integration_inbox m
    WHERE m.source = $1 AND left(m.group_key, 200) IS NULL AND m.next_attempt_at <= statement_timestamp()
      AND CASE WHEN m.status IN ('NEW', 'FAILED') AND m.suspect = $6::boolean THEN true ELSE false END
@@ -174,7 +175,7 @@ kept AS (                      -- every row of fit is locked, and so will be cla
   UPDATE service_ops.slot_limit l
      SET held = n.ids || n.new_ids, held_claims = n.claims || n.new_claims, held_under = n.most
     FROM (SELECT t.place, t.most, t.ids, t.claims, array_agg(t.inbox_id) AS new_ids, array_agg(t.new_claim) AS new_claims
-            FROM fit t WHERE t.turn > 0 GROUP BY t.place, t.most, t.ids, t.claims OFFSET 0) n
+            FROM fit t WHERE t.place IS NOT NULL GROUP BY t.place, t.most, t.ids, t.claims OFFSET 0) n
    WHERE l.ctid = n.place      -- by its key, each would be looked for among all of the source
   RETURNING l.group_key, cardinality(l.held) AS in_use, l.held_under AS most),
 took AS (
@@ -192,8 +193,11 @@ took AS (
 (SELECT json_object_agg(kept.group_key, json_build_array(kept.in_use, kept.most)) FROM kept)
 
 -- name: keyless
--- Half at most while keys have something.
-CASE WHEN EXISTS (SELECT FROM k) THEN ($3::integer + 1) / 2 ELSE $3::integer END
+-- Half at most while keys have something; of an odd number, and of the bytes, the larger part every other time.
+CASE WHEN EXISTS (SELECT FROM k) THEN ($3::integer + $10::boolean::integer) / 2 ELSE $3::integer END
+
+-- name: keyless_turn
+CASE WHEN $10::boolean THEN 0 ELSE 2147483647 END::bigint
 
 -- name: keyless_suspect
 CASE WHEN $7::text IS NULL THEN $3::integer ELSE 0 END

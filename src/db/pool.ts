@@ -34,8 +34,8 @@ export interface PoolOptions extends ConnectionOptions {
   readonly keep?: boolean
   /** Told of a connection that broke, idle or in use; the pool replaces it by itself. */
   readonly onConnectionError?: (error: Error) => void
-  /** Told of every single statement that succeeded: the server is there. */
-  readonly onAnswer?: () => void
+  /** Told of every single statement that is asked for; what it returns is told how that ended: whether there was an answer. */
+  readonly onAsk?: () => (answered: boolean) => void
   /** Told of every single statement that failed; those of lent connections are their borrower's to tell. */
   readonly onStatementError?: (error: unknown) => void
 }
@@ -66,6 +66,8 @@ export interface Pool extends Queryable, Preparing {
    * database that vanished without a word, where it would wait up to the statement limit, or for ever.
    */
   reset(): void
+  /** Every connection plans its prepared statements anew when it needs them next: for the tables as they are then. */
+  replan(): void
   /** Refuses new work, waits for what is lent out, closes everything. May be called again. */
   end(): Promise<void>
 }
@@ -104,13 +106,23 @@ export function createPool(options: PoolOptions): Pool {
     client.on('error', (error) => options.onConnectionError?.(error))
   })
   let ended: Promise<void> | undefined
+  let generation = 0
+  const planned = new WeakMap<PoolClient, number>()
+
+  /** Before a prepared statement, on the connection that is to run it. */
+  async function plan(client: PoolClient): Promise<void> {
+    if ((planned.get(client) ?? generation) !== generation) await client.query('DISCARD PLANS')
+    planned.set(client, generation)
+  }
 
   async function query<R extends QueryResultRow>(statement: QueryConfig): Promise<QueryResult<R>> {
+    const over = options.onAsk?.()
     try {
-      const result = await queryOnce<R>(pool, statement)
-      options.onAnswer?.()
+      const result = await queryOnce<R>(pool, statement, plan)
+      over?.(true)
       return result
     } catch (error) {
+      over?.(false)
       options.onStatementError?.(error)
       throw error
     }
@@ -131,16 +143,19 @@ export function createPool(options: PoolOptions): Pool {
       query<R>({ text, values: [...values] }),
     prepared: <R extends QueryResultRow>(name: string, text: string, values: readonly unknown[]) =>
       query<R>({ text, values: [...values], ...(options.ownSession === false ? {} : { name }) }),
+    replan: () => void (generation += 1),
   }
 }
 
 async function queryOnce<R extends QueryResultRow>(
   pool: PgPool,
   statement: QueryConfig,
+  plan: (client: PoolClient) => Promise<void>,
 ): Promise<QueryResult<R>> {
   const client = await pool.connect()
   let result: QueryResult<R>
   try {
+    if (statement.name !== undefined) await plan(client)
     result = await client.query<R>(statement)
   } catch (error) {
     client.release(!refusedCleanly(error, statement.values ?? []))
@@ -152,9 +167,20 @@ async function queryOnce<R extends QueryResultRow>(
 }
 
 /**
+ * A prepared statement is not there any more (somebody said DEALLOCATE or DISCARD), or its result is of another type now. The
+ * connection believes that it is prepared, and would fail again and again.
+ */
+const FORGOTTEN: ReadonlySet<string> = new Set(['26000', '0A000'])
+
+/**
  * Whether the server refused one statement and the connection is as good as before. Without parameters the text may
  * have held several statements, a BEGIN among them; after a timeout of ours or a broken socket nothing is known.
  */
 function refusedCleanly(error: unknown, values: readonly unknown[]): boolean {
-  return error instanceof DatabaseError && error.severity === 'ERROR' && values.length > 0
+  return (
+    error instanceof DatabaseError &&
+    error.severity === 'ERROR' &&
+    values.length > 0 &&
+    !FORGOTTEN.has(error.code ?? '')
+  )
 }

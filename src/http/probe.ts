@@ -7,13 +7,13 @@ export type ProbeResult =
   | { readonly ok: false; readonly class: string }
 
 /**
- * Tells whether the database is there. It asks by itself only when nothing else has been answered of late: never more than
- * once a second, never waited for longer than the limit.
+ * Tells whether the database is there. It asks by itself, over a way of its own: never more than once a second, never waited
+ * for longer than the limit. It need not ask while everybody else is answered at once.
  */
 export interface DatabaseProbe {
   look(): Promise<ProbeResult>
-  /** The database has answered somebody's statement. */
-  heard(): void
+  /** Somebody asks the database something. Returns what to call when that is over: answered, or not. */
+  asked(): (answered: boolean) => void
   /** Milliseconds until what is known is too old to be believed. */
   readonly staleInMs: number
 }
@@ -22,8 +22,11 @@ export interface DatabaseProbe {
 const FRESH_MS = 1000
 
 /**
- * An answer to any statement is a sign of life for this long. More than the second between two things that an idle instance
- * asks anyway (runner/pauses.ts); with the patience below still less than 2 s.
+ * A question that was answered is a sign of life for this long, from when it was asked. More than the second between two
+ * things that an idle instance asks anyway (runner/pauses.ts); with the patience below still less than 2 s.
+ *
+ * It says nothing of other connections than its own. So it counts only while nobody waits for an answer for longer than the
+ * patience, and while our own way was found good when it was tried last.
  */
 const SIGN_MS = 1_100
 
@@ -50,7 +53,10 @@ export function createProbe(probe: () => Promise<void>, now = () => performance.
   let last: { result: ProbeResult; at: number } | undefined
   let triedAt = Number.NEGATIVE_INFINITY
   let latencyMs = 0
-  let heardAt = Number.NEGATIVE_INFINITY
+  let signAt = Number.NEGATIVE_INFINITY
+  let isOwnGood = true
+  /** When those asked who have no answer yet, the oldest first. */
+  const waiting = new Set<{ readonly at: number }>()
   let underWay: { result: Promise<ProbeResult>; since: number } | undefined
 
   function begin(): Promise<ProbeResult> {
@@ -62,6 +68,7 @@ export function createProbe(probe: () => Promise<void>, now = () => performance.
       if (underWay !== mine) return
       underWay = undefined
       last = { result, at: now() }
+      isOwnGood = result.ok
       if (result.ok) latencyMs = result.latencyMs
     })
     return mine.result
@@ -76,26 +83,39 @@ export function createProbe(probe: () => Promise<void>, now = () => performance.
     }
   }
 
-  /** Somebody was answered of late. */
-  const sign = (): ProbeResult | undefined =>
-    now() - heardAt < SIGN_MS ? { ok: true, latencyMs } : undefined
+  const isSomebodyLeft = (): boolean => {
+    const [oldest] = waiting
+    return oldest !== undefined && now() - oldest.at >= PATIENCE_MS
+  }
+
+  /** Milliseconds for which there need be no question of ours. */
+  function signForMs(): number {
+    if (!isOwnGood || isSomebodyLeft()) return 0
+    return Math.max(0, Math.min(signAt + SIGN_MS, triedAt + OWN_WAY_MS) - now())
+  }
 
   return {
     async look() {
-      const known = now() - triedAt < OWN_WAY_MS ? sign() : undefined
-      if (known !== undefined) return known
+      if (signForMs() > 0) return { ok: true, latencyMs }
       if (last !== undefined && now() - last.at < FRESH_MS) return last.result
       const joined = underWay !== undefined && now() - underWay.since < HUNG_MS ? underWay : undefined
       const waited = joined === undefined ? PATIENCE_MS : PATIENCE_MS - (now() - joined.since)
       // Whoever joins one that is already known to hang learns so at once.
       const result = waited <= 0 ? HUNG : await within(joined?.result ?? begin(), waited)
-      // One connection that hangs or breaks while others are answered is no outage.
-      return result.ok ? result : (sign() ?? result)
+      if (!result.ok) isOwnGood = false
+      return result
     },
-    heard: () => void (heardAt = now()),
+    asked() {
+      const question = { at: now() }
+      waiting.add(question)
+      return (answered) => {
+        waiting.delete(question)
+        if (answered && question.at > signAt) signAt = question.at
+      }
+    },
     get staleInMs() {
-      const ownUntil = last?.result.ok === true ? last.at + FRESH_MS : now()
-      return Math.max(0, ownUntil - now(), sign() === undefined ? 0 : heardAt + SIGN_MS - now())
+      const ownMs = last?.result.ok === true ? last.at + FRESH_MS - now() : 0
+      return Math.max(0, ownMs, signForMs())
     },
   }
 }

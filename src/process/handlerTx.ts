@@ -20,7 +20,7 @@ const START = String.raw`(?:^|;)(?:\s|--[^\n]*\n|\/\*(?:[^*]|\*(?!\/))*\*\/)*`
  * temporary tables. SET stands at the beginning of a statement, or it is the SET of an UPDATE.
  */
 const STAINS = new RegExp(
-  String.raw`${START}(?:set(?!\s+local\b)|reset|discard|listen|prepare|declare|load)\b|advisory|set_config|\btemp(?:orary)?\b`,
+  String.raw`${START}(?:set(?!\s+local\b)|reset|discard|deallocate|listen|prepare|declare|load)\b|advisory|set_config|\btemp(?:orary)?\b`,
   'i',
 )
 

@@ -79,6 +79,13 @@ const LINE_UP = 2_000
 const FIRST_KEYS = 8
 const KEYS_STEP = 4
 
+/**
+ * A claim is prepared, and its plan may be from when the tables were nearly empty: then it reads them whole, key by key, until
+ * somebody ANALYZEs them. One that takes so long has its statement planned anew, for the tables as they are.
+ */
+const SLOW_MS = 100
+const REPLAN_EVERY_MS = 2_000
+
 /** Few come in otherwise, and most claims have enough without them. */
 const LINE_UP_EVERY_MS = 50
 
@@ -109,7 +116,8 @@ export function createSlotClaims(options: SlotClaimsOptions): SlotClaims {
   const { from: sources, maxAttempts } = options.processor
   const rounds = new Map<string, Round>()
   const dryRounds = new Map<string, number>()
-  const keysOf = new Map<string, number>()
+  const reaches = new Map<string, number>()
+  let replannedAt = Number.NEGATIVE_INFINITY
   const unknown = new Map<string, readonly string[]>()
   /** An instance that asks for order is heeded by those that do not (yet). */
   const orderedElsewhere = new Set<string>()
@@ -151,12 +159,23 @@ export function createSlotClaims(options: SlotClaimsOptions): SlotClaims {
     after: string | null,
     limit: number,
   ): Promise<{ seen: KeysSeen; rows: SlotRow[] }> {
-    const inOrder = ordered(source)
-    // In order each key gives one message.
-    const lock = inOrder ? limit : Math.min(limit, keysOf.get(source) ?? FIRST_KEYS)
-    const claimed = await claimInSlots(pool, request(source, limit), { after, look: LOOK_KEYS, lock })
-    if (!inOrder) keysOf.set(source, nextKeys(lock, limit, claimed))
-    return claimed
+    const reach = reaches.get(source) ?? FIRST_KEYS
+    const lock = Math.min(limit, reach)
+    const startedAt = performance.now()
+    try {
+      const walk = { after, look: LOOK_KEYS, lock, keylessFirst: turn % 2 === 0 }
+      const claimed = await claimInSlots(pool, request(source, limit), walk)
+      const nothing = claimed.rows.length === 0 && claimed.seen.wanted === 0
+      // After a lull the first claims are small again: a plan from then is found out by a few keys, not by a thousand.
+      reaches.set(source, nothing ? FIRST_KEYS : nextReach(reach, lock, limit, claimed))
+      return claimed
+    } finally {
+      const endedAt = performance.now()
+      if (endedAt - startedAt > SLOW_MS && endedAt > replannedAt + REPLAN_EVERY_MS) {
+        replannedAt = endedAt
+        pool.replan()
+      }
+    }
   }
 
   const request = (source: string, limit: number): SlotRequest => ({
@@ -176,7 +195,12 @@ export function createSlotClaims(options: SlotClaimsOptions): SlotClaims {
       dryRounds.delete(source)
       // With no more places, or bytes, the others have not had their turn.
       if (atEnd && reached === (keys.at(-1) ?? null) && wanted === keys.length) rounds.delete(source)
-      else rounds.set(source, { ...newRound(), after: reached ?? last, dry: false })
+      else
+        rounds.set(source, {
+          ...newRound(),
+          after: reached ?? (keys.length > 0 ? round.after : last),
+          dry: false,
+        })
       return 0
     }
     if (seen.unknown.length > 0) return 0
@@ -231,15 +255,18 @@ export function createSlotClaims(options: SlotClaimsOptions): SlotClaims {
   }
 }
 
-/** How many keys the next claim locks, by what these have given. */
-function nextKeys(
-  locked: number,
+/** How many keys the next claims lock, by what these have given. One for few messages says nothing of those for many. */
+function nextReach(
+  reach: number,
+  lock: number,
   limit: number,
   { seen, rows }: { seen: KeysSeen; rows: readonly SlotRow[] },
 ): number {
-  if (rows.length < limit) return seen.wanted < locked ? locked : Math.min(limit, locked * KEYS_STEP)
+  if (rows.length < limit)
+    return seen.wanted < lock ? reach : Math.max(reach, Math.min(limit, lock * KEYS_STEP))
+  if (lock < reach) return reach
   const used = new Set(rows.map(({ slot_key: key }) => key)).size
-  return Math.min(locked, Math.max(FIRST_KEYS, used * KEYS_STEP))
+  return Math.min(reach, Math.max(FIRST_KEYS, used * KEYS_STEP))
 }
 
 /** The last key in turn that got a place. */

@@ -144,7 +144,10 @@ export function openPools(
   { url, pooling }: Way,
   identity: Identity,
   transactionalConcurrency: number,
-  statements: { readonly answered: () => void; readonly failed: (pools: Pools, error: unknown) => void },
+  statements: {
+    readonly asked: () => (answered: boolean) => void
+    readonly failed: (pools: Pools, error: unknown) => void
+  },
 ): Pools {
   const limits = {
     statementTimeoutMs: settings.statementTimeoutMs,
@@ -157,7 +160,7 @@ export function openPools(
     connectTimeoutMs: settings.connectTimeoutMs,
     startupOptions: pooling === 'none',
     ownSession: pooling !== 'transaction',
-    onAnswer: () => statements.answered(),
+    onAsk: () => statements.asked(),
     onStatementError: (error: unknown) => statements.failed(pools, error),
   }
   const fencedMs = Math.min(limits.statementTimeoutMs, Math.round(settings.leaseMs * FENCED_SHARE_OF_LEASE))

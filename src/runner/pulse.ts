@@ -4,9 +4,10 @@
  *     answering ──no answer──▶ away ──silent for 3 s──▶ away, connections broken ──answer──▶ answering
  *                                └──────────────────────answer───────────────────────────────▲
  *
- * Whatever is answered, to whomever, is a sign of life for 1.1 s (http/probe.ts). When there was none, the pulse asks for one
- * itself, over a connection of its own: an idle instance has something to ask each second, so that is seldom. What is not
- * answered says nothing: a statement of a loop may fail, or hang up to its limit, for reasons of its own.
+ * Whatever is answered, to whomever, is a sign of life for 1.1 s (http/probe.ts). When there was none, or when somebody
+ * waits for an answer for long, the pulse asks for one itself, over a connection of its own: an idle instance has something
+ * to ask each second, so that is seldom. The pulse's own question alone judges: a statement of a loop may fail, or hang up to
+ * its limit, for reasons of its own.
  *
  * - *The server is stopped*: connections break and are refused at once; the loops try again by their own backoff, and
  *   are woken when it is back.
@@ -15,7 +16,9 @@
  *   answers, and once more then; whoever waited fails at once and starts afresh. The backends of those connections may
  *   live on, with row locks and open transactions: they are ended before anything else is done.
  * - *The server is only slow*: called away, and back a second later; nothing is broken within 3 s.
- * - *The pulse's own connection is broken, the others are not*: no outage. It is tried every 15 s all the same, and made anew.
+ * - *Some connections are swallowed, others are answered* (a firewall forgot them, one of several proxies died): whoever waits
+ *   makes the pulse ask. If its own connection is among the living, those who wait have their own limits; if not, all are broken.
+ *   It is tried every 15 s in any case.
  */
 import type { DatabaseProbe } from '../http/probe.ts'
 import { errorClass } from '../db/sqlstate.ts'

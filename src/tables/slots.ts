@@ -58,7 +58,7 @@ export interface KeysSeen {
   readonly at_end: boolean
   /** Keys without a row. */
   readonly unknown: readonly string[]
-  /** Keys with something to claim; those of them that were claimed from stand in `keys`, in turn. */
+  /** Keys with something to claim; those of them whose rows are ours, and were not written since, stand in `keys`, in turn. */
   readonly wanted: number
   readonly keys: readonly string[]
   readonly has_default: boolean
@@ -93,16 +93,18 @@ export interface SlotWalk {
   readonly look: number
   /** Keys claimed from, at most. */
   readonly lock: number
+  /** Messages without a key come first, and get the larger half. */
+  readonly keylessFirst: boolean
 }
 
 /** Claims what the slots of the keys along the way leave room for. */
 export async function claimInSlots(
   db: Preparing,
   request: SlotRequest,
-  { after, look, lock }: SlotWalk,
+  { after, look, lock, keylessFirst }: SlotWalk,
 ): Promise<{ seen: KeysSeen; rows: SlotRow[] }> {
   const statement = request.ordered ? 'claim_in_order' : 'claim'
-  const values = [...valuesOf(request, false), after, look, lock]
+  const values = [...valuesOf(request, false), after, look, lock, keylessFirst]
   const answer = await db.prepared<Answer>(`tidemark_slots_${statement}`, sql[statement], values)
   const { seen, rows } = read(answer.rows)
   if (seen == null) throw new Error('claim did not say what it has seen')
@@ -155,34 +157,46 @@ export async function suspectKeys(
   return (await db.query<SuspectKey & Record<string, unknown>>(sql.suspect_keys, [sources, ordered])).rows
 }
 
+/** How many messages without a key a claim takes, and when. */
+interface Keyless extends Record<string, string> {
+  readonly keyless: string
+  readonly keyless_turn: string
+}
+
 /** The statements of the file, put together: the two ways to claim, each by turn and in order. */
 function withParts(parts: ReturnType<typeof load>) {
   const { bytes, slots } = parts
-  const claim = (text: string, ordered: boolean, keyless: string, more: Record<string, string>): string => {
+  const keylessSuspect = { keyless: parts.keyless_suspect, keyless_turn: '0::bigint' }
+  const claim = (text: string, ordered: boolean, keyless: Keyless, more: Record<string, string>): string => {
     const pick = fillIdentifiers(ordered ? parts.pick_in_order : parts.pick, { bytes })
     return fillIdentifiers(text, {
       default: fillIdentifiers(parts.default, { in_order: String(ordered) }),
       most: ordered ? parts.most_in_order : parts.most,
       in_use: parts.in_use,
-      take: fillIdentifiers(parts.take, { bytes, pick, keyless }),
+      take: fillIdentifiers(parts.take, { bytes, pick, ...keyless }),
       slots,
       ...more,
     })
   }
   const walking = (ordered: boolean): string =>
-    claim(parts.claim, ordered, parts.keyless, {
-      first_may: parts.first_may,
-      order: ordered ? parts.in_order : parts.by_turn,
-      due: ordered ? parts.due_in_order : parts.due,
-    })
+    claim(
+      parts.claim,
+      ordered,
+      { keyless: parts.keyless, keyless_turn: parts.keyless_turn },
+      {
+        first_may: parts.first_may,
+        order: ordered ? parts.in_order : parts.by_turn,
+        due: ordered ? parts.due_in_order : parts.due,
+      },
+    )
   return {
     enter_default: parts.enter_default,
     enter_keys: parts.enter_keys,
     line_up: parts.line_up,
     claim: walking(false),
     claim_in_order: walking(true),
-    claim_suspect: claim(parts.claim_suspect, false, parts.keyless_suspect, {}),
-    claim_suspect_in_order: claim(parts.claim_suspect, true, parts.keyless_suspect, {}),
+    claim_suspect: claim(parts.claim_suspect, false, keylessSuspect, {}),
+    claim_suspect_in_order: claim(parts.claim_suspect, true, keylessSuspect, {}),
     suspect_keys: parts.suspect_keys,
   }
 }
@@ -207,6 +221,7 @@ function load() {
     'slots',
     'keyless',
     'keyless_suspect',
+    'keyless_turn',
     'bytes',
     'pick',
     'pick_in_order',

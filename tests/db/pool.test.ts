@@ -58,13 +58,52 @@ describe('the pool', () => {
       assert.deepEqual(rows, ownSession ? [{ name: 'twice' }] : [])
     })
 
-  test('tells of statements that were answered, and of no others', async (t) => {
-    let answers = 0
-    const { pool } = await setUp(t, { onAnswer: () => void (answers += 1) })
+  test('plans a prepared statement anew when told to, for the table as it is then', async (t) => {
+    const { pool } = await setUp(t)
+    await pool.query('CREATE TABLE grown (id integer)')
+    await pool.query('CREATE INDEX ON grown (id)')
+    await pool.query('ALTER TABLE grown SET (autovacuum_enabled = false)')
+    await pool.query("SET plan_cache_mode = 'force_generic_plan'")
+    const find = () => pool.prepared('find', 'SELECT id FROM grown WHERE id = $1', [7])
+    const plan = async () => JSON.stringify((await pool.query('EXPLAIN EXECUTE find(7)')).rows)
+    await find()
+    assert.match(await plan(), /Bitmap|Index|Seq/)
+    await pool.query('INSERT INTO grown VALUES (1)')
+    await pool.query('ANALYZE grown')
+    await find()
+    assert.match(await plan(), /Seq Scan/)
+    await pool.query('INSERT INTO grown SELECT generate_series(1, 50000)')
+    await find()
+    assert.match(await plan(), /Seq Scan/)
+    pool.replan()
+    await find()
+    assert.match(await plan(), /Index/)
+  })
+
+  for (const [why, what] of [
+    ['somebody forgot it', 'DEALLOCATE ALL'],
+    ['its result has another type', 'ALTER TABLE typed ALTER COLUMN id TYPE bigint'],
+  ] as const)
+    test(`a prepared statement fails once at most when ${why}`, async (t) => {
+      const { pool } = await setUp(t)
+      await pool.query('CREATE TABLE typed (id integer)')
+      const find = () => pool.prepared('find', 'SELECT id FROM typed WHERE id = $1', [7])
+      await find()
+      await pool.query(what)
+      await assert.rejects(find())
+      assert.equal((await find()).rowCount, 0)
+    })
+
+  test('tells of every statement that is asked for, and whether it was answered', async (t) => {
+    const told: (string | boolean)[] = []
+    const onAsk = () => {
+      told.push('asked')
+      return (answered: boolean) => void told.push(answered)
+    }
+    const { pool } = await setUp(t, { onAsk })
     await pool.query('SELECT 1')
-    assert.equal(answers, 1)
     await assert.rejects(pool.query('SELECT 1 FROM missing'))
-    assert.equal(answers, 1)
+    assert.deepEqual(told, ['asked', true, 'asked', false])
   })
 
   test('keeps options of the address, and its own name over the one there', async (t) => {

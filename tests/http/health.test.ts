@@ -121,9 +121,9 @@ describe('the database probe', () => {
     assert.equal(asked, 2)
   })
 
-  /** A probe that counts its questions, on a clock that the test moves. */
+  /** A probe that counts its questions, on a clock that the test moves; `answer`: somebody is answered at once. */
   function heardProbe() {
-    const world = { now: 0, asked: 0, hangs: false }
+    const world = { now: 0, asked: 0, hangs: false, answer: () => probe.asked()(true) }
     const probe = createProbe(
       () => {
         world.asked += 1
@@ -138,49 +138,72 @@ describe('the database probe', () => {
     const { world, probe } = heardProbe()
     await probe.look()
     for (world.now = 900; world.now < 10_000; world.now += 900) {
-      probe.heard()
+      world.answer()
       world.now += 150
       assert.deepEqual(await probe.look(), { ok: true, latencyMs: 0 })
       assert.equal(probe.staleInMs, 950)
     }
     assert.equal(world.asked, 1)
-    probe.heard()
+    world.answer()
     world.now += 1_100
     assert.equal(probe.staleInMs, 0)
     await probe.look()
     assert.equal(world.asked, 2)
   })
 
-  test('tries its own way every 15 s even so, and believes the others when that alone hangs', async () => {
+  test('an answer counts from when it was asked for, and a failure for nothing', async () => {
+    const { world, probe } = heardProbe()
+    await probe.look()
+    const over = probe.asked()
+    world.now = 700
+    over(true)
+    world.now = 1_099
+    assert.equal(probe.staleInMs, 1)
+    probe.asked()(false)
+    world.now = 1_100
+    assert.equal(probe.staleInMs, 0)
+  })
+
+  test('asks while somebody waits for an answer, however many others have one', async () => {
+    const { world, probe } = heardProbe()
+    await probe.look()
+    const over = probe.asked()
+    world.now = 1_749
+    probe.asked()(true)
+    world.now = 750 + 1_000
+    world.answer()
+    await probe.look()
+    assert.equal(world.asked, 2)
+    over(false)
+    world.now += 1_050
+    world.answer()
+    await probe.look()
+    assert.equal(world.asked, 2)
+  })
+
+  test('tries its own way every 15 s, and believes nobody when that is not good', async () => {
     const { world, probe } = heardProbe()
     await probe.look()
     world.hangs = true
+    for (world.now = 500; world.now < 15_000; world.now += 500) {
+      world.answer()
+      await probe.look()
+    }
+    assert.equal(world.asked, 1)
     world.now = 15_000
-    probe.heard()
-    assert.deepEqual(await probe.look(), { ok: true, latencyMs: 0 })
+    world.answer()
+    assert.equal(probe.staleInMs, 0)
+    assert.deepEqual(await probe.look(), { ok: false, class: 'ProbeTimeout' })
+    world.answer()
+    assert.deepEqual(await probe.look(), { ok: false, class: 'ProbeTimeout' })
     assert.equal(world.asked, 2)
-    world.now += 1_100
-    assert.deepEqual(await probe.look(), { ok: false, class: 'ProbeTimeout' }, 'the others are silent, too')
-  })
-
-  test('calls nothing an outage while others are answered, and tells one within 1.1 s of the last answer', async () => {
-    let now = 0
-    let isThere = true
-    const probe = createProbe(
-      () => (isThere ? Promise.resolve() : Promise.reject(new TypeError('x'))),
-      () => now,
-    )
+    world.hangs = false
+    world.now += 10_000
+    assert.deepEqual(await probe.look(), { ok: true, latencyMs: 0 })
+    world.now += 1_050
+    world.answer()
     await probe.look()
-    isThere = false
-    now = 15_000
-    probe.heard()
-    assert.deepEqual(await probe.look(), { ok: true, latencyMs: 0 })
-    now += 1_099
-    assert.deepEqual(await probe.look(), { ok: true, latencyMs: 0 })
-    now += 1
-    assert.deepEqual(await probe.look(), { ok: false, class: 'TypeError' })
-    probe.heard()
-    assert.deepEqual(await probe.look(), { ok: true, latencyMs: 0 })
+    assert.equal(world.asked, 3)
   })
 
   test('begins no second round trip while one hangs, until it is given up', async () => {

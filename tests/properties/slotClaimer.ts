@@ -55,7 +55,7 @@ export const EARLIER = `
 export const IN_FORCE = `
   SELECT k.group_key AS key, coalesce(k.max_slots, d.max_slots, d.default_slots, 1000) AS most, k.paused OR d.paused AS paused
     FROM service_ops.slot_limit k JOIN service_ops.slot_limit d ON d.source = k.source AND d.group_key = '*'
-   WHERE k.source = '${SOURCE}' AND k.group_key <> '*'`
+   WHERE k.source = '${SOURCE}'`
 
 export const AT_THE_GATE = `SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = $1 AND NOT granted`
 

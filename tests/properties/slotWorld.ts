@@ -53,6 +53,7 @@ export class SlotWorld {
   readonly #edit: Edit
   readonly #say: (step: string) => void
   readonly #allowed = new Map<string, number>()
+  #violation: SlotViolation | undefined
   #personBusy = false
   #writerBusy = false
   #clock = 0
@@ -142,7 +143,12 @@ export class SlotWorld {
         claimer.rows = await claimSuspectInSlots(claims, { ...request, limit: 1 }, key)
       } else {
         const after = this.#random.pick([null, null, ...KEYS]) ?? null
-        const walk = { after, look: 100, lock: this.#random.between(1, 4) }
+        const walk = {
+          after,
+          look: 100,
+          lock: this.#random.between(1, 4),
+          keylessFirst: this.#random.chance(0.5),
+        }
         const { seen, rows } = await claimInSlots(claims, request, walk)
         claimer.unknown = seen.unknown
         claimer.rows = rows
@@ -160,24 +166,29 @@ export class SlotWorld {
     const { client, name, gate, open, force } = claimer
     claimer.phase = 'waits'
     await this.#gate.query('SELECT pg_advisory_unlock($1)', [gate])
-    const took = claimer.claiming.then(() => {
+    // Seen to when it has its rows, which may be later: it may have to wait for a lock.
+    claimer.claiming = claimer.claiming.then(async () => {
+      if (this.#ordered)
+        for (const { inbox_id: id } of claimer.rows) {
+          const { rows } = await client.query<{ inbox_id: string }>(EARLIER, [id, open])
+          const [earlier] = rows
+          if (earlier !== undefined)
+            this.#violated(`${id} was claimed while ${earlier.inbox_id} before it is open`)
+        }
+      for (const key of new Set(claimer.rows.map((row) => row.group_key))) {
+        const inForce = force.get(key ?? '*')
+        assert.ok(inForce)
+        if (inForce.paused) this.#violated(`${key} was claimed of while it is paused`)
+        if (key !== null) this.#allowed.set(`${name} ${key}`, this.#ordered ? 1 : inForce.most)
+      }
       claimer.phase = 'took'
     })
-    took.catch(() => undefined)
-    await Promise.race([took, delay(BLOCKED_MS)])
-    if (this.#ordered)
-      for (const { inbox_id: id } of claimer.rows) {
-        const { rows } = await client.query<{ inbox_id: string }>(EARLIER, [id, open])
-        if (rows[0] !== undefined)
-          throw new SlotViolation('unsafe', `${id} was claimed while ${rows[0].inbox_id} before it is open`)
-      }
-    for (const key of new Set(claimer.rows.map((row) => row.group_key))) {
-      if (key === null) continue
-      const inForce = force.get(key)
-      assert.ok(inForce)
-      if (inForce.paused) throw new SlotViolation('unsafe', `${key} was claimed of while it is paused`)
-      this.#allowed.set(`${name} ${key}`, this.#ordered ? 1 : inForce.most)
-    }
+    claimer.claiming.catch(() => undefined)
+    await Promise.race([claimer.claiming, delay(BLOCKED_MS)])
+  }
+
+  #violated(message: string): void {
+    this.#violation ??= new SlotViolation('unsafe', message)
   }
 
   async #commit(claimer: Claimer): Promise<void> {
@@ -285,6 +296,7 @@ export class SlotWorld {
   }
 
   async #check(): Promise<void> {
+    if (this.#violation !== undefined) throw this.#violation
     const { rows } = await this.#pool.query<{ group_key: string; n: number }>(COUNTS)
     for (const { group_key: key, n } of rows) {
       const most = this.#allowed.get(key) ?? 0
@@ -334,7 +346,7 @@ export class SlotWorld {
           maxBytes: 1_000_000,
           ordered: this.#ordered,
         },
-        { after: null, look: 100, lock: 50 },
+        { after: null, look: 100, lock: 50, keylessFirst: true },
       )
       await enterKeys(this.#pool, SOURCE, seen.unknown)
       await writeDone(

@@ -122,6 +122,7 @@ describe('when messages cannot be taken in', () => {
       counts,
       query: () => Promise.reject(error),
       prepared: () => Promise.reject(error),
+      replan: () => undefined,
       connect: () => Promise.reject(error),
       reset: () => undefined,
       end: () => Promise.resolve(),

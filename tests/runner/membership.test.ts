@@ -22,7 +22,7 @@ test('what a heartbeat learns is passed on: what is paused, a sentinel that nobo
   const identity = { instanceId: 'one', holder: randomUUID() }
   let answers = 0
   const pools = openPools(settings, { url: database.url, pooling: 'none', session: undefined }, identity, 1, {
-    answered: () => void (answers += 1),
+    asked: () => (answered) => void (answers += Number(answered)),
     failed: () => undefined,
   })
   const learned: string[][] = []

@@ -16,6 +16,7 @@ test('a role that may not end its own backends is back after a silence all the s
     counts: { total: 0, idle: 0, waiting: 0 },
     connect: () => Promise.reject(new Error('not asked for')),
     prepared: () => Promise.reject(new Error('not asked for')),
+    replan: () => undefined,
     query: () =>
       Promise.reject(
         Object.assign(new DatabaseError('permission denied for function pg_terminate_backend', 0, 'error'), {
@@ -29,7 +30,7 @@ test('a role that may not end its own backends is back after a silence all the s
   let silent = true
   const pulse = startPulse({
     probe: {
-      heard: () => undefined,
+      asked: () => () => undefined,
       staleInMs: 1_000,
       look: () => Promise.resolve(silent ? { ok: false, class: 'ProbeTimeout' } : { ok: true, latencyMs: 1 }),
     },
@@ -50,7 +51,7 @@ test('the pulse looks as soon as what is known has become too old, however soon 
   let looks = 0
   const pulse = startPulse({
     probe: {
-      heard: () => undefined,
+      asked: () => () => undefined,
       staleInMs: 1,
       look: () => Promise.resolve({ ok: true, latencyMs: (looks += 1) }),
     },
