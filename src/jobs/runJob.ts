@@ -44,7 +44,7 @@ export async function runJob(options: {
     // Given back: nobody failed, and nothing of this attempt is written any more.
     if (!given.aborted) {
       const failure = { ...about, ...cleanError(error), duration_ms: elapsed() }
-      log.event('job_failed', `${job.name} failed`, failure)
+      log.event('job_failed', `${job.name} failed: ${failure.text}`, failure)
     }
     throw error
   } finally {

@@ -97,6 +97,7 @@ test('a run is logged under a trace that its retry keeps', async (t) => {
     lines.map(({ event }) => event),
     ['job_started', 'handler_log', 'job_failed', 'job_started', 'handler_log', 'job_done'],
   )
+  assert.equal(lines[2]?.['msg'], 'digest failed: first time')
   assert.equal(lines.at(-1)?.['attempt'], 2)
 })
 
