@@ -165,7 +165,7 @@ export function createSlotClaims(options: SlotClaimsOptions): SlotClaims {
     try {
       const walk = { after, look: LOOK_KEYS, lock, keylessFirst: turn % 2 === 0 }
       const claimed = await claimInSlots(pool, request(source, limit), walk)
-      const nothing = claimed.rows.length === 0 && claimed.seen.wanted === 0
+      const nothing = claimed.rows.length === 0 && met(claimed.seen) === 0
       // After a lull the first claims are small again: a plan from then is found out by a few keys, not by a thousand.
       reaches.set(source, nothing ? FIRST_KEYS : nextReach(reach, lock, limit, claimed))
       return claimed
@@ -198,7 +198,7 @@ export function createSlotClaims(options: SlotClaimsOptions): SlotClaims {
       else
         rounds.set(source, {
           ...newRound(),
-          after: reached ?? (keys.length > 0 ? round.after : last),
+          after: reached ?? (keys.length + seen.unknown.length > 0 ? round.after : last),
           dry: false,
         })
       return 0
@@ -255,6 +255,9 @@ export function createSlotClaims(options: SlotClaimsOptions): SlotClaims {
   }
 }
 
+/** Keys with something to claim, as far as they are known. */
+const met = ({ wanted, unknown }: KeysSeen): number => wanted + unknown.length
+
 /** How many keys the next claims lock, by what these have given. One for few messages says nothing of those for many. */
 function nextReach(
   reach: number,
@@ -263,7 +266,7 @@ function nextReach(
   { seen, rows }: { seen: KeysSeen; rows: readonly SlotRow[] },
 ): number {
   if (rows.length < limit)
-    return seen.wanted < lock ? reach : Math.max(reach, Math.min(limit, lock * KEYS_STEP))
+    return met(seen) < lock ? reach : Math.max(reach, Math.min(limit, lock * KEYS_STEP))
   if (lock < reach) return reach
   const used = new Set(rows.map(({ slot_key: key }) => key)).size
   return Math.min(reach, Math.max(FIRST_KEYS, used * KEYS_STEP))
