@@ -38,6 +38,7 @@ export function createSender(boss: Boss, jobs: readonly ResolvedJob[]): Sender {
   return async (name, data, options = {}, db) => {
     const job = known.get(name)
     if (job === undefined) throw new JobUnknown(name, [...known.keys()])
+    refuseUnknown(name, options)
     const traceId = options.traceId === undefined ? newTraceId() : acceptTraceId(options.traceId)
     if (traceId === undefined)
       throw new JobInvalid(name, 'traceId', 'is not a trace id: 1 to 128 of A-Z, a-z, 0-9 and ._:-')
@@ -45,6 +46,20 @@ export function createSender(boss: Boss, jobs: readonly ResolvedJob[]): Sender {
     const how = { ...optionsFor(job, options), ...(db === undefined ? {} : { db: inTransaction(db) }) }
     return boss.pg.send(jobQueue(name), sent, how)
   }
+}
+
+const OPTIONS: readonly string[] = [
+  'startAfter',
+  'priority',
+  'singletonKey',
+  'traceId',
+] satisfies (keyof SendOptions)[]
+
+/** A misspelt key would be sent without one. */
+function refuseUnknown(job: string, options: SendOptions): void {
+  const unknown = Object.keys(options).find((name) => !OPTIONS.includes(name))
+  if (unknown !== undefined)
+    throw new JobInvalid(job, unknown, `is not an option: they are ${OPTIONS.join(', ')}`)
 }
 
 function optionsFor(job: ResolvedJob, options: SendOptions): BossSendOptions {

@@ -84,6 +84,7 @@ test('what cannot be sent is refused by name, and nothing is queued', async (t) 
   loop['self'] = loop
   let deep: unknown = 'x'
   for (let i = 0; i < 1_001; i += 1) deep = [deep]
+  const misspelt: object = { singletonkey: 'a' }
   const bad: [unknown, object | undefined, RegExp][] = [
     [{ list: [1, 2n] }, undefined, /JobInvalid: report was not sent: data\.list\[1\] is a bigint/],
     [{ at: Number.NaN }, undefined, /data\.at is NaN/],
@@ -98,6 +99,7 @@ test('what cannot be sent is refused by name, and nothing is queued', async (t) 
     [null, { traceId: 'not one' }, /traceId is not a trace id/],
     [null, { priority: 1.5 }, /priority is not a whole number/],
     [null, { singletonKey: '' }, /singletonKey is not a text/],
+    [null, misspelt, /singletonkey is not an option: they are startAfter/],
     [null, { startAfter: 'soon' }, /startAfter is neither/],
     [null, { startAfter: new Date(Number.NaN) }, /startAfter is neither/],
   ]
