@@ -3,14 +3,15 @@
  *
  * The database owns the truth, `background_task.paused`. A pause is one UPDATE, whoever makes it and how: triggers stamp
  * it, put it on record and notify. This process keeps a copy, which one loop renews for all tasks together, at a
- * notification and by the clock; each heartbeat brings what is paused, too, and saves a look. The parts ask the copy before anything begins: the poller before a pass and after each
- * page, the processor before and after a claim, a job's worker before it fetches.
+ * notification and by the clock; each heartbeat brings what is paused, too, and saves a look. The parts ask the copy before
+ * anything begins: the poller before a pass and after each page, the processor before and after a claim, a job's worker before
+ * it fetches.
  *
  *     running ──UPDATE … paused = true──▶ paused ──UPDATE … paused = false, or its row is gone──▶ running
  *
  * - *A claim is on its way when the word comes*: what it brings is given back unrun. What had begun goes on to its end.
  * - *A notification is lost, LISTEN is down, or there is none*: the clock's look finds it, within `EVERY_MS`.
- * - *Two answers cross*: what was asked for before another answer came is older than that, and left.
+ * - *Two answers cross*: what was asked for before another answer came may be older than that. It is left; a look is made again.
  * - *Heartbeats come late, fail, or bring nothing*: the clock counts from what was learned last.
  * - *The database is away*: the copy stands. Nothing could be claimed or read meanwhile; its return is a reason to look.
  * - *Two operators at once*: they wait for one another at the row, and the second finds it done. What counts is the row,
@@ -88,12 +89,14 @@ export async function startPauses(options: PausesOptions): Promise<Pauses> {
   async function look(): Promise<void> {
     const askedAt = performance.now()
     isAsked = false
-    take(await pausedTasks(db), askedAt, everyMs)
+    // Left: it may have been asked for because of something that the other answer had not seen.
+    if (!take(await pausedTasks(db), askedAt, everyMs)) isAsked = true
     await words
   }
 
-  function take(found: ReadonlyMap<string, string | null>, askedAt: number, goodMs: number): void {
-    if (askedAt < knownAt) return
+  /** False: another answer may be newer. */
+  function take(found: ReadonlyMap<string, string | null>, askedAt: number, goodMs: number): boolean {
+    if (askedAt < knownAt) return false
     knownAt = performance.now()
     nextAt = Math.max(nextAt, askedAt + goodMs)
     const before = paused
@@ -107,6 +110,7 @@ export async function startPauses(options: PausesOptions): Promise<Pauses> {
       onChange(task, false)
       words = words.then(() => sayResumed(task))
     }
+    return true
   }
 
   async function sayResumed(task: string): Promise<void> {
@@ -130,7 +134,7 @@ export async function startPauses(options: PausesOptions): Promise<Pauses> {
         orphansAt = performance.now() + orphansEveryMs
         await orphans()
       }
-      return nextAt - performance.now()
+      return isAsked ? 0 : nextAt - performance.now()
     },
     onError(error, failures) {
       isAsked = true
@@ -153,7 +157,7 @@ export async function startPauses(options: PausesOptions): Promise<Pauses> {
       isAsked = true
       loop.wake()
     },
-    told: (found, askedAt) => take(found, askedAt, everyMs * TOLD_SHARE),
+    told: (found, askedAt) => void take(found, askedAt, everyMs * TOLD_SHARE),
     tell: (listener) => void (onChange = listener),
     async stop() {
       await loop.stop()

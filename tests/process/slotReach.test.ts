@@ -1,13 +1,12 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { createPool } from '../../src/db/pool.ts'
 import { LowWater } from '../../src/process/lowWater.ts'
 import { createSlotClaims } from '../../src/process/slots.ts'
 import type { SlotClaims } from '../../src/process/slots.ts'
 import { writeDone } from '../../src/tables/inbox.ts'
 import type { Scope } from '../support/scope.ts'
 import { until } from '../support/until.ts'
-import { SOURCE } from './fixture.ts'
+import { INSTANCE, programPool, SOURCE } from './fixture.ts'
 import { keyed, numbered } from './keyed.ts'
 
 const MEBIBYTE = 1024 * 1024
@@ -15,21 +14,14 @@ const MEBIBYTE = 1024 * 1024
 /** The claims of one processor, made one by one; each message is done at once. */
 async function claims(t: Scope, { maxBytes = 16 * MEBIBYTE } = {}) {
   const { url, send, sql } = await keyed(t)
-  const pool = createPool({
-    url,
-    applicationName: 'tidemark:one',
-    connectTimeoutMs: 5_000,
-    limits: { statementTimeoutMs: 20_000, lockTimeoutMs: 3_000, idleInTransactionMs: 4_000 },
-    max: 2,
-  })
-  t.after(() => pool.end())
+  const pool = programPool(t, url)
   let replans = 0
   const watched = { ...pool, replan: () => void (replans += 1) }
   const slots: SlotClaims = createSlotClaims({
     pool: watched,
     processor: { from: [SOURCE], maxAttempts: 10 },
     rules: { perKey: 2, ordered: false },
-    instanceId: 'one',
+    instanceId: INSTANCE,
     maxBytes,
     lowWater: new LowWater(pool, [SOURCE]),
   })
@@ -38,7 +30,7 @@ async function claims(t: Scope, { maxBytes = 16 * MEBIBYTE } = {}) {
     const rows = await slots.claim(limit)
     await writeDone(
       pool,
-      'one',
+      INSTANCE,
       rows.map((row) => ({ inboxId: row.inbox_id, claim: row.claim })),
     )
     return rows.map((row) => row.group_key)

@@ -84,6 +84,25 @@ test('a change that is told of is known at once, also when a look is under way',
   await until('the second look', () => pauses.isPaused('reader'))
 })
 
+test('a look whose answer crosses a heartbeat’s is made again', async (t) => {
+  const { sql, set, start } = await world(t)
+  let meanwhile: (() => void) | undefined
+  const db: Queryable = {
+    async query<R extends Record<string, unknown>>(text: string, values?: unknown[]) {
+      const answer = await sql.query<R>(text, values)
+      meanwhile?.()
+      meanwhile = undefined
+      return answer
+    },
+  }
+  const pauses = await start({ db, everyMs: 3_600_000 })
+  await set('reader', true)
+  // Asked for later, and all the same from before the pause: its connection was slow.
+  meanwhile = () => pauses.told(new Map(), performance.now())
+  pauses.wake()
+  await until('the second look', () => pauses.isPaused('reader'))
+})
+
 test('what a heartbeat has learned is believed and saves a look; what was asked for before the newest answer is not', async (t) => {
   const { sql, set, start, recorded } = await world(t)
   let looks = 0
