@@ -54,6 +54,30 @@ describe('a transactional handler', () => {
     assert.ok(!zones.includes('Asia/Tokyo'), zones.join())
   })
 
+  test('that forgets what is prepared has had its connection to itself', async (t) => {
+    const { url, send, become } = await inbox(t)
+    const backends: number[] = []
+    const processor = processorOn(
+      t,
+      programPool(t, url),
+      {
+        kind: 'transactional',
+        async handle(_message, { tx }) {
+          const { rows } = await tx.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')
+          backends.push(rows[0]?.pid ?? 0)
+          await tx.query('DEALLOCATE ALL')
+        },
+      },
+      { concurrency: 1 },
+    )
+    // More than there are connections.
+    const ids = Array.from({ length: 12 }, (_, i) => `${i}`)
+    await send(...ids)
+    processor.start()
+    await become(Object.fromEntries(ids.map((id) => [id, 'DONE 1'])))
+    assert.equal(new Set(backends).size, 12)
+  })
+
   test('that would end the transaction itself fails, caught or not, and nothing of it stands', async (t) => {
     const { url, send, become, effects, lastErrors } = await inbox(t)
     const ways: Readonly<Record<string, readonly string[]>> = {
