@@ -1,4 +1,5 @@
 import type { ResolvedDelivery, ResolvedProcessor } from '../config/resolved.ts'
+import { Pace } from './ahead.ts'
 import { executeBatch, executeExternal, executeTransactional } from './execute.ts'
 import type { ExecuteOptions, Result } from './execute.ts'
 import type { InWork } from './inWork.ts'
@@ -6,21 +7,30 @@ import { Interrupted } from './interruption.ts'
 import type { Interruption } from './interruption.ts'
 import type { Quarantine } from './quarantine.ts'
 import type { Settlement } from './settle.ts'
+import { Stop } from './stop.ts'
 
 /** The handler calls of one processor, from a claim until the outcome of each message is settled. */
 export interface Calls {
   /** Every message claimed and not settled. */
-  readonly inWork: ReadonlySet<InWork>
+  readonly inWork: Iterable<InWork> & { readonly size: number }
   /** Calls whose handler has not ended: each takes a place. */
   readonly running: number
+  /** Messages that are claimed and have no place yet. */
+  readonly waiting: number
+  /** How many messages to claim, as far as places and the pace of handlers go; `ahead`: not all of them can begin at once. */
+  readonly wanted: { readonly messages: number; readonly ahead: boolean }
+  /** Whether this very claim of the message is in work here. */
+  has(one: InWork): boolean
   /** Nothing is in work, and no claim is on its way to bring some. */
   quiet(): Promise<void>
   /** Something is under way that may bring messages into work; call the result when it has. */
   hold(): () => void
-  /** Runs the handler: one call for all in a batch processor, else one call each. */
+  /** Runs the handler: one call for all in a batch processor, else one call each, when there is a place. */
   begin(messages: readonly InWork[]): void
   /** Gives back what was claimed, unrun. */
   giveBack(messages: readonly InWork[], reason: Interruption): void
+  /** Gives back what waits for a place: all of it, or what has waited for so long. */
+  giveBackWaiting(reason: Interruption, waitedMs?: number): void
   /** Ends every call, or the calls that have one of these messages. */
   interrupt(reason: Interruption, only?: ReadonlySet<InWork>): void
 }
@@ -31,11 +41,18 @@ export type RunnableProcessor = Omit<ResolvedProcessor, 'work'> & { readonly wor
 
 export interface CallsOptions {
   readonly work: RunnableWork
+  readonly concurrency: number
+  /** Whether more may be claimed than there are places. */
+  readonly mayClaimAhead: boolean
   readonly execution: ExecuteOptions
   readonly settle: Settlement
   readonly quarantine: Quarantine
-  /** A place is free. */
+  /** Why nothing may begin any more; undefined: it may. */
+  closed(): Interruption | undefined
+  /** A place is free, and little or nothing waits for it. */
   onFree(): void
+  /** Handlers of these, which were claimed ahead, run on. */
+  onLasting(messages: readonly InWork[]): void
   /** A message may be claimed again after so many milliseconds. */
   onAgain(ms: number): void
   /** Should not happen: a message's outcome could not be settled. Its claim is ours, and no handler has it. */
@@ -44,12 +61,28 @@ export interface CallsOptions {
 
 const NO_RESULT: Result = { kind: 'interrupted', reason: 'no result' }
 
+/** A handler that has not ended after this lasts: a timer for it and a mark of its message are no longer what it costs most. */
+const LASTS_MS = 5
+
+interface Running {
+  readonly messages: readonly InWork[]
+  readonly stop: Stop
+  ended: boolean
+}
+
 export function createCalls(options: CallsOptions): Calls {
-  const { work, execution, settle, quarantine } = options
-  const inWork = new Set<InWork>()
-  const stops = new Map<AbortController, readonly InWork[]>()
+  const { work, concurrency, execution, settle, quarantine } = options
+  const inWork = new Map<string, InWork>()
+  const running = new Set<Running>()
+  /** Claimed, and without a place yet: by message, in order. */
+  const waiting = new Map<string, { readonly one: InWork; readonly release: () => void }>()
+  const pace = new Pace()
+  let ahead = 0
   let holds = 0
   let whenQuiet: (() => void)[] = []
+  /** Calls that began since the newest look at which of them last. */
+  let young: Running[] = []
+  let lasting: NodeJS.Timeout | undefined
 
   function hold(): () => void {
     holds += 1
@@ -64,60 +97,124 @@ export function createCalls(options: CallsOptions): Calls {
   }
 
   /** One handler call. Its place is free when the handler has ended; its messages are in work until settled. */
-  function run(messages: readonly InWork[], call: (stop: AbortSignal) => Promise<readonly Result[]>): void {
-    const stop = new AbortController()
-    const release = hold()
-    for (const one of messages) inWork.add(one)
-    stops.set(stop, messages)
+  function run(
+    messages: readonly InWork[],
+    release: () => void,
+    call: (stop: Stop) => Promise<readonly Result[]>,
+  ): void {
+    const one: Running = { messages, stop: new Stop(), ended: false }
+    running.add(one)
+    watch(one)
     const startedAt = performance.now()
-    void call(stop.signal)
+    void call(one.stop)
       .catch((error: unknown): Result[] => messages.map(() => ({ kind: 'failed', error })))
       .then((results) => {
-        stops.delete(stop)
-        options.onFree()
+        one.ended = true
+        running.delete(one)
+        pace.ended()
+        next()
+        if (waiting.size <= ahead / 2) options.onFree()
         const durationMs = performance.now() - startedAt
         return Promise.all(
-          messages.map(async (one, i) => {
-            const settled = settle.settle(one, results[i] ?? NO_RESULT, durationMs)
-            const againMs = await settled.catch((error: unknown) => options.onUnsettled(error))
-            inWork.delete(one)
-            if (one.slot !== undefined) options.onFree() // its slot is free only now
-            if (typeof againMs === 'number') options.onAgain(againMs)
-          }),
+          messages.map((message, i) => settleOne(message, results[i] ?? NO_RESULT, durationMs)),
         )
       })
       .then(release)
   }
 
+  async function settleOne(one: InWork, result: Result, durationMs: number): Promise<void> {
+    const settled = settle.settle(one, result, durationMs)
+    const againMs = await settled.catch((error: unknown) => options.onUnsettled(error))
+    inWork.delete(one.claim.inboxId)
+    if (one.slot !== undefined) options.onFree() // its slot is free only now
+    if (typeof againMs === 'number') options.onAgain(againMs)
+  }
+
+  /** A call that is still there after a moment has its limit from then on, and attempts that are not counted yet are. */
+  function watch(one: Running): void {
+    young.push(one)
+    lasting ??= setTimeout(() => {
+      lasting = undefined
+      const left = young.filter(({ ended }) => !ended)
+      young = []
+      for (const { stop } of left) stop.lasts()
+      options.onLasting(left.flatMap(({ messages }) => messages.filter((message) => message.ahead)))
+    }, LASTS_MS)
+  }
+
+  function begin(one: InWork, release: () => void): void {
+    run([one], release, async (stop) => {
+      if (work.kind === 'transactional')
+        return [await executeTransactional(execution, work.handle, one, stop)]
+      if (work.kind === 'external') return [await executeExternal(execution, work.handle, one, stop)]
+      return executeBatch(execution, work.handle, [one], stop)
+    })
+  }
+
+  /** Fills the places that are free. */
+  function next(): void {
+    if (waiting.size === 0 || options.closed() !== undefined) return
+    for (const [id, { one, release }] of waiting) {
+      if (running.size >= concurrency) return
+      waiting.delete(id)
+      begin(one, release)
+    }
+  }
+
+  function giveBack(messages: readonly InWork[], reason: Interruption): void {
+    for (const one of messages) {
+      inWork.set(one.claim.inboxId, one)
+      const release = waiting.get(one.claim.inboxId)?.release ?? hold()
+      waiting.delete(one.claim.inboxId)
+      void settleOne(one, { kind: 'interrupted', reason }, 0).then(release)
+    }
+  }
+
   return {
-    inWork,
-    get running() {
-      return stops.size
+    inWork: {
+      get size() {
+        return inWork.size
+      },
+      [Symbol.iterator]: () => inWork.values(),
     },
+    get running() {
+      return running.size
+    },
+    get waiting() {
+      return waiting.size
+    },
+    get wanted() {
+      const free = concurrency - running.size
+      if (work.kind === 'batch') return { messages: free > 0 ? work.batchSize : 0, ahead: false }
+      ahead = options.mayClaimAhead ? pace.ahead(concurrency) : 0
+      if (waiting.size > ahead / 2) return { messages: 0, ahead: false }
+      return { messages: free + ahead - waiting.size, ahead: ahead > 0 }
+    },
+    has: ({ claim }) => inWork.get(claim.inboxId)?.claim.claim === claim.claim,
     quiet: () => (holds === 0 ? Promise.resolve() : new Promise((resolve) => whenQuiet.push(resolve))),
     hold,
     begin(messages) {
-      if (work.kind === 'batch') {
-        if (messages.length > 0) run(messages, (stop) => executeBatch(execution, work.handle, messages, stop))
-        return
-      }
-      for (const one of messages) {
-        run([one], async (stop) => [
-          work.kind === 'transactional'
-            ? await executeTransactional(execution, work.handle, one, stop)
-            : await executeExternal(execution, work.handle, one, stop),
-        ])
-      }
+      for (const one of messages) inWork.set(one.claim.inboxId, one)
+      if (work.kind !== 'batch') {
+        for (const one of messages) waiting.set(one.claim.inboxId, { one, release: hold() })
+        next()
+      } else if (messages.length > 0)
+        run(messages, hold(), (stop) => executeBatch(execution, work.handle, messages, stop))
     },
-    giveBack(messages, reason) {
-      if (messages.length === 0) return
-      const results = messages.map((): Result => ({ kind: 'interrupted', reason }))
-      run(messages, () => Promise.resolve(results))
+    giveBack,
+    giveBackWaiting(reason, waitedMs = 0) {
+      const since = performance.now() - waitedMs
+      const left = Array.from(waiting.values(), ({ one }) => one)
+      giveBack(
+        left.filter(({ claimedAt }) => claimedAt <= since),
+        reason,
+      )
+      next()
     },
     interrupt(reason, only) {
-      for (const [stop, messages] of stops) {
-        if (only === undefined || messages.some((one) => only.has(one))) stop.abort(new Interrupted(reason))
-      }
+      const meant = (one: InWork): boolean => only === undefined || only.has(one)
+      for (const { stop, messages } of running) if (messages.some(meant)) stop.abort(new Interrupted(reason))
+      giveBack(Array.from(waiting.values(), ({ one }) => one).filter(meant), reason)
     },
   }
 }

@@ -58,9 +58,11 @@ export const IDLE_MS = 2_000
 const TIGHT_MS = 25
 const REFUSED_MS = 1_000
 
+const NOTHING: Calls['wanted'] = { messages: 0, ahead: false }
+
 export function createClaims(options: ClaimsOptions): Claims {
   const { pool, processor, instanceId, pressure, quarantine, calls, lowWater, ownership } = options
-  const { name, from: sources, work, concurrency, maxAttempts } = processor
+  const { name, from: sources, maxAttempts } = processor
   const rules = { perKey: processor.slots?.perKey ?? null, ordered: processor.ordered }
   const slots =
     rules.perKey === null && !rules.ordered
@@ -68,18 +70,18 @@ export function createClaims(options: ClaimsOptions): Claims {
       : createSlotClaims({ pool, processor, rules, instanceId, maxBytes: CLAIM_BYTES, lowWater })
   let lastAt: number | undefined
 
-  /** How many messages may be claimed: while connections are short, one at a time, so that there is still progress. */
-  function room(): number {
-    if (pressure.state === 'refused') return 0
-    if (pressure.state === 'tight') return calls.running === 0 ? 1 : 0
-    return work.kind === 'batch' ? work.batchSize : concurrency - calls.running
+  /** What may be claimed: while connections are short, one message at a time, so that there is still progress. */
+  function room(): Calls['wanted'] {
+    if (pressure.state === 'refused') return NOTHING
+    if (pressure.state === 'tight') return calls.inWork.size === 0 ? { messages: 1, ahead: false } : NOTHING
+    return calls.wanted
   }
 
-  async function claim(turn: Turn, limit: number, low: string): Promise<number> {
+  async function claim(turn: Turn, limit: number, ahead: boolean, low: string): Promise<number> {
     const release = calls.hold()
     try {
       const askedAt = performance.now()
-      const rows = await ask(turn, limit, low)
+      const rows = await ask(turn, limit, ahead, low)
       lastAt = performance.now()
       await take(rows, askedAt)
       return rows.length
@@ -88,14 +90,17 @@ export function createClaims(options: ClaimsOptions): Claims {
     }
   }
 
-  function ask(turn: Turn, limit: number, low: string): Promise<readonly ClaimedRow[]> {
-    const request = { sources, instanceId, limit, low, maxAttempts, maxBytes: CLAIM_BYTES }
+  function ask(turn: Turn, limit: number, ahead: boolean, low: string): Promise<readonly ClaimedRow[]> {
+    // A new exclusive leader looks for what others have in work.
+    const durable = processor.exclusive
+    const request = { sources, instanceId, limit, low, maxAttempts, maxBytes: CLAIM_BYTES, ahead, durable }
     if (turn === 'one suspect') return slots?.claimSuspect() ?? claimSuspect(pool, request)
     return slots?.claim(limit) ?? claimMessages(pool, request)
   }
 
   async function take(rows: readonly ClaimedRow[], askedAt: number): Promise<void> {
-    const taken = rows.map((row) => toInWork(row))
+    // A server that crashed may have forgotten a claim; made again it has the same number, and its handler runs already.
+    const taken = rows.map((row) => toInWork(row)).filter((one) => !calls.has(one))
     const ours = await ownership.afterAnswer(taken, askedAt)
     for (const row of rows) if (row.fresh) lowWater.claimed(BigInt(row.inbox_id))
     for (const one of taken) options.onPicked(one)
@@ -140,14 +145,15 @@ export function createClaims(options: ClaimsOptions): Claims {
       if (slots !== undefined && lowWater.suspects) lowWater.suspects = await slots.someSuspect()
       const quiet = await lookQuietly()
       if (quiet.nothing) return options.quietMs?.() ?? IDLE_MS
-      const most = Math.min(room(), options.most())
+      const wanted = room()
+      const most = Math.min(wanted.messages, options.most())
       const turn = most > 0 ? quarantine.turn(name, lowWater.suspects) : 'nothing'
       if (turn === 'nothing') {
         lastAt = performance.now()
         return most > 0 ? IDLE_MS : pressure.state === 'refused' ? REFUSED_MS : TIGHT_MS
       }
       const limit = turn === 'one suspect' ? 1 : most
-      const claimed = await claim(turn, limit, await lowWater.low())
+      const claimed = await claim(turn, limit, wanted.ahead, await lowWater.low())
       if (turn === 'one suspect') lowWater.suspects = claimed > 0
       const nextDueMs = lowWater.due(performance.now()) ? await lowWater.look() : quiet.nextDueMs
       if (claimed === limit) return 0

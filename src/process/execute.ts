@@ -17,7 +17,6 @@ import { CONNECTION_STATES, READ_TIMEOUT_TEXT, sqlState } from '../db/sqlstate.t
 import { withTransaction } from '../db/transaction.ts'
 import type { Backend } from '../db/transaction.ts'
 import { DeliveryRefused, HandlerTimeout, NotRunning } from '../errors.ts'
-import { startLimit } from '../kit/limit.ts'
 import { writeDone } from '../tables/inbox.ts'
 import { handlerLog } from '../telemetry/log.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -27,6 +26,7 @@ import type { HandlerTx } from './handlerTx.ts'
 import type { InWork } from './inWork.ts'
 import { Interrupted } from './interruption.ts'
 import type { Interruption, InterruptionDetail } from './interruption.ts'
+import type { HandlerCall, Stop } from './stop.ts'
 
 export type Result =
   | { readonly kind: 'done' }
@@ -64,31 +64,6 @@ const IDLE_MARGIN_MS = 2_000
 const END_BACKEND =
   'SELECT pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity a WHERE a.pid = $1 AND extract(epoch FROM a.xact_start)::text = $2'
 
-/**
- * Runs `work` until it ends, the time is up, or `stop` aborts, which it does with an {@link Interrupted}. The signal given
- * to it tells of both.
- */
-async function withinLimits<T>(
-  timeoutMs: number,
-  stop: AbortSignal,
-  work: (signal: AbortSignal) => Promise<T>,
-): Promise<T> {
-  stop.throwIfAborted()
-  const limits = new AbortController()
-  const endLimit = startLimit(timeoutMs, () => limits.abort(new HandlerTimeout(timeoutMs)))
-  const onStop = (): void => limits.abort(stop.reason)
-  stop.addEventListener('abort', onStop, { once: true })
-  const over = Promise.withResolvers<never>()
-  over.promise.catch(() => undefined)
-  limits.signal.addEventListener('abort', () => over.reject(limits.signal.reason), { once: true })
-  try {
-    return await Promise.race([work(limits.signal), over.promise])
-  } finally {
-    endLimit()
-    stop.removeEventListener('abort', onStop)
-  }
-}
-
 function resultOf(error: unknown): Result {
   if (error instanceof Interrupted) {
     const { reason, waitMs, cause } = error
@@ -97,16 +72,22 @@ function resultOf(error: unknown): Result {
   return { kind: error instanceof DeliveryRefused ? 'dead' : 'failed', error }
 }
 
+/** What few handlers ask for is made when it is asked for: log and signal cost more than a small handler does. */
 function contextFor(
   options: ExecuteOptions,
   message: Message,
-  signal: AbortSignal,
+  call: HandlerCall,
   db?: Queryable,
 ): HandlerContext {
-  const bindings = { task: options.task, trace_id: message.traceId, message_id: message.messageId }
+  let log: HandlerContext['log'] | undefined
   return {
-    log: handlerLog(options.log, bindings),
-    signal,
+    get log() {
+      const bindings = { task: options.task, trace_id: message.traceId, message_id: message.messageId }
+      return (log ??= handlerLog(options.log, bindings))
+    },
+    get signal() {
+      return call.signal
+    },
     traceId: message.traceId,
     traceHeaders: () => traceHeaders(message.traceId),
     // A job that a message sends is part of the message's story.
@@ -118,21 +99,18 @@ function contextFor(
 }
 
 /** `external`: the handler's effects are its own; DONE is written afterwards. */
-export async function executeExternal(
+export function executeExternal(
   options: ExecuteOptions,
   handle: (message: Message, context: HandlerContext) => unknown,
   { message }: InWork,
-  stop: AbortSignal,
+  stop: Stop,
 ): Promise<Result> {
-  try {
-    await withinLimits(options.timeoutMs, stop, async (signal) =>
-      handle(message, contextFor(options, message, signal)),
-    )
-    return { kind: 'done' }
-  } catch (error) {
-    return resultOf(error)
-  }
+  return stop
+    .within(options.timeoutMs, (call) => handle(message, contextFor(options, message, call)), 'when it lasts')
+    .then(() => DONE, resultOf)
 }
+
+const DONE: Result = { kind: 'done' }
 
 class NotOurs extends Error {
   override readonly name = 'NotOurs'
@@ -142,7 +120,7 @@ export async function executeTransactional(
   options: ExecuteOptions,
   handle: (ResolvedProcessor['work'] & { kind: 'transactional' })['handle'],
   { claim, message }: InWork,
-  stop: AbortSignal,
+  stop: Stop,
 ): Promise<Result> {
   const { pool, pressure, instanceId, timeoutMs } = options
   const returned = pressure.lend()
@@ -153,7 +131,7 @@ export async function executeTransactional(
     link.broken = true
   }
   try {
-    await withinLimits(timeoutMs, stop, (signal) =>
+    await stop.within(timeoutMs, (call) =>
       withTransaction(
         pool,
         async (client) => {
@@ -165,7 +143,7 @@ export async function executeTransactional(
           const tx = handlerTx(client)
           lentTx = tx
           await handle(message, {
-            ...contextFor(options, message, signal, tx.client),
+            ...contextFor(options, message, call, tx.client),
             tx: tx.client,
           } satisfies TransactionalContext)
           tx.revoke()
@@ -173,7 +151,7 @@ export async function executeTransactional(
         },
         {
           local: { idle_in_transaction_session_timeout: `${timeoutMs + IDLE_MARGIN_MS}ms` },
-          signal,
+          signal: call.signal,
           onBackend: (backend) => (link.backend = backend),
           retire: () => lentTx?.stained === true,
         },
@@ -221,15 +199,15 @@ export async function executeBatch(
   options: ExecuteOptions,
   handle: (ResolvedProcessor['work'] & { kind: 'batch' })['handle'],
   batch: readonly InWork[],
-  stop: AbortSignal,
+  stop: Stop,
 ): Promise<Result[]> {
   const [first] = batch
   if (first === undefined) return []
   const call = (messages: readonly InWork[], lead: InWork): Promise<Result[]> =>
-    withinLimits(options.timeoutMs, stop, async (signal) => {
+    stop.within(options.timeoutMs, async (call) => {
       const outcomes = await handle(
         messages.map(({ message }) => message),
-        contextFor(options, lead.message, signal),
+        contextFor(options, lead.message, call),
       )
       return resultsOf(outcomes, messages.length)
     })

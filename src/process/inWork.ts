@@ -5,6 +5,8 @@ import type { Claim, ClaimedRow } from '../tables/inbox.ts'
 export interface InWork {
   readonly claim: Claim
   readonly message: Message
+  /** Claimed ahead: its attempt counts when its handler has begun and runs on, or with its outcome. */
+  readonly ahead: boolean
   /** The slot that it holds: how many of its key are in use with it, and the limit. */
   readonly slot?: { readonly inUse: number; readonly max: number | null } | undefined
   /** Interruptions since its handler last ended by itself, drains left out. */
@@ -29,6 +31,7 @@ export function toInWork(row: ClaimedRow): InWork {
       traceId: row.trace_id,
       sourceCreatedAt: row.source_created_at,
     },
+    ahead: row.ahead === true,
     slot: row.in_use == null ? undefined : { inUse: row.in_use, max: row.most ?? null },
     interruptionsInARow: row.interruptions_in_a_row,
     ageMs: Number(row.age_ms),

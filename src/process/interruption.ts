@@ -6,6 +6,7 @@ export type Interruption =
   | 'claimed elsewhere'
   | 'database connection lost'
   | 'no connection to be had'
+  | 'no place was free'
   | 'its transaction could not begin'
   | 'answer of the claim too late'
   | 'circuit open'
@@ -54,6 +55,7 @@ const DOES_NOT_COUNT: ReadonlySet<Interruption> = new Set([
   'drain',
   'paused',
   'no connection to be had',
+  'no place was free',
   'answer of the claim too late',
   'circuit open',
   'target not reached',

@@ -9,12 +9,12 @@
  * - *Somebody holds a message's row locked*: the batch waits for it up to the lock limit or the statement's, whichever is
  *   less, once. Then that outcome is set aside and looked at every second, so that the others go on without it.
  */
-import type { Queryable } from '../db/pool.ts'
+import type { Preparing, Queryable } from '../db/pool.ts'
 import { errorClass } from '../db/sqlstate.ts'
 import type { ErrorClass } from '../db/sqlstate.ts'
 import { backoffMs } from '../kit/backoff.ts'
 import { startLoop } from '../kit/loop.ts'
-import { giveBack, lockedByOthers, writeDone, writeFailed } from '../tables/inbox.ts'
+import { countBegun, giveBack, lockedByOthers, writeDone, writeFailed } from '../tables/inbox.ts'
 import type { Claim, Failure, Return } from '../tables/inbox.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -31,6 +31,8 @@ export interface Outcomes {
   done(claim: Claim): Promise<Settled>
   failed(failure: Failure): Promise<Settled>
   giveBack(claim: Return): Promise<Settled>
+  /** Handlers of what was claimed ahead run on: their attempts count from now on, if they are not settled first. */
+  begun(claims: readonly Claim[]): void
   /** Outcomes not settled yet. */
   readonly pending: number
   /** Resolves when nothing is pending, or when the signal aborts. */
@@ -84,12 +86,25 @@ class Queue<T extends Claim> {
   }
 }
 
-export function createOutcomes(db: Queryable, instanceId: string, log: Log): Outcomes {
+export function createOutcomes(db: Queryable & Partial<Preparing>, instanceId: string, log: Log): Outcomes {
   const done = new Queue<Claim>()
   const failed = new Queue<Failure>()
   const back = new Queue<Return>()
   let pending = 0
   let whenIdle: (() => void)[] = []
+  /** Claims to be counted, by message. */
+  const begun = new Map<string, Claim>()
+
+  /** In this loop, since two statements that write the same messages at once could lock them in different orders. */
+  async function count(): Promise<void> {
+    const batch = [...begun.values()].slice(0, BATCH)
+    if (batch.length === 0) return
+    await countBegun(db, instanceId, batch).catch((error: unknown) => {
+      // Somebody holds a message's row, which outcomes must not wait for again and again: theirs counts, too.
+      if (!WAITED.has(errorClass(error))) throw error
+    })
+    for (const { inboxId } of batch) begun.delete(inboxId)
+  }
 
   /** Writes the head of a queue; only what was written leaves it. */
   async function flush<T extends Claim>(
@@ -105,6 +120,7 @@ export function createOutcomes(db: Queryable, instanceId: string, log: Log): Out
     })
     queue.entries.splice(0, batch.length)
     pending -= batch.length
+    for (const { item } of batch) begun.delete(item.inboxId)
     for (const entry of batch) entry.settled(stateOf(entry.item.inboxId))
     if (pending === 0) {
       for (const resolve of whenIdle) resolve()
@@ -131,7 +147,8 @@ export function createOutcomes(db: Queryable, instanceId: string, log: Log): Out
           return given.status === 'DEAD' ? 'DEAD' : 'counted'
         }
       })
-      if (pending === 0) return ASLEEP_MS
+      await count()
+      if (pending === 0) return begun.size === 0 ? ASLEEP_MS : 0
       return [done, failed, back].some(({ entries }) => entries.length > 0) ? 0 : LOCKED_LOOK_MS
     },
     onError(error, failures) {
@@ -162,6 +179,10 @@ export function createOutcomes(db: Queryable, instanceId: string, log: Log): Out
     done: (claim) => queue(done, claim),
     failed: (failure) => queue(failed, failure),
     giveBack: (claim) => queue(back, claim),
+    begun(claims) {
+      for (const claim of claims) begun.set(claim.inboxId, claim)
+      if (begun.size > 0) loop.wake()
+    },
     get pending() {
       return pending
     },

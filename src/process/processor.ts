@@ -30,10 +30,12 @@ import { within } from '../kit/within.ts'
 import { inWorkElsewhere } from '../tables/inbox.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
+import { LONGEST_WAIT_MS } from './ahead.ts'
 import { createCalls } from './calls.ts'
 import type { RunnableProcessor } from './calls.ts'
 import { createClaims, IDLE_MS } from './claims.ts'
 import type { ExecuteOptions } from './execute.ts'
+import type { Interruption } from './interruption.ts'
 import { LowWater } from './lowWater.ts'
 import { createOutcomes } from './outcomes.ts'
 import { Ownership } from './ownership.ts'
@@ -135,14 +137,20 @@ export function createProcessor(options: ProcessorOptions): Processor {
   let drained = false
   const calls = createCalls({
     work,
+    concurrency,
+    // One transaction writes outcome and effects, so nothing can count its attempt before it ends; slots are taken by claims;
+    // and where somebody says how many, more would not be that.
+    mayClaimAhead: work.kind === 'external' && !gathers && options.room === undefined,
     execution,
     settle,
     quarantine,
+    closed,
     onFree: () => {
       if (!claiming) return
       if (gathers && calls.running > 0) loop.wakeIn(GATHER_MS)
       else loop.wake()
     },
+    onLasting: (messages) => outcomes.begun(messages.map(({ claim }) => claim)),
     onAgain: (ms) => loop.wakeIn(ms),
     onUnsettled(error) {
       strays.doubt(error) // the look for strays gives it back
@@ -165,7 +173,7 @@ export function createProcessor(options: ProcessorOptions): Processor {
     most: options.room ?? (() => Number.POSITIVE_INFINITY),
     quietMs: options.quietMs,
     onPicked: (message) => settle.picked(message),
-    closed: () => (claiming ? (paused() ? 'paused' : undefined) : drained ? 'drain' : 'lease lost'),
+    closed,
   })
 
   const loop: Loop = startLoop({
@@ -175,7 +183,11 @@ export function createProcessor(options: ProcessorOptions): Processor {
       const lost = await ownership.lost(calls.inWork)
       if (lost.size > 0) calls.interrupt('claimed elsewhere', lost)
       if (!claiming) quarantine.leave(name)
-      if (!claiming || calls.running >= concurrency || outcomes.pending > MAX_PENDING_OUTCOMES) return IDLE_MS
+      const reason = closed()
+      if (reason === undefined) calls.giveBackWaiting('no place was free', LONGEST_WAIT_MS)
+      else calls.giveBackWaiting(reason)
+      if (!claiming || outcomes.pending > MAX_PENDING_OUTCOMES) return IDLE_MS
+      if (calls.wanted.messages === 0) return calls.waiting === 0 ? IDLE_MS : LONGEST_WAIT_MS
       return claims.next()
     },
     onError(error, failures) {
@@ -199,9 +211,16 @@ export function createProcessor(options: ProcessorOptions): Processor {
 
   quarantine.join(name, () => loop.wake())
 
+  /** Why nothing may begin. */
+  function closed(): Interruption | undefined {
+    if (!claiming) return drained ? 'drain' : 'lease lost'
+    return paused() ? 'paused' : undefined
+  }
+
   function stopClaiming(): void {
     claiming = false
     drained = true
+    calls.giveBackWaiting('drain')
     quarantine.leave(name)
   }
 

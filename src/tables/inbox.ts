@@ -1,4 +1,4 @@
-import type { Queryable } from '../db/pool.ts'
+import type { Preparing, Queryable } from '../db/pool.ts'
 import { fillIdentifiers, loadStatements } from '../db/statements.ts'
 import { storedIdSql } from './messageId.ts'
 
@@ -7,6 +7,7 @@ const sql = loadStatements('inbox', [
   'claim',
   'claim_suspect',
   'still_ours',
+  'begun',
   'done',
   'failed',
   'give_back',
@@ -28,7 +29,10 @@ export interface ClaimedRow {
   readonly payload: unknown
   readonly group_key: string | null
   readonly claim: number
+  /** This claim included, whether or not it is counted yet. */
   readonly attempts: number
+  /** Claimed ahead: the attempt is not counted yet. Claims that count at once may leave it out. */
+  readonly ahead?: boolean
   readonly max_attempts: number
   readonly interruptions_in_a_row: number
   readonly trace_id: string
@@ -55,12 +59,34 @@ export interface ClaimRequest {
   readonly low: string
   readonly maxAttempts: number
   readonly maxBytes: number
+  /** More than can begin at once: attempts are counted when handlers have begun. Default: false. */
+  readonly ahead?: boolean
+  /**
+   * Whether the claim must outlive a crash of the server. Otherwise a crash within the next half second may lose it, and then the
+   * message is claimed again: no worse than a crash of this process. Not so where others count what is in work. Default: true.
+   */
+  readonly durable?: boolean
 }
 
-export async function claimMessages(db: Queryable, request: ClaimRequest): Promise<ClaimedRow[]> {
-  const { sources, instanceId, limit, low, maxAttempts, maxBytes } = request
-  const values = [sources, instanceId, limit, low, maxAttempts, maxBytes]
-  return (await db.query<ClaimedRow & Record<string, unknown>>(sql.claim, values)).rows
+export async function claimMessages(
+  db: Queryable & Partial<Preparing>,
+  request: ClaimRequest,
+): Promise<ClaimedRow[]> {
+  const { sources, instanceId, limit, low, maxAttempts, maxBytes, ahead = false, durable = true } = request
+  const values = [sources, instanceId, limit, low, maxAttempts, maxBytes, ahead, durable]
+  return (await ask<ClaimedRow & Record<string, unknown>>(db, 'claim', values)).rows
+}
+
+/** A statement that runs many times a second: planned once a connection, where there is one to keep plans. */
+function ask<R extends Record<string, unknown>>(
+  db: Queryable & Partial<Preparing>,
+  statement: 'claim' | 'begun' | 'done',
+  values: readonly unknown[],
+) {
+  return (
+    db.prepared?.<R>(`tidemark_inbox_${statement}`, sql[statement], values) ??
+    db.query<R>(sql[statement], values)
+  )
 }
 
 /** Claims one suspect, if one waits: a message that was in work in a process that died. */
@@ -87,13 +113,23 @@ export async function lockedByOthers(db: Queryable, claims: readonly Claim[]): P
   return new Set(rows.map((row) => row.inbox_id))
 }
 
+/** Counts the attempts of messages that were claimed ahead and whose handlers have begun. */
+export async function countBegun(
+  db: Queryable & Partial<Preparing>,
+  instanceId: string,
+  claims: readonly Claim[],
+): Promise<void> {
+  await ask(db, 'begun', [instanceId, ids(claims), numbers(claims)])
+}
+
 /** Writes DONE where the claim is still ours; returns the messages for which it was. */
 export async function writeDone(
-  db: Queryable,
+  db: Queryable & Partial<Preparing>,
   instanceId: string,
   claims: readonly Claim[],
 ): Promise<Set<string>> {
-  const { rows } = await db.query<{ inbox_id: string }>(sql.done, [instanceId, ids(claims), numbers(claims)])
+  const values = [instanceId, ids(claims), numbers(claims)]
+  const { rows } = await ask<{ inbox_id: string }>(db, 'done', values)
   return new Set(rows.map((row) => row.inbox_id))
 }
 

@@ -5,6 +5,7 @@ import { Client } from 'pg'
 import { watchPressure } from '../../src/db/pressure.ts'
 import { until } from '../support/until.ts'
 import { executeTransactional } from '../../src/process/execute.ts'
+import { Stop } from '../../src/process/stop.ts'
 import { recordedLog } from '../db/recordedLog.ts'
 import { hang, inbox, INSTANCE, processorOn, programPool, SOURCE } from './fixture.ts'
 import type { Work } from './fixture.ts'
@@ -175,11 +176,12 @@ describe('an outcome', () => {
       {
         claim: { inboxId: '1', claim: 1 },
         message: { ...message, ...rest },
+        ahead: false,
         interruptionsInARow: 0,
         ageMs: 0,
         claimedAt: 0,
       },
-      new AbortController().signal,
+      new Stop(),
     )
     assert.deepEqual(result, { kind: 'not ours' })
     assert.deepEqual([runs, await fates()], [[], { a: 'PROCESSING 2' }])
