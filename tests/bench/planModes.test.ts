@@ -9,6 +9,7 @@ import {
   announceInserted,
   claimMessages,
   claimSuspect,
+  countBegun,
   giveBack,
   giveBackStrays,
   hasWork,
@@ -91,12 +92,14 @@ async function planAll(client: Client, low: string): Promise<Map<string, PlanNod
     low,
     maxAttempts: 10,
     maxBytes: 2 ** 24,
+    ahead: true,
   })
   assert.equal(rows.length, 400)
   const claims = rows.map((row) => ({ inboxId: row.inbox_id, claim: row.claim, waitMs: 0 }))
   await claimSuspect(db, { sources, instanceId: 'me', maxAttempts: 10 })
   await stillOurs(db, claims)
   await lockedByOthers(db, claims)
+  await countBegun(db, 'me', claims)
   await writeDone(db, 'me', claims.splice(0, 100))
   await writeFailed(
     db,

@@ -11,6 +11,7 @@ import { beat } from '../../src/tables/instance.ts'
 import { until } from '../support/until.ts'
 import { hang, inbox, INSTANCE, processorOn, programPool, recordingLog, SOURCE } from './fixture.ts'
 import type { Work } from './fixture.ts'
+import { listened } from './listened.ts'
 
 describe('a message with one attempt', () => {
   test('survives 20 interruptions by drain', async (t) => {
@@ -264,17 +265,15 @@ describe('a message that was taken from us', () => {
     const pool = programPool(t, url)
     let claims = 0
     // The process stands still with the answer on its way, and somebody takes one of the messages meanwhile.
-    const frozen: Pool = Object.assign(Object.create(pool) as Pool, {
-      async query(text: string, values?: readonly unknown[]) {
-        const answer = await pool.query(text, values)
-        if (!text.includes('SKIP LOCKED') || answer.rows.length === 0) return answer
-        claims += 1
-        if (claims === 1) {
-          await sql.query(TAKE)
-          clock.jump(3_000)
-        }
-        return answer
-      },
+    const frozen = listened(pool, async (text, ask) => {
+      const answer = await ask()
+      if (!text.includes('SKIP LOCKED') || answer.rows.length === 0) return answer
+      claims += 1
+      if (claims === 1) {
+        await sql.query(TAKE)
+        clock.jump(3_000)
+      }
+      return answer
     })
     const runs: string[] = []
     const processor = processorOn(t, frozen, {

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { TestContext } from 'node:test'
-import type { Pool } from '../../src/db/pool.ts'
 import { Quarantine } from '../../src/process/quarantine.ts'
 import { until } from '../support/until.ts'
 import { inbox, INSTANCE, processorOn, programPool } from './fixture.ts'
 import type { Work } from './fixture.ts'
+import { listened } from './listened.ts'
 
 /* A processor that an operator has paused. */
 
@@ -15,12 +15,10 @@ async function world(t: TestContext, work: Work) {
   let paused = false
   /** What the answer of a claim waits for, on its way from the database. */
   const claimed = { answer: Promise.resolve<undefined>(undefined) }
-  const slow: Pool = Object.assign(Object.create(pool) as Pool, {
-    async query<R extends Record<string, unknown>>(text: string, values?: unknown[]) {
-      const result = await pool.query<R>(text, values)
-      if (text.includes('SKIP LOCKED') && result.rows.length > 0) await claimed.answer
-      return result
-    },
+  const slow = listened(pool, async (text, ask) => {
+    const result = await ask()
+    if (text.includes('SKIP LOCKED') && result.rows.length > 0) await claimed.answer
+    return result
   })
   const processor = processorOn(t, slow, work, {}, INSTANCE, new Quarantine(), () => paused)
   return {

@@ -1,19 +1,17 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Pool } from '../../src/db/pool.ts'
 import { until } from '../support/until.ts'
 import { inbox, processorOn, programPool } from './fixture.ts'
+import { listened } from './listened.ts'
 
 test('while every message is finished the clock looks without claiming, and what comes untold is claimed all the same', async (t) => {
   const box = await inbox(t)
   const pool = programPool(t, box.url)
   const asked = { claims: 0, looks: 0 }
-  const counted: Pool = Object.assign(Object.create(pool) as Pool, {
-    query<R extends Record<string, unknown>>(text: string, values?: unknown[]) {
-      if (text.includes('SKIP LOCKED')) asked.claims += 1
-      if (text.includes('first_open')) asked.looks += 1
-      return pool.query<R>(text, values)
-    },
+  const counted = listened(pool, (text, ask) => {
+    if (text.includes('SKIP LOCKED')) asked.claims += 1
+    if (text.includes('first_open')) asked.looks += 1
+    return ask()
   })
   const processor = processorOn(t, counted, { kind: 'external', handle: () => undefined })
   await box.send('first')

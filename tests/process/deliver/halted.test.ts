@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import type { Pool } from '../../../src/db/pool.ts'
 import { checkParts } from '../../../src/runner/checks.ts'
 import { until } from '../../support/until.ts'
+import { listened } from '../listened.ts'
 import { delivering } from './fixture.ts'
 
 /* A processor whose target takes nothing for a while. */
@@ -32,12 +33,10 @@ test('gives back as such what a claim brings that was on its way, and lets it wa
   const refusal = Promise.withResolvers<undefined>()
   let holds = false
   const slow = (pool: Pool): Pool =>
-    Object.assign(Object.create(pool) as Pool, {
-      async query<R extends Record<string, unknown>>(text: string, values?: unknown[]) {
-        const result = await pool.query<R>(text, values)
-        if (holds && text.includes('SKIP LOCKED') && result.rows.length > 0) await answer.promise
-        return result
-      },
+    listened(pool, async (text, ask) => {
+      const result = await ask()
+      if (holds && text.includes('SKIP LOCKED') && result.rows.length > 0) await answer.promise
+      return result
     })
   const { sql, send, target, processor, fates, become, log } = await delivering(t, {
     slow,
