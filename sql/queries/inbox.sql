@@ -1,6 +1,8 @@
 -- Plans must not depend on statistics here: an inbox may hold a million finished rows and never have been analyzed, and
 -- what is open changes faster than any ANALYZE. So the columns that say what is open are compared inside a CASE, which
 -- no index can serve and no histogram can estimate, and limits stand as plain parameters, which the planner may read.
+--
+-- What is in work with locked_at NULL was claimed ahead, and attempts does not count its claim yet (process/ahead.ts).
 
 -- name: claim
 -- $1 sources, $2 instance, $3 messages at most, $4 low-water mark, $5 attempts a message has, $6 bytes at most, $7 ahead: more than
@@ -34,11 +36,11 @@ fit AS MATERIALIZED (
             FROM (SELECT 0 AS turn, * FROM w UNION ALL SELECT 1, * FROM f) g) b
    WHERE coalesce(b.before, 0) < $6::bigint)
 UPDATE service_ops.integration_inbox m
-   SET status = 'PROCESSING', claim = m.claim + 1, attempts = m.attempts + ($7::boolean IS FALSE)::integer, ahead = $7::boolean,
-       max_attempts = greatest($5::integer, m.attempts + 1), locked_at = clock_timestamp(), updated_at = clock_timestamp(),
+   SET status = 'PROCESSING', claim = m.claim + 1, attempts = m.attempts + ($7::boolean IS FALSE)::integer, max_attempts = greatest($5::integer, m.attempts + 1),
+       locked_at = CASE WHEN NOT $7::boolean THEN clock_timestamp() END, updated_at = clock_timestamp(),
        locked_by = CASE WHEN $8::boolean OR (SELECT set_config('synchronous_commit', 'off', true)) = 'off' THEN $2 END
  WHERE m.inbox_id = ANY (ARRAY(SELECT fit.inbox_id FROM fit))
-RETURNING m.inbox_id, m.source, m.message_id, m.payload, m.group_key, m.claim, m.attempts + m.ahead::integer AS attempts, m.ahead, m.max_attempts, m.trace_id, m.traceparent,
+RETURNING m.inbox_id, m.source, m.message_id, m.payload, m.group_key, m.claim, m.attempts + (m.locked_at IS NULL)::integer AS attempts, m.locked_at IS NULL AS ahead, m.max_attempts, m.trace_id, m.traceparent,
           m.next_attempt_at IS NULL AS fresh, m.interruptions_in_a_row,
           to_char(m.source_created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS source_created_at,
           -- An infinite time has no age, and PostgreSQL before 17 cannot even subtract it.
@@ -47,7 +49,7 @@ RETURNING m.inbox_id, m.source, m.message_id, m.payload, m.group_key, m.claim, m
 -- name: claim_suspect
 -- $1 sources, $2 instance, $3 attempts a message has. One message that may have ended the process that had it.
 UPDATE service_ops.integration_inbox m
-   SET status = 'PROCESSING', claim = m.claim + 1, attempts = m.attempts + 1, ahead = false, max_attempts = greatest($3::integer, m.attempts + 1),
+   SET status = 'PROCESSING', claim = m.claim + 1, attempts = m.attempts + 1, max_attempts = greatest($3::integer, m.attempts + 1),
        locked_by = $2, locked_at = clock_timestamp(), updated_at = clock_timestamp()
  WHERE m.inbox_id = ANY (ARRAY(
        SELECT x.inbox_id
@@ -75,11 +77,11 @@ SELECT m.inbox_id
 -- name: begun
 -- $1 instance, $2 ids, $3 claims. Handlers of messages claimed ahead have begun and run on: their attempts count from here on.
 UPDATE service_ops.integration_inbox m
-   SET attempts = m.attempts + 1, ahead = false, updated_at = clock_timestamp()
+   SET attempts = m.attempts + 1, locked_at = clock_timestamp(), updated_at = clock_timestamp()
   FROM (SELECT u.*, CASE WHEN (SELECT set_config('synchronous_commit', 'off', true)) = 'off' THEN $1::text END AS owner, 'PROCESSING' AS status
           FROM unnest($2::bigint[], $3::integer[]) u(inbox_id, claim) OFFSET 0) o
  WHERE m.inbox_id = ANY (ARRAY(SELECT unnest($2::bigint[])))
-   AND m.inbox_id = o.inbox_id AND m.claim = o.claim AND m.locked_by = o.owner AND m.status = o.status AND m.ahead
+   AND m.inbox_id = o.inbox_id AND m.claim = o.claim AND m.locked_by = o.owner AND m.status = o.status AND m.locked_at IS NULL
 RETURNING m.inbox_id;
 
 -- name: done
@@ -89,7 +91,7 @@ RETURNING m.inbox_id;
 -- one row and compare all pairs (183 ms for 1,000 outcomes, against 5).
 UPDATE service_ops.integration_inbox m
    SET status = 'DONE', processed_at = clock_timestamp(), updated_at = clock_timestamp(), locked_by = NULL, locked_at = NULL,
-       next_attempt_at = NULL, last_error = NULL, attempts = m.attempts + m.ahead::integer, ahead = false
+       next_attempt_at = NULL, last_error = NULL, attempts = m.attempts + (m.locked_at IS NULL)::integer
   FROM (SELECT u.*, $1::text AS owner, 'PROCESSING' AS status
           FROM unnest($2::bigint[], $3::integer[]) u(inbox_id, claim) OFFSET 0) o
  WHERE m.inbox_id = ANY (ARRAY(SELECT unnest($2::bigint[])))
@@ -101,11 +103,11 @@ RETURNING m.inbox_id;
 -- last attempt, makes it DEAD, which waits for ever.
 -- A handler that ended by itself has not ended its process.
 UPDATE service_ops.integration_inbox m
-   SET status = CASE WHEN o.final OR m.attempts + m.ahead::integer >= m.max_attempts THEN 'DEAD' ELSE 'FAILED' END,
-       next_attempt_at = CASE WHEN o.final OR m.attempts + m.ahead::integer >= m.max_attempts THEN timestamptz 'infinity'
+   SET status = CASE WHEN o.final OR m.attempts + (m.locked_at IS NULL)::integer >= m.max_attempts THEN 'DEAD' ELSE 'FAILED' END,
+       next_attempt_at = CASE WHEN o.final OR m.attempts + (m.locked_at IS NULL)::integer >= m.max_attempts THEN timestamptz 'infinity'
                               ELSE clock_timestamp() + o.wait_ms * interval '1 ms' END,
        last_error = o.error, updated_at = clock_timestamp(), locked_by = NULL, locked_at = NULL,
-       interruptions_in_a_row = 0, suspect = false, attempts = m.attempts + m.ahead::integer, ahead = false
+       interruptions_in_a_row = 0, suspect = false, attempts = m.attempts + (m.locked_at IS NULL)::integer
   FROM (SELECT u.*, $1::text AS owner, 'PROCESSING' AS status
           FROM unnest($2::bigint[], $3::integer[], $4::text[], $5::double precision[], $6::boolean[])
                u(inbox_id, claim, error, wait_ms, final) OFFSET 0) o
@@ -118,14 +120,13 @@ RETURNING m.inbox_id, m.status;
 -- many of these make an attempt, $7 errors to be kept, or NULL. Through no fault of the message: the attempt is given back,
 -- the claim number is not. But what is interrupted again and again may be what interrupts.
 UPDATE service_ops.integration_inbox m
-   SET status = CASE WHEN m.interruptions_in_a_row + o.counts < $6::integer THEN CASE WHEN m.attempts + m.ahead::integer <= 1 THEN 'NEW' ELSE 'FAILED' END
-                     WHEN m.attempts + m.ahead::integer >= m.max_attempts THEN 'DEAD' ELSE 'FAILED' END,
-       attempts = CASE WHEN m.interruptions_in_a_row + o.counts < $6::integer THEN greatest(m.attempts - (NOT m.ahead)::integer, 0)
-                       ELSE m.attempts + m.ahead::integer END,
-       ahead = false,
+   SET status = CASE WHEN m.interruptions_in_a_row + o.counts < $6::integer THEN CASE WHEN m.attempts + (m.locked_at IS NULL)::integer <= 1 THEN 'NEW' ELSE 'FAILED' END
+                     WHEN m.attempts + (m.locked_at IS NULL)::integer >= m.max_attempts THEN 'DEAD' ELSE 'FAILED' END,
+       attempts = CASE WHEN m.interruptions_in_a_row + o.counts < $6::integer THEN greatest(m.attempts - (m.locked_at IS NOT NULL)::integer, 0)
+                       ELSE m.attempts + (m.locked_at IS NULL)::integer END,
        interruptions = m.interruptions + 1,
        interruptions_in_a_row = (m.interruptions_in_a_row + o.counts) % $6::integer,
-       next_attempt_at = CASE WHEN m.interruptions_in_a_row + o.counts >= $6::integer AND m.attempts + m.ahead::integer >= m.max_attempts
+       next_attempt_at = CASE WHEN m.interruptions_in_a_row + o.counts >= $6::integer AND m.attempts + (m.locked_at IS NULL)::integer >= m.max_attempts
                               THEN timestamptz 'infinity' ELSE clock_timestamp() + o.wait_ms * interval '1 ms' END,
        last_error = CASE WHEN m.interruptions_in_a_row + o.counts < $6::integer THEN coalesce(o.error, m.last_error)
                          ELSE 'Interrupted: ' || $6::integer || ' times in a row, which counts as one attempt' END,
@@ -157,7 +158,7 @@ WITH r AS MATERIALIZED (
    WHERE m.source = ANY ($2::text[]) AND m.next_attempt_at < 'infinity'
      AND CASE WHEN m.locked_by = $1 AND m.status = 'PROCESSING' THEN true ELSE false END)
 UPDATE service_ops.integration_inbox m
-   SET status = CASE WHEN m.attempts <= (NOT m.ahead)::integer THEN 'NEW' ELSE 'FAILED' END, attempts = greatest(m.attempts - (NOT m.ahead)::integer, 0), ahead = false,
+   SET status = CASE WHEN m.attempts <= (m.locked_at IS NOT NULL)::integer THEN 'NEW' ELSE 'FAILED' END, attempts = greatest(m.attempts - (m.locked_at IS NOT NULL)::integer, 0),
        interruptions = m.interruptions + 1, next_attempt_at = clock_timestamp(), updated_at = clock_timestamp(),
        locked_by = NULL, locked_at = NULL
  WHERE m.inbox_id = ANY (ARRAY(SELECT r.inbox_id FROM r WHERE NOT r.inbox_id = ANY ($4::bigint[])))
@@ -183,30 +184,30 @@ SELECT coalesce(min(coalesce(w.low, 0)), 0) AS floor
 -- SKIP LOCKED: several may do this at once.
 -- Here and below, what is in work again has a finite next_attempt_at: DEAD messages, the most of that index, are left out.
 WITH r AS MATERIALIZED (
-  SELECT m.inbox_id, m.suspect, m.ahead, m.locked_at, m.interruptions_in_a_row FROM service_ops.integration_inbox m
+  SELECT m.inbox_id, m.suspect, m.locked_at, m.interruptions_in_a_row FROM service_ops.integration_inbox m
    WHERE m.inbox_id > $4::bigint
      AND CASE WHEN m.locked_by = $1 AND m.status = 'PROCESSING' AND m.next_attempt_at IS NULL THEN true ELSE false END
    ORDER BY m.inbox_id LIMIT $2::integer FOR UPDATE SKIP LOCKED),
 q AS MATERIALIZED (
-  SELECT m.inbox_id, m.suspect, m.ahead, m.locked_at, m.interruptions_in_a_row FROM service_ops.integration_inbox m
+  SELECT m.inbox_id, m.suspect, m.locked_at, m.interruptions_in_a_row FROM service_ops.integration_inbox m
    WHERE m.next_attempt_at < 'infinity' AND CASE WHEN m.locked_by = $1 AND m.status = 'PROCESSING' THEN true ELSE false END
    ORDER BY m.source, m.next_attempt_at LIMIT $2::integer FOR UPDATE SKIP LOCKED),
 silence AS MATERIALIZED (
   SELECT (SELECT i.last_seen_at FROM service_ops.runner_instance i WHERE i.instance_id = $1) + interval '5 seconds' AS since),
 met AS MATERIALIZED (
-  SELECT t.inbox_id, t.ahead, t.interruptions_in_a_row, t.suspect AND coalesce(t.locked_at <= s.since, true) AS by_suspect
+  SELECT t.inbox_id, t.locked_at IS NULL AS ahead, t.interruptions_in_a_row, t.suspect AND coalesce(t.locked_at <= s.since, true) AS by_suspect
     FROM (TABLE r UNION ALL TABLE q) t, silence s),
 o AS MATERIALIZED (
   SELECT t.inbox_id, t.by_suspect, t.ahead OR ($3::boolean AND NOT t.by_suspect AND t.interruptions_in_a_row + 1 < $5::integer) AS excused FROM met t)
 UPDATE service_ops.integration_inbox m
-   SET status = CASE WHEN o.excused THEN CASE WHEN m.attempts + m.ahead::integer <= 1 THEN 'NEW' ELSE 'FAILED' END
+   SET status = CASE WHEN o.excused THEN CASE WHEN m.attempts + (m.locked_at IS NULL)::integer <= 1 THEN 'NEW' ELSE 'FAILED' END
                      WHEN m.attempts >= m.max_attempts THEN 'DEAD' ELSE 'FAILED' END,
-       attempts = CASE WHEN o.excused THEN greatest(m.attempts - (NOT m.ahead)::integer, 0) ELSE m.attempts END,
-       interruptions = m.interruptions + CASE WHEN $3::boolean OR m.ahead THEN 1 ELSE 0 END,
-       interruptions_in_a_row = CASE WHEN m.ahead THEN m.interruptions_in_a_row WHEN o.excused THEN m.interruptions_in_a_row + 1 ELSE 0 END,
-       suspect = true, ahead = false,
+       attempts = CASE WHEN o.excused THEN greatest(m.attempts - (m.locked_at IS NOT NULL)::integer, 0) ELSE m.attempts END,
+       interruptions = m.interruptions + CASE WHEN $3::boolean OR m.locked_at IS NULL THEN 1 ELSE 0 END,
+       interruptions_in_a_row = CASE WHEN m.locked_at IS NULL THEN m.interruptions_in_a_row WHEN o.excused THEN m.interruptions_in_a_row + 1 ELSE 0 END,
+       suspect = true,
        next_attempt_at = CASE WHEN m.attempts >= m.max_attempts AND NOT o.excused THEN timestamptz 'infinity' ELSE clock_timestamp() END,
-       last_error = CASE WHEN m.ahead THEN m.last_error
+       last_error = CASE WHEN m.locked_at IS NULL THEN m.last_error
                          WHEN NOT $3::boolean THEN 'InstanceLost: the process ended while the handler ran'
                          WHEN o.excused THEN m.last_error
                          WHEN o.by_suspect THEN 'InstanceFrozen: the process stood still while the handler ran, again, and with nothing beside it'

@@ -6,4 +6,4 @@ SELECT count(*) AS found, min(m.inbox_id::text || ' of ' || m.locked_by) AS deta
  WHERE m.status = 'PROCESSING'
    AND NOT EXISTS (SELECT FROM service_ops.runner_instance i WHERE i.instance_id = m.locked_by AND i.state <> 'stopped'
                       AND i.last_seen_at > clock_timestamp() - interval '30 seconds')
-   AND m.locked_at < clock_timestamp() - interval '30 seconds'
+   AND coalesce(m.locked_at, m.updated_at) < clock_timestamp() - interval '30 seconds'

@@ -3,12 +3,11 @@
  * message a call claims more than it has places for, and what is too many waits here until a place is free.
  *
  * A message that waits is claimed, and in work. Its handler has not begun, so whatever ends the wait costs no attempt. The
- * claim therefore leaves `attempts` alone and says so in the row (`ahead`). Three things count it later, each once, since
- * `ahead` goes with it:
+ * claim therefore leaves `attempts` alone and says so in the row: `locked_at` is NULL. Two things count it later, whichever is
+ * first:
  *
  * - *its outcome*: most handlers that are worth claiming ahead for have ended before anything else happens.
  * - *a mark* (outcomes.ts): handlers that run on are counted a few milliseconds after they began.
- * - *nothing*: given back, reclaimed or found as a stray, it was interrupted.
  *
  * - *The process dies*: what waited, and what began within those milliseconds, costs no attempt. The message that is to
  *   blame may be among the latter. But all of it comes back as suspect, and a suspect is claimed alone and counted by its
@@ -47,6 +46,13 @@ export class Pace {
   /** A handler has ended, and another could begin. */
   ended(): void {
     this.#begun += 1
+  }
+
+  /** It was not the pace that it seemed. */
+  forget(): void {
+    this.#perMs = 0
+    this.#begun = 0
+    this.#since = this.#now()
   }
 
   /** Messages to claim beyond the free places; 0 where a claim is the least of the wait. */

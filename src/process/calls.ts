@@ -204,11 +204,11 @@ export function createCalls(options: CallsOptions): Calls {
     giveBack,
     giveBackWaiting(reason, waitedMs = 0) {
       const since = performance.now() - waitedMs
-      const left = Array.from(waiting.values(), ({ one }) => one)
-      giveBack(
-        left.filter(({ claimedAt }) => claimedAt <= since),
-        reason,
+      const left = Array.from(waiting.values(), ({ one }) => one).filter(
+        ({ claimedAt }) => claimedAt <= since,
       )
+      if (left.length > 0) pace.forget()
+      giveBack(left, reason)
       next()
     },
     interrupt(reason, only) {
