@@ -40,7 +40,7 @@ UPDATE service_ops.integration_inbox m
        locked_at = CASE WHEN NOT $7::boolean THEN clock_timestamp() END, updated_at = clock_timestamp(),
        locked_by = CASE WHEN $8::boolean OR (SELECT set_config('synchronous_commit', 'off', true)) = 'off' THEN $2 END
  WHERE m.inbox_id = ANY (ARRAY(SELECT fit.inbox_id FROM fit))
-RETURNING m.inbox_id, m.source, m.message_id, m.payload, m.group_key, m.claim, m.attempts + (m.locked_at IS NULL)::integer AS attempts, m.locked_at IS NULL AS ahead, m.max_attempts, m.trace_id, m.traceparent,
+RETURNING m.inbox_id, m.source, m.message_id, m.payload, m.group_key, m.claim, m.attempts + (m.locked_at IS NULL)::integer AS attempts, m.max_attempts, m.trace_id,
           m.next_attempt_at IS NULL AS fresh, m.interruptions_in_a_row,
           to_char(m.source_created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS source_created_at,
           -- An infinite time has no age, and PostgreSQL before 17 cannot even subtract it.
@@ -60,7 +60,7 @@ UPDATE service_ops.integration_inbox m
                  AND CASE WHEN m.status IN ('NEW', 'FAILED') THEN true ELSE false END
                ORDER BY m.next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED) x
         LIMIT 1))
-RETURNING m.inbox_id, m.source, m.message_id, m.payload, m.group_key, m.claim, m.attempts, m.max_attempts, m.trace_id, m.traceparent,
+RETURNING m.inbox_id, m.source, m.message_id, m.payload, m.group_key, m.claim, m.attempts, m.max_attempts, m.trace_id,
           m.next_attempt_at IS NULL AS fresh, m.interruptions_in_a_row,
           to_char(m.source_created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS source_created_at,
           extract(epoch FROM clock_timestamp() - CASE WHEN isfinite(m.source_created_at) THEN m.source_created_at ELSE m.created_at END) * 1000 AS age_ms;

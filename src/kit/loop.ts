@@ -67,6 +67,7 @@ export function startLoop(options: LoopOptions): Loop {
 
   const running = run()
   function wake(): void {
+    if (woken) return // many say so at once, and a sleep that is over cannot be ended again
     woken = true
     rouse()
   }

@@ -30,41 +30,60 @@ export const LONGEST_WAIT_MS = 500
 /** The newest span weighs as much as all before it: handlers that turn slow must be noticed within a few claims. */
 const NEWEST_SHARE = 0.5
 
-/** How fast handlers begin while they can: how many are worth claiming beyond the places there are. */
+/**
+ * How fast handlers end while there are any: how many are worth claiming beyond the places there are. Time in which none ran,
+ * since a claim was waited for, is left out: the slower claims are, the more is needed ahead of them.
+ */
 export class Pace {
   readonly #now: () => number
   #perMs = 0
-  #since: number
-  #begun = 0
+  #busyMs = 0
+  #busySince: number | undefined
+  #ended = 0
 
   /** @param now monotonic milliseconds */
   constructor(now: () => number = () => performance.now()) {
     this.#now = now
-    this.#since = now()
   }
 
-  /** A handler has ended, and another could begin. */
+  /** The first handler has begun, or the last one that ran has ended. */
+  turned(isBusy: boolean): void {
+    if (isBusy) this.#busySince ??= this.#now()
+    else {
+      this.#busyMs += this.#runningMs
+      this.#busySince = undefined
+    }
+  }
+
+  /** A handler has ended. */
   ended(): void {
-    this.#begun += 1
+    this.#ended += 1
   }
 
   /** It was not the pace that it seemed. */
   forget(): void {
     this.#perMs = 0
-    this.#begun = 0
-    this.#since = this.#now()
+    this.#restart()
   }
 
   /** Messages to claim beyond the free places; 0 where a claim is the least of the wait. */
   ahead(places: number): number {
-    const now = this.#now()
-    const spanMs = now - this.#since
-    if (spanMs >= 1) {
-      this.#perMs += (this.#begun / spanMs - this.#perMs) * NEWEST_SHARE
-      this.#since = now
-      this.#begun = 0
+    const busyMs = this.#busyMs + this.#runningMs
+    if (busyMs >= 1) {
+      this.#perMs += (this.#ended / busyMs - this.#perMs) * NEWEST_SHARE
+      this.#restart()
     }
     const ahead = Math.min(Math.floor(this.#perMs * AHEAD_MS), MOST_AHEAD)
     return ahead > places ? ahead : 0
+  }
+
+  get #runningMs(): number {
+    return this.#busySince === undefined ? 0 : this.#now() - this.#busySince
+  }
+
+  #restart(): void {
+    this.#busyMs = 0
+    this.#ended = 0
+    if (this.#busySince !== undefined) this.#busySince = this.#now()
   }
 }

@@ -6,7 +6,7 @@ import type { InWork } from './inWork.ts'
 import { Interrupted } from './interruption.ts'
 import type { Interruption } from './interruption.ts'
 import type { Quarantine } from './quarantine.ts'
-import type { Settlement } from './settle.ts'
+import type { Settlement, WaitsForOutcome } from './settle.ts'
 import { Stop } from './stop.ts'
 
 /** The handler calls of one processor, from a claim until the outcome of each message is settled. */
@@ -103,6 +103,7 @@ export function createCalls(options: CallsOptions): Calls {
     call: (stop: Stop) => Promise<readonly Result[]>,
   ): void {
     const one: Running = { messages, stop: new Stop(), ended: false }
+    if (running.size === 0) pace.turned(true)
     running.add(one)
     watch(one)
     const startedAt = performance.now()
@@ -113,21 +114,34 @@ export function createCalls(options: CallsOptions): Calls {
         running.delete(one)
         pace.ended()
         next()
+        if (running.size === 0) pace.turned(false)
         if (waiting.size <= ahead / 2) options.onFree()
-        const durationMs = performance.now() - startedAt
-        return Promise.all(
-          messages.map((message, i) => settleOne(message, results[i] ?? NO_RESULT, durationMs)),
-        )
+        settleAll(messages, results, performance.now() - startedAt, release)
       })
-      .then(release)
   }
 
-  async function settleOne(one: InWork, result: Result, durationMs: number): Promise<void> {
-    const settled = settle.settle(one, result, durationMs)
-    const againMs = await settled.catch((error: unknown) => options.onUnsettled(error))
-    inWork.delete(one.claim.inboxId)
-    if (one.slot !== undefined) options.onFree() // its slot is free only now
-    if (typeof againMs === 'number') options.onAgain(againMs)
+  /** Messages are in work until their outcomes are written. */
+  function settleAll(
+    messages: readonly InWork[],
+    results: readonly Result[],
+    durationMs: number,
+    release: () => void,
+  ): void {
+    let open = messages.length
+    const waits: WaitsForOutcome = {
+      settled(one, againMs) {
+        inWork.delete(one.claim.inboxId)
+        if (one.slot !== undefined) options.onFree() // its slot is free only now
+        if (againMs !== undefined) options.onAgain(againMs)
+        open -= 1
+        if (open === 0) release()
+      },
+      failed(one, error) {
+        options.onUnsettled(error)
+        waits.settled(one)
+      },
+    }
+    for (const [i, one] of messages.entries()) settle.settle(one, results[i] ?? NO_RESULT, durationMs, waits)
   }
 
   /** A call that is still there after a moment has its limit from then on, and attempts that are not counted yet are. */
@@ -166,7 +180,7 @@ export function createCalls(options: CallsOptions): Calls {
       inWork.set(one.claim.inboxId, one)
       const release = waiting.get(one.claim.inboxId)?.release ?? hold()
       waiting.delete(one.claim.inboxId)
-      void settleOne(one, { kind: 'interrupted', reason }, 0).then(release)
+      settleAll([one], [{ kind: 'interrupted', reason }], 0, release)
     }
   }
 

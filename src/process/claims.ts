@@ -83,7 +83,7 @@ export function createClaims(options: ClaimsOptions): Claims {
       const askedAt = performance.now()
       const rows = await ask(turn, limit, ahead, low)
       lastAt = performance.now()
-      await take(rows, askedAt)
+      await take(rows, ahead, askedAt)
       return rows.length
     } finally {
       release()
@@ -98,9 +98,9 @@ export function createClaims(options: ClaimsOptions): Claims {
     return slots?.claim(limit) ?? claimMessages(pool, request)
   }
 
-  async function take(rows: readonly ClaimedRow[], askedAt: number): Promise<void> {
+  async function take(rows: readonly ClaimedRow[], ahead: boolean, askedAt: number): Promise<void> {
     // A server that crashed may have forgotten a claim; made again it has the same number, and its handler runs already.
-    const taken = rows.map((row) => toInWork(row)).filter((one) => !calls.has(one))
+    const taken = rows.map((row) => toInWork(row, ahead)).filter((one) => !calls.has(one))
     const ours = await ownership.afterAnswer(taken, askedAt)
     for (const row of rows) if (row.fresh) lowWater.claimed(BigInt(row.inbox_id))
     for (const one of taken) options.onPicked(one)

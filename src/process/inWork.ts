@@ -17,7 +17,7 @@ export interface InWork {
   readonly claimedAt: number
 }
 
-export function toInWork(row: ClaimedRow): InWork {
+export function toInWork(row: ClaimedRow, ahead = false): InWork {
   return {
     claim: { inboxId: row.inbox_id, claim: row.claim },
     message: {
@@ -31,7 +31,7 @@ export function toInWork(row: ClaimedRow): InWork {
       traceId: row.trace_id,
       sourceCreatedAt: row.source_created_at,
     },
-    ahead: row.ahead === true,
+    ahead,
     slot: row.in_use == null ? undefined : { inUse: row.in_use, max: row.most ?? null },
     interruptionsInARow: row.interruptions_in_a_row,
     ageMs: Number(row.age_ms),

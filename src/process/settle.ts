@@ -9,11 +9,18 @@ import { backsOff, countsInARow } from './interruption.ts'
 import type { Interruption } from './interruption.ts'
 import type { Outcomes, Settled } from './outcomes.ts'
 
+export interface WaitsForOutcome {
+  /** It is written. `againMs`: milliseconds until the message may be claimed again, if it may. */
+  settled(one: InWork, againMs?: number): void
+  /** Should not happen: it could not be. */
+  failed(one: InWork, error: unknown): void
+}
+
 /** Turns results into outcomes, sees them written, and says what became of each message. */
 export interface Settlement {
   picked(one: InWork): void
-  /** Resolves when it is written, to the milliseconds until it may be claimed again, if it may. */
-  settle(one: InWork, result: Result, durationMs: number): Promise<number | undefined>
+  /** Sees its outcome written, and then tells who waits for it. */
+  settle(one: InWork, result: Result, durationMs: number, waits: WaitsForOutcome): void
   readonly finished: number
   readonly givenBack: number
 }
@@ -43,18 +50,19 @@ export function createSettlement(
   }
 
   function released(one: InWork, reason: 'done' | 'failed' | 'dead' | 'interrupted'): void {
-    if (one.slot === undefined) return
+    if (one.slot === undefined || log.leavesOut?.('slot_released') === true) return
     const msg = `${processor.name}: ${one.message.messageId} gives its slot of ${one.message.groupKey ?? ''} back: ${reason}`
     log.event('slot_released', msg, { ...fieldsOf(one), reason })
   }
 
   function done(one: InWork, durationMs: number): void {
     finished += 1
-    log.event('message_done', `${processor.name}: ${one.message.messageId} done`, {
-      ...fieldsOf(one),
-      duration_ms: Math.round(durationMs),
-      latency_ms: Math.round(one.ageMs + performance.now() - one.claimedAt),
-    })
+    if (log.leavesOut?.('message_done') !== true)
+      log.event('message_done', `${processor.name}: ${one.message.messageId} done`, {
+        ...fieldsOf(one),
+        duration_ms: Math.round(durationMs),
+        latency_ms: Math.round(one.ageMs + performance.now() - one.claimedAt),
+      })
     released(one, 'done')
   }
 
@@ -126,33 +134,46 @@ export function createSettlement(
 
   return {
     picked(one) {
-      log.event('message_picked', `${processor.name}: ${one.message.messageId} picked`, {
-        ...fieldsOf(one),
-        waited_ms: Math.round(one.ageMs),
-      })
-      if (one.slot === undefined) return
+      if (log.leavesOut?.('message_picked') !== true)
+        log.event('message_picked', `${processor.name}: ${one.message.messageId} picked`, {
+          ...fieldsOf(one),
+          waited_ms: Math.round(one.ageMs),
+        })
+      if (one.slot === undefined || log.leavesOut?.('slot_acquired') === true) return
       const { inUse, max } = one.slot
       const msg = `${processor.name}: ${one.message.messageId} has a slot of ${one.message.groupKey ?? ''}: ${inUse} of ${max ?? 'any number'} in use`
       log.event('slot_acquired', msg, { ...fieldsOf(one), in_use: inUse, max })
     },
-    async settle(one, result, durationMs) {
+    settle(one, result, durationMs, waits) {
+      const wait = (outcome: Promise<number | undefined>): void =>
+        void outcome.then(
+          (againMs) => waits.settled(one, againMs),
+          (error: unknown) => waits.failed(one, error),
+        )
       switch (result.kind) {
         case 'committed':
           done(one, durationMs)
-          return undefined
+          waits.settled(one)
+          return
         case 'done':
-          if ((await outcomes.done(one.claim)) === 'DONE') done(one, durationMs)
-          else lost(one)
-          return undefined
+          outcomes.done(one.claim, (state) => {
+            if (state === 'DONE') done(one, durationMs)
+            else lost(one)
+            waits.settled(one)
+          })
+          return
         case 'failed':
-          return fail(one, result.error, durationMs, false)
+          wait(fail(one, result.error, durationMs, false))
+          return
         case 'dead':
-          return fail(one, result.error, durationMs, true)
+          wait(fail(one, result.error, durationMs, true))
+          return
         case 'interrupted':
-          return interrupt(one, result)
+          wait(interrupt(one, result))
+          return
         case 'not ours':
           lost(one)
-          return undefined
+          waits.settled(one)
       }
     },
     get finished() {

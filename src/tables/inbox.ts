@@ -31,12 +31,9 @@ export interface ClaimedRow {
   readonly claim: number
   /** This claim included, whether or not it is counted yet. */
   readonly attempts: number
-  /** Claimed ahead: the attempt is not counted yet. Claims that count at once may leave it out. */
-  readonly ahead?: boolean
   readonly max_attempts: number
   readonly interruptions_in_a_row: number
   readonly trace_id: string
-  readonly traceparent: string | null
   /** Found by its number, not among those that wait: it moves the low-water mark. */
   readonly fresh: boolean
   readonly source_created_at: string | null

@@ -16,6 +16,10 @@ export interface LineFields {
 /** Writes one JSON object a line to stderr; the level of a line is its event's (events.ts). */
 export interface Log {
   event<E extends EventName>(event: E, msg: string, fields: Events[E] & LineFields): void
+  /**
+   * Whether a line of this event would be left out now, and is counted as such: then it need not be made. Default: no line is.
+   */
+  leavesOut?(event: EventName): boolean
   /** A log whose every line also carries these fields. */
   child(bindings: Record<string, string>): Log
   /** Writes what is buffered; the last act of a process. */
@@ -87,6 +91,7 @@ function wrap(logger: Logger, sampler: Sampler, redact: Redact, flush: () => voi
       const counted = leftOut === 0 ? {} : { left_out: leftOut }
       logger[level]({ event, ...rest, ...own, ...counted }, level === 'critical' ? criticalText(msg) : msg)
     },
+    leavesOut: (event) => sampler.leavesOut(event),
     // A pino child has the levels of its parent, which the type of `child` does not say.
     child: (bindings) => wrap(logger.child(bindings) as unknown as Logger, sampler, redact, flush),
     close() {
