@@ -114,7 +114,7 @@ function choose(next: NextPage, page: PageRead, pageSize: number): void {
   if (next.way === 'skim') {
     next.skims = page.skims
     // A full one walked too far for what it could take.
-    next.reach = page.rows === page.inserted ? pageSize : Math.min(REACH_MOST, next.reach * 2)
+    next.reach = page.rows === page.inserted ? pageSize : Math.min(REACH_MOST, next.reach * 4)
   }
   const isNew = next.way !== 'skim' && page.inserted === page.rows && page.rows === pageSize
   const isFew = next.way === 'skim' || page.inserted < page.rows * FEW

@@ -7,6 +7,7 @@ export const WATERMARK_STATEMENTS = [
   'page',
   'reading',
   'skimming',
+  'up_to_greatest',
   'fresh',
   'ahead',
   'next_id',
@@ -123,7 +124,16 @@ export function pageStatement(parts: PageSql, way: 'page' | 'ahead'): string {
 export function skimStatement(parts: PageSql, skim: SkimSql): string {
   const { columns, source, created_at, id, id_type, lowest_id, scan_from, where, is_seen } = parts
   const keyset = { columns, source, created_at, id, id_type, lowest_id, scan_from, where, is_seen }
-  return takeStatement(fillIdentifiers(sql.skimming, { ...keyset, ...skim }), parts, sql.fresh)
+  const { time, greatest, walked } = skim
+  const ahead = fillIdentifiers(sql.up_to_greatest, {
+    created_at,
+    id,
+    id_type,
+    lowest_id,
+    scan_from,
+    greatest,
+  })
+  return takeStatement(fillIdentifiers(sql.skimming, { ...keyset, ahead, time, walked }), parts, sql.fresh)
 }
 
 function readingSql(parts: PageSql): string {
