@@ -26,26 +26,61 @@
  *
  * *Where it is not used.* Views have no xmin, and foreign tables none of ours. A partition that is attached brings rows
  * in without writing them, so partitioned tables are not told by age (and of a table with children, only its own rows are). A
- * condition can become true without a write to its row, as with now() or a sub-select: with a condition rows are looked
- * at as before.
+ * condition can become true without a write to its row, as with now() or a sub-select: unless it only compares columns with
+ * constants, rows are looked at as before.
  *
  * *What no longer heals by itself:* a message that is deleted from the inbox by hand is not taken in again by the next pass. The
  * sweep finds it when the edge has gone by, as it does below the edge; a reset takes in everything from its start on.
  */
 import { createHash } from 'node:crypto'
-import type { SourceRelation } from '../tables/source.ts'
+import type { SourceColumn, SourceRelation } from '../tables/source.ts'
 import type { SourceWindow } from '../tables/watermark.ts'
 
 /** Null: nothing may be told from the age of its rows. */
 export function windowOf(relation: SourceRelation, where: string | null): SourceWindow | null {
-  if (!relation.has_xmin || where !== null) return null
-  return {
-    table: relation.qualified,
-    condition: createHash('sha256')
-      .update(where ?? '')
-      .digest('hex')
-      .slice(0, 16),
+  if (!relation.has_xmin || (where !== null && !isFixed(where, relation.columns))) return null
+  const condition = createHash('sha256').update(where ?? '')
+  return { table: relation.qualified, condition: condition.digest('hex').slice(0, DIGITS) }
+}
+
+/** Enough to tell two conditions of one poller from each other. */
+const DIGITS = 16
+
+/** Types whose comparison with a constant depends on nothing else; a constant of time can be 'now'. */
+const FIXED_TYPES: ReadonlySet<string> = new Set([
+  'smallint',
+  'integer',
+  'bigint',
+  'boolean',
+  'uuid',
+  'text',
+  'character varying',
+])
+
+const WORDS: ReadonlySet<string> = new Set(['and', 'or', 'not', 'in', 'is', 'null', 'true', 'false'])
+
+/** A word or quoted name and what follows it; a constant; an operator. */
+const TOKENS = /("[^"]+"|[a-z_][a-z0-9_]*)(\s*[('])?|'[^'\\]*'|\d+|<>|!=|<=|>=|[=<>(),]|\s+/giy
+
+/**
+ * Whether the database alone could tell it from the row: comparisons of columns with constants, joined by AND, OR and NOT. What
+ * this does not understand counts as not fixed.
+ */
+function isFixed(where: string, columns: readonly SourceColumn[]): boolean {
+  const fixed = new Set(columns.filter(({ type }) => FIXED_TYPES.has(type)).map(({ name }) => name))
+  let end = 0
+  for (const token of where.matchAll(TOKENS)) {
+    end = token.index + token[0].length
+    const [, word, follows] = token
+    if (word === undefined) continue
+    const isQuoted = word.startsWith('"')
+    const name = isQuoted ? word.slice(1, -1) : word.toLowerCase()
+    if (!isQuoted && WORDS.has(name)) {
+      // NOT ( is a word and a bracket; the text after TRUE would be another constant's.
+      if (follows?.endsWith("'") === true) return false
+    } else if (!fixed.has(name) || follows !== undefined) return false
   }
+  return end === where.length
 }
 
 /** SQL: whether the pass that the window's snapshot began has seen this row. `raw`: its time as the column has it. */

@@ -129,6 +129,37 @@ test('with a condition, which may become true without a write to the row, everyt
   assert.equal(await taken(await seen(t, '', { where: 'now() IS NOT NULL' })), ROWS)
 })
 
+test('a condition that compares columns with constants is told from the row alone; any other is not', async (t) => {
+  const intake = await createIntake(
+    t,
+    NOTE.replace('body jsonb', 'kind text, n int, "Two Words" bool, at timestamptz, body jsonb'),
+  )
+  const isTold = async (where: string): Promise<boolean> =>
+    (await intake.prepare(sourceOf('note', { payload: 'body', where }))).window !== null
+  for (const where of [
+    "kind = 'a'",
+    "KIND IN ('a', 'it''s') AND NOT (n <= 3 OR n IS NULL)",
+    '"Two Words"',
+    '"Two Words" IS NOT TRUE OR n <> 7',
+  ])
+    assert.ok(await isTold(where), where)
+  for (const where of [
+    "at < 'now'",
+    'n > random()',
+    "kind ('a') = 'b'",
+    "kind 'now' IS NOT NULL",
+    'n = (SELECT 1)',
+    'EXISTS (SELECT FROM note)',
+    "body ->> 'a' = 'b'",
+    'n::text = kind',
+    "kind = E'\\101'",
+    'current_user = kind',
+    "kind = 'a' -- really",
+    'n = 1 AND missing',
+  ])
+    assert.ok(!(await isTold(where)), where)
+})
+
 test('rows of a view and of a partitioned table have no age of their own', async (t) => {
   const intake = await createIntake(
     t,
