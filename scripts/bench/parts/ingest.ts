@@ -8,11 +8,13 @@ import { leadingPoller } from './tidemark.ts'
 const TABLE = 'service_ops.integration_inbox'
 const PAGE = 1_000
 
+const BARE = 'bare keyset INSERT … ON CONFLICT'
+const BARE_AGAIN = 'the same, window read again'
 const AGAIN = 'Tidemark, window read again'
 const AGAIN_BESIDE = 'Tidemark, the same beside a transaction that writes'
 
-/** A look into the inbox costs 6.5, and the conflict that bare SQL runs into 5.2. */
-const AGAIN_MOST_US = 1
+/** On an idle machine the conflict that bare SQL runs into costs 5.2 µs a row: so this is 1 µs, on a busy one, too. */
+const AGAIN_LEAST = 5.2
 
 /** Source rows into the inbox: a pass of the poller against the keyset statement that people write, same table. */
 export function ingestPart(server: BenchServer, rows: number): Part {
@@ -34,22 +36,29 @@ export function ingestPart(server: BenchServer, rows: number): Part {
       throw new Error(`${read} rows read and ${found?.rows ?? 0} taken in, of ${rows}`)
   }
 
-  const bare: Contestant = {
-    name: 'bare keyset INSERT … ON CONFLICT',
+  /** `again`: every row is there already, and is refused by ON CONFLICT. */
+  const bare = (name: string, again: boolean): Contestant => ({
+    name,
     table: TABLE,
     async prepare(): Promise<Heat> {
       await start()
       const { clients, close } = await bareClients(server, 1)
+      const readAll = async (): Promise<number> => {
+        let read = 0
+        for (const client of clients) read += await bareIngest(client, PAGE)
+        return read
+      }
+      if (again) await readAll()
       let read = 0
       return {
         async run() {
-          for (const client of clients) read += await bareIngest(client, PAGE)
+          read = await readAll()
         },
         close,
         check: () => check(read),
       }
     },
-  }
+  })
 
   /**
    * `again`: every row is there already, as in a window that a long transaction keeps open. `beside`: that transaction has
@@ -82,22 +91,17 @@ export function ingestPart(server: BenchServer, rows: number): Part {
     title: `source to inbox, page ${PAGE}, one client`,
     messages: rows,
     contestants: [
-      bare,
+      bare(BARE, false),
       tidemark('Tidemark'),
+      bare(BARE_AGAIN, true),
       tidemark(AGAIN, { again: true }),
       tidemark(AGAIN_BESIDE, { again: true, beside: true }),
     ],
-    against: bare.name,
-    floors: [{ of: 'Tidemark', against: bare.name, least: 0.85 }],
-    limits: (speedOf) =>
-      Promise.resolve(
-        [AGAIN, AGAIN_BESIDE].map((of) => ({
-          of,
-          value: 1e6 / speedOf(of),
-          unit: 'µs a row',
-          most: AGAIN_MOST_US,
-        })),
-      ),
+    against: BARE,
+    floors: [
+      { of: 'Tidemark', against: BARE, least: 0.85 },
+      ...[AGAIN, AGAIN_BESIDE].map((of) => ({ of, against: BARE_AGAIN, least: AGAIN_LEAST })),
+    ],
   }
 }
 
