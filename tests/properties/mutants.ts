@@ -54,12 +54,12 @@ export const RANDOM_MUTANTS = {
   },
   no_closure_check: {
     why: 'moves the edge while transactions from before it are alive',
-    seed: 2,
+    seed: 3,
     begin: replacing([CLOSED, 'true AS closed']),
   },
   prepared_ignored: {
     why: 'takes a prepared transaction for one that has ended',
-    seed: 5,
+    seed: 4,
     begin: replacing([PREPARED, 'OR (false']),
   },
   begin_merged_with_page: {
@@ -79,14 +79,17 @@ export const RANDOM_MUTANTS = {
   },
   window_of_the_last_page: {
     why: 'what ended between two pages of a pass may lie where the first one has been',
+    seed: 3,
     page: replacing([WINDOW, 'THEN pg_current_snapshot() END']),
   },
   window_of_an_unfinished_pass: {
     why: 'what a pass has not come to was not seen',
+    seed: 1,
     page: replacing(['window_snapshot = CASE WHEN n.is_last THEN', 'window_snapshot = CASE WHEN true THEN']),
   },
   window_without_sub_transactions: {
     why: 'a snapshot lists transactions alone: the rows of a sub-transaction have an xid of their own',
+    seed: 1,
     page: replacingAll([
       'age(tidemark_source.xmin) > (SELECT seen.age FROM seen)',
       'pg_visible_in_snapshot(tidemark_source.xmin::text::xid8, (SELECT me.window_snapshot FROM me))',
@@ -94,6 +97,7 @@ export const RANDOM_MUTANTS = {
   },
   window_up_to_its_bound: {
     why: 'the bound is the xid of a transaction that has ended since, and wrote rows',
+    seed: 2,
     page: replacingAll([
       'age(tidemark_source.xmin) > (SELECT seen.age FROM seen)',
       'age(tidemark_source.xmin) >= (SELECT seen.age FROM seen)',

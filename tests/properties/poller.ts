@@ -204,8 +204,8 @@ export class Poller {
   }
 
   #readPage(db: Queryable, fence: PassFence): Promise<PageRead | undefined> {
-    const { source, pageSize, random } = this.#crew
-    const way = random.weighted({ page: 40, ahead: 20, skim: 40 })
+    const { source, pageSize, random, merged } = this.#crew
+    const way = merged ? 'page' : random.weighted({ page: 40, ahead: 20, skim: 40 })
     const reach = way === 'skim' ? random.between(1, 4 * pageSize) : undefined
     return readPage(this.#through(db), source.pages[way], fence, pageSize, MAX_ATTEMPTS, null, reach)
   }
