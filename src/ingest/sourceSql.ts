@@ -144,7 +144,7 @@ export function prepareSource(source: ResolvedSource, relation: SourceRelation |
   const refusedBeside = { ...refused, ...beside, where: 'true' }
   const pages = {
     page: pageStatement(page, 'page'),
-    ahead: pageStatement(page, 'ahead'),
+    ahead: pageStatement({ ...page, is_seen: 'false' }, 'ahead'),
     skim: skimStatement(page, {
       time: time.value,
       greatest: time.bound('(SELECT me.last_created_at FROM me)'),
