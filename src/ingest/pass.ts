@@ -12,10 +12,13 @@
  * - *A row cannot be read*: the page is halved until the row is alone, it is taken in as DEAD (halving.ts), and the pass
  *   goes on.
  * - *Told to stop*: the page at hand is finished, the rest is left to the next pass.
+ *
+ * Each page is read in one of three ways, by what the page before has found: it looks for its rows in the inbox; does not,
+ * where all were new; or skims over what the last completed pass has seen (window.ts). Each is right anywhere.
  */
 import type { Queryable } from '../db/pool.ts'
 import { beginPass, nextId, readPage, remakeWatermark, watermarkExists } from '../tables/watermark.ts'
-import type { PageRead, PassBegun, PassFence } from '../tables/watermark.ts'
+import type { PageRead, PageWay, PassBegun, PassFence } from '../tables/watermark.ts'
 import { overRaces, pageOrSmaller } from './halving.ts'
 import type { PageReader, RefusedRow } from './halving.ts'
 import type { PreparedSource } from './sourceSql.ts'
@@ -62,12 +65,15 @@ export async function runPass(options: PassOptions): Promise<PassResult> {
   if (begun.other_boot) options.onOtherBoot?.()
   total.edge = begun.edge
 
-  const reader = readerOf(options, fence)
-  let size = options.pageSize
+  const { pageSize } = options
+  const next: NextPage = { size: pageSize, way: 'page', reach: firstReach(pageSize), skims: begun.seen }
+  const reader = readerOf(options, fence, next)
   for (;;) {
-    const page = await pageOrSmaller(reader, size)
+    const page = await pageOrSmaller(reader, next.size)
     if (page === 'too large') {
-      size = Math.max(1, size >> 1)
+      next.size = Math.max(1, next.size >> 1)
+      next.way = 'page'
+      next.skims = false
       continue
     }
     if (page === undefined) {
@@ -81,8 +87,39 @@ export async function runPass(options: PassOptions): Promise<PassResult> {
     total.edge = page.edge
     if (!page.more) return { outcome: 'completed', ...total }
     if (options.signal.aborted) return { outcome: 'interrupted', ...total }
-    size = Math.min(options.pageSize, size * 2)
+    choose(next, page, options.pageSize)
   }
+}
+
+/** How the next page is read. */
+interface NextPage {
+  size: number
+  way: PageWay
+  /** How far it walks when it skims. */
+  reach: number
+  /** There may be something to skim. */
+  skims: boolean
+}
+
+/** Rows that a skim walks over at most: some 10 ms, in which it holds the watermark's row. */
+const REACH_MOST = 20_000
+
+/** What follows a page that was all known is mostly known, too. */
+const firstReach = (pageSize: number): number => Math.min(REACH_MOST, 8 * pageSize)
+
+/** A page with fewer new rows than this share of it is followed by a skim. */
+const FEW = 1 / 8
+
+function choose(next: NextPage, page: PageRead, pageSize: number): void {
+  if (next.way === 'skim') {
+    next.skims = page.skims
+    // A full one walked too far for what it could take.
+    next.reach = page.rows === page.inserted ? pageSize : Math.min(REACH_MOST, next.reach * 4)
+  }
+  const isNew = next.way !== 'skim' && page.inserted === page.rows && page.rows === pageSize
+  const isFew = next.way === 'skim' || page.inserted < page.rows * FEW
+  next.way = isNew ? 'ahead' : isFew && next.skims ? 'skim' : 'page'
+  next.size = Math.min(pageSize, next.size * 2)
 }
 
 async function begin(options: PassOptions): Promise<PassBegun | undefined> {
@@ -92,7 +129,7 @@ async function begin(options: PassOptions): Promise<PassBegun | undefined> {
     // Each try is later than the one before, and what it is told with it.
     const later = performance.now() - askedAt
     const begunMs = options.begunMs === undefined ? undefined : options.begunMs + later
-    return beginPass(db, of, slackMs, options.sinceMs + later, begunMs)
+    return beginPass(db, of, slackMs, options.sinceMs + later, begunMs, options.source.window)
   }
   const begun = await overRaces(signal, () => open(fence))
   if (begun !== undefined || (await watermarkExists(db, fence.poller))) return begun
@@ -104,13 +141,17 @@ async function begin(options: PassOptions): Promise<PassBegun | undefined> {
   return await overRaces(signal, () => open(remade))
 }
 
-function readerOf(options: PassOptions, fence: PassFence): PageReader<PageRead> {
+function readerOf(options: PassOptions, fence: PassFence, next: NextPage): PageReader<PageRead> {
   const { db, source, maxAttempts, signal } = options
   return {
     db,
     poller: fence.poller,
     signal,
-    page: (size, alone) => readPage(db, source.page, fence, size, maxAttempts, alone),
+    page(size, alone) {
+      const way = alone === null ? next.way : 'page'
+      const reach = way === 'skim' ? next.reach : undefined
+      return readPage(db, source.pages[way], fence, size, maxAttempts, alone, reach)
+    },
     refuse: (alone) => readPage(db, source.refuse, fence, 1, maxAttempts, alone),
     nextId: () => nextId(db, source.nextId, fence),
     onRefusedRow: (reason, row) => options.onRefusedRow(reason, row),

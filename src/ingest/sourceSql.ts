@@ -9,8 +9,9 @@ import { replayStatements } from '../tables/replay.ts'
 import type { ReplaySql } from '../tables/replay.ts'
 import { sweepStatements } from '../tables/sweep.ts'
 import type { SweepSql } from '../tables/sweep.ts'
-import { nextIdStatement, pageStatement } from '../tables/watermark.ts'
-import type { PageSql } from '../tables/watermark.ts'
+import { nextIdStatement, pageStatement, skimStatement } from '../tables/watermark.ts'
+import type { PageSql, PageWay, SourceWindow } from '../tables/watermark.ts'
+import { seenSql, windowOf } from './window.ts'
 
 /** A source that has been checked against the catalogs, with its statements. */
 export interface PreparedSource {
@@ -18,6 +19,10 @@ export interface PreparedSource {
   readonly columns: SourceColumns
   /** Reads a page into the inbox. */
   readonly page: string
+  /** The same, by the way it is read. */
+  readonly pages: Readonly<Record<PageWay, string>>
+  /** Null: nothing may be told from the age of its rows. */
+  readonly window: SourceWindow | null
   /** The same without payload: takes in, as DEAD, a row that cannot be read. */
   readonly refuse: string
   /** Tells which row the next page begins with. */
@@ -49,10 +54,12 @@ const KINDS: Readonly<Record<string, string>> = {
 
 /**
  * Time first: two messages that arrive together have neighbouring ids, so the index on trace_id grows at its end.
- * 32 hex digits, as W3C trace context wants them (the form is AWS X-Ray's).
+ * 32 hex digits, as W3C trace context wants them (the form is AWS X-Ray's): 8 of the time, 8 drawn once a page, 16 of the
+ * row's id under a key drawn once a page. A draw and its text for each row were 4 of 26 microseconds.
  */
 const FRESH_TRACE_ID =
-  "lpad(to_hex(extract(epoch FROM now())::bigint), 8, '0') || substr(replace(gen_random_uuid()::text, '-', ''), 9)"
+  "(SELECT lpad(to_hex(extract(epoch FROM now())::bigint), 8, '0') || left(gen_random_uuid()::text, 8)) || " +
+  "lpad(to_hex(hashtextextended(p.id::text, (SELECT hashtextextended(gen_random_uuid()::text, 0)))), 16, '0')"
 
 const TRACE_ID_FORM = "'^[A-Za-z0-9._:-]{1,128}$'"
 
@@ -105,7 +112,7 @@ export function prepareSource(source: ResolvedSource, relation: SourceRelation |
     ...(groupKey === null ? [] : [`tidemark_source.${quoteIdentifier(groupKey)}::text AS group_key`]),
     ...(trace === null ? [] : [`tidemark_source.${quoteIdentifier(trace)}::text AS trace_id`]),
   ]
-  const parts: Omit<PageSql, 'payload' | 'trace_id' | 'message_id'> = {
+  const parts: Omit<PageSql, 'payload' | 'trace_id' | 'message_id' | 'is_seen'> = {
     columns: columns.join(', '),
     source: relation.qualified,
     created_at: quoteIdentifier(source.createdAt),
@@ -117,21 +124,33 @@ export function prepareSource(source: ResolvedSource, relation: SourceRelation |
     stored_id: storedIdSql('page.id', id.type),
     group_key: groupKey === null ? 'NULL' : 'p.group_key',
   }
+  const window = windowOf(relation, source.where)
+  const is_seen = window === null ? 'false' : seenSql(time.raw, time.bound)
   const taken = {
     ...parts,
     message_id: processedIdSql('p.id', id.type),
     payload: payload.value,
-    trace_id: traceSql(trace),
+    trace_id: traceSql(trace, 'j.payload'),
   }
+  const page = { ...taken, trace_id: traceSql(trace, 'p.built'), is_seen }
   const refused = {
     ...parts,
     message_id: storedIdSql('p.id', id.type),
     payload: 'NULL::jsonb',
-    trace_id: trace === null ? FRESH_TRACE_ID : traceSql(trace),
+    trace_id: trace === null ? FRESH_TRACE_ID : traceSql(trace, 'NULL'),
   }
   const beside = { bound: time.bound, time: time.value }
   // What fails by name is wanted, or its condition itself cannot be told: asked again, it would fail for ever.
   const refusedBeside = { ...refused, ...beside, where: 'true' }
+  const pages = {
+    page: pageStatement(page, 'page'),
+    ahead: pageStatement({ ...page, is_seen: 'false' }, 'ahead'),
+    skim: skimStatement(page, {
+      time: time.value,
+      greatest: time.bound('(SELECT me.last_created_at FROM me)'),
+      walked: time.bound('(SELECT walk.created_at FROM walk)'),
+    }),
+  }
   return {
     table: relation.qualified,
     columns: {
@@ -139,10 +158,12 @@ export function prepareSource(source: ResolvedSource, relation: SourceRelation |
       created_at: time.value.replace('tidemark_source.', 's.'),
       where: parts.where,
     },
-    page: pageStatement(taken),
+    page: pages.page,
+    pages,
+    window,
     nextId: nextIdStatement(parts),
     probe: parts,
-    refuse: pageStatement(refused),
+    refuse: pageStatement({ ...refused, is_seen: 'false' }, 'page'),
     sweep: sweepStatements({ ...taken, ...beside }, refusedBeside),
     replay: replayStatements({ ...taken, ...beside }, refusedBeside),
     canBeUndated: !createdAt.not_null,
@@ -168,7 +189,7 @@ function columnFinder(table: string, columns: readonly SourceColumn[]): ColumnFi
 function timeColumn(
   source: ResolvedSource,
   column: SourceColumn,
-): { value: string; bound: (timestamptz: string) => string } {
+): { raw: string; value: string; bound: (timestamptz: string) => string } {
   const raw = `tidemark_source.${quoteIdentifier(column.name)}`
   const fixed = column.default_expression
   if (fixed !== null && !/[(]|^(CURRENT_|LOCAL)/.test(fixed)) {
@@ -179,13 +200,14 @@ function timeColumn(
     )
   }
   if (column.type === 'timestamp with time zone') {
-    if (source.timeZone === null) return { value: raw, bound: (timestamptz) => timestamptz }
+    if (source.timeZone === null) return { raw, value: raw, bound: (timestamptz) => timestamptz }
     throw new SourceInvalid(source.table, `${column.name} has a time zone of its own`, 'leave `timeZone` out')
   }
   if (column.type === 'timestamp without time zone') {
     // A zone with summer time has an hour that occurs twice and one that never does: positions would not be exact.
     if (source.timeZone === 'UTC') {
       return {
+        raw,
         value: `(${raw} AT TIME ZONE 'UTC')`,
         bound: (timestamptz) => `(${timestamptz} AT TIME ZONE 'UTC')`,
       }
@@ -230,9 +252,10 @@ function traceColumn(source: ResolvedSource, relation: SourceRelation, column: C
     : null
 }
 
-function traceSql(column: string | null): string {
+/** `payload`: the payload as it was built. */
+function traceSql(column: string | null, payload: string): string {
   return column === null
-    ? `CASE WHEN jsonb_typeof(j.payload -> 'trace_id') = 'string' AND j.payload ->> 'trace_id' ~ ${TRACE_ID_FORM}
-              THEN j.payload ->> 'trace_id' ELSE ${FRESH_TRACE_ID} END`
+    ? `CASE WHEN jsonb_typeof(${payload} -> 'trace_id') = 'string' AND ${payload} ->> 'trace_id' ~ ${TRACE_ID_FORM}
+              THEN ${payload} ->> 'trace_id' ELSE ${FRESH_TRACE_ID} END`
     : `CASE WHEN p.trace_id ~ ${TRACE_ID_FORM} THEN p.trace_id ELSE ${FRESH_TRACE_ID} END`
 }

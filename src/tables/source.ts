@@ -20,6 +20,8 @@ export interface SourceRelation {
   readonly qualified: string
   /** `pg_class.relkind`: r table, p partitioned, v view, m materialized view, f foreign table. */
   readonly relkind: string
+  /** A plain table, each row of which says which transaction wrote it, and this role may read that. */
+  readonly has_xmin: boolean
   /** Row-level security applies to this role: rows may be hidden from it. */
   readonly row_security: boolean
   readonly columns: readonly SourceColumn[]

@@ -1,7 +1,21 @@
 import type { Queryable } from '../db/pool.ts'
 import { fillIdentifiers, loadStatements } from '../db/statements.ts'
 
-const sql = loadStatements('watermark', ['begin', 'page', 'next_id', 'remake', 'exists'])
+/** The statements of watermark.sql, and parts of them. */
+export const WATERMARK_STATEMENTS = [
+  'begin',
+  'page',
+  'reading',
+  'skimming',
+  'up_to_greatest',
+  'fresh',
+  'ahead',
+  'next_id',
+  'remake',
+  'exists',
+] as const
+
+const sql = loadStatements('watermark', WATERMARK_STATEMENTS)
 
 /** Names the writer in every statement: the database refuses one whose term or pass is over. */
 export interface PassFence {
@@ -20,6 +34,8 @@ export interface PassBegun {
   /** Reset, although a candidate had been noted: the server lives another life than then. */
   readonly other_boot: boolean
   readonly edge: string
+  /** What the last completed pass has seen is known: pages can skim over it. */
+  readonly seen: boolean
   /** The database's clock stepped back by about this much, as text; null: it did not. */
   readonly clock_behind_ms: string | null
 }
@@ -28,6 +44,7 @@ export interface PassBegun {
  * Opens the next pass. `sinceMs`: how long ago the newest pass that was completed began, at most; the scan goes back so
  * far even behind a later edge. `begunMs`: how long ago a pass was begun last, by the clock of the process that did, so
  * that a step of the database's shows against it; undefined: another process did, or nobody knows: then `sinceMs` stands in.
+ * `window`: what tells this source from another, where rows may be told by their age.
  * Returns undefined: fenced out, or the row is missing.
  */
 export async function beginPass(
@@ -36,11 +53,20 @@ export async function beginPass(
   slackMs: number,
   sinceMs = 0,
   begunMs?: number,
+  window: SourceWindow | null = null,
 ): Promise<PassBegun | undefined> {
   const { poller, holder, term, pass } = fence
   const begun = begunMs === undefined ? null : `${slackMs + begunMs} ms`
-  const values = [poller, holder, term, pass, `${slackMs} ms`, `${slackMs + sinceMs} ms`, begun]
+  const slack = [`${slackMs} ms`, `${slackMs + sinceMs} ms`, begun]
+  const values = [poller, holder, term, pass, ...slack, window?.condition ?? null, window?.table ?? null]
   return (await db.query<PassBegun & Record<string, unknown>>(sql.begin, values)).rows[0]
+}
+
+/** A source whose rows may be told by their age; ingest/window.ts says which. */
+export interface SourceWindow {
+  readonly table: string
+  /** Differs where the condition on its rows does. */
+  readonly condition: string
 }
 
 /** The parts of the page statement that a source decides, as SQL made of quoted identifiers (ingest/sourceSql.ts). */
@@ -59,6 +85,17 @@ export interface PageSql {
   readonly message_id: string
   readonly group_key: string
   readonly trace_id: string
+  /** Whether the last completed pass has seen a row. */
+  readonly is_seen: string
+}
+
+/** What skimming needs besides. */
+export interface SkimSql {
+  /** The time of a row as timestamptz. */
+  readonly time: string
+  /** The time of the greatest cursor, and of the last row walked over, as the time column has them. */
+  readonly greatest: string
+  readonly walked: string
 }
 
 export interface PageRead {
@@ -68,11 +105,47 @@ export interface PageRead {
   /** The page was full: there may be another. */
   readonly more: boolean
   readonly edge: string
+  /** There is more to skim. */
+  readonly skims: boolean
 }
 
+/**
+ * How a page is read. `page`: looks for each row in the inbox. `ahead`: does not, for rows that are new. `skim`: passes over
+ * rows that the last completed pass has seen, many at once, up to the greatest cursor.
+ */
+export type PageWay = 'page' | 'ahead' | 'skim'
+
 /** The page statement for one source. */
-export function pageStatement(parts: PageSql): string {
-  return fillIdentifiers(sql.page, { ...parts })
+export function pageStatement(parts: PageSql, way: 'page' | 'ahead'): string {
+  return takeStatement(readingSql(parts), parts, way === 'ahead' ? sql.ahead : sql.fresh)
+}
+
+/** The same for a page that skims; with one value more, the rows to walk over. */
+export function skimStatement(parts: PageSql, skim: SkimSql): string {
+  const { columns, source, created_at, id, id_type, lowest_id, scan_from, where, is_seen } = parts
+  const keyset = { columns, source, created_at, id, id_type, lowest_id, scan_from, where, is_seen }
+  const { time, greatest, walked } = skim
+  const ahead = fillIdentifiers(sql.up_to_greatest, {
+    created_at,
+    id,
+    id_type,
+    lowest_id,
+    scan_from,
+    greatest,
+  })
+  return takeStatement(fillIdentifiers(sql.skimming, { ...keyset, ahead, time, walked }), parts, sql.fresh)
+}
+
+function readingSql(parts: PageSql): string {
+  const { columns, source, created_at, id, id_type, lowest_id, scan_from, where, is_seen } = parts
+  const keyset = { columns, source, created_at, id, id_type, lowest_id, scan_from, where, is_seen }
+  return fillIdentifiers(sql.reading, keyset)
+}
+
+function takeStatement(reading: string, parts: PageSql, from: string): string {
+  const { payload, stored_id, message_id, group_key, trace_id, id_type } = parts
+  const fresh = fillIdentifiers(from, from === sql.fresh ? { payload, stored_id } : { payload })
+  return fillIdentifiers(sql.page, { reading, fresh, message_id, group_key, trace_id, id_type })
 }
 
 type KeysetSql = Pick<
@@ -102,7 +175,7 @@ export interface AloneRow {
   readonly refusal: string | null
 }
 
-/** Reads one page from `statement` into the inbox. Undefined: fenced out, or the row is missing. */
+/** Reads one page from `statement` into the inbox; `reach`: how far one that skims walks. Undefined: fenced out, or the row is missing. */
 export async function readPage(
   db: Queryable,
   statement: string,
@@ -110,6 +183,7 @@ export async function readPage(
   pageSize: number,
   maxAttempts: number,
   alone: AloneRow | null,
+  reach?: number,
 ): Promise<PageRead | undefined> {
   const { poller, holder, term, pass } = fence
   const values = [
@@ -121,11 +195,9 @@ export async function readPage(
     maxAttempts,
     alone?.refusal ?? null,
     alone?.id ?? null,
+    ...(reach === undefined ? [] : [reach]),
   ]
-  const { rows } = await db.query<{ n: string; inserted: string; late: string; more: boolean; edge: string }>(
-    statement,
-    values,
-  )
+  const { rows } = await db.query<PageRow>(statement, values)
   const [row] = rows
   if (row === undefined) return undefined
   return {
@@ -134,7 +206,14 @@ export async function readPage(
     late: Number(row.late),
     more: row.more,
     edge: row.edge,
+    skims: row.skims,
   }
+}
+
+interface PageRow extends Pick<PageRead, 'more' | 'edge' | 'skims'>, Record<string, unknown> {
+  readonly n: string
+  readonly inserted: string
+  readonly late: string
 }
 
 /** Makes a missing watermark again under the present leadership; undefined: it is there, or the leadership is over. */

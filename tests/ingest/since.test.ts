@@ -25,9 +25,10 @@ function beginsOf(db: Queryable, before: (n: number) => Promise<void>): Queryabl
   return {
     told,
     async query(text: string, values?: readonly unknown[]) {
-      // The begin alone has seven values.
-      if (values?.length === 7) {
-        told.push(Number.parseFloat(String(values[5])))
+      // The begin alone is told times.
+      const since = String(values?.[5])
+      if (since.endsWith(' ms')) {
+        told.push(Number.parseFloat(since))
         await before(told.length)
       }
       return db.query(text, values)

@@ -1,4 +1,4 @@
-import { replacing } from './strategy.ts'
+import { replacing, replacingAll } from './strategy.ts'
 import type { Strategy } from './strategy.ts'
 
 /** A way of reading that loses rows (or stands still), and why; the tests must catch it. */
@@ -21,6 +21,8 @@ const SINCE_STEP =
 const PREPARED = "OR (l.pid IS NULL AND l.locktype = 'transactionid'"
 const FLOOR_OF_CANDIDATE = 'least(now(), c.floor)'
 const FLOOR_OF_PROOF = 'least(c.cand_ts, c.floor, now())'
+
+const WINDOW = 'THEN w.scan_snapshot END'
 
 /** Left out of a statement, a parameter would have no type: it is compared with itself, or stands where it never counts. */
 const unguarded = (guard: string): readonly [string, string] => [
@@ -52,12 +54,12 @@ export const RANDOM_MUTANTS = {
   },
   no_closure_check: {
     why: 'moves the edge while transactions from before it are alive',
-    seed: 2,
+    seed: 3,
     begin: replacing([CLOSED, 'true AS closed']),
   },
   prepared_ignored: {
     why: 'takes a prepared transaction for one that has ended',
-    seed: 5,
+    seed: 4,
     begin: replacing([PREPARED, 'OR (false']),
   },
   begin_merged_with_page: {
@@ -74,6 +76,32 @@ export const RANDOM_MUTANTS = {
     why: 'a transaction older than its virtualxid can be prepared by the time of the proof, and its session idle',
     seed: 23,
     begin: replacing([FLOOR_OF_CANDIDATE, 'now()']),
+  },
+  window_of_the_last_page: {
+    why: 'what ended between two pages of a pass may lie where the first one has been',
+    seed: 3,
+    page: replacing([WINDOW, 'THEN pg_current_snapshot() END']),
+  },
+  window_of_an_unfinished_pass: {
+    why: 'what a pass has not come to was not seen',
+    seed: 1,
+    page: replacing(['window_snapshot = CASE WHEN n.is_last THEN', 'window_snapshot = CASE WHEN true THEN']),
+  },
+  window_without_sub_transactions: {
+    why: 'a snapshot lists transactions alone: the rows of a sub-transaction have an xid of their own',
+    seed: 1,
+    page: replacingAll([
+      'age(tidemark_source.xmin) > (SELECT seen.age FROM seen)',
+      'pg_visible_in_snapshot(tidemark_source.xmin::text::xid8, (SELECT me.window_snapshot FROM me))',
+    ]),
+  },
+  window_up_to_its_bound: {
+    why: 'the bound is the xid of a transaction that has ended since, and wrote rows',
+    seed: 2,
+    page: replacingAll([
+      'age(tidemark_source.xmin) > (SELECT seen.age FROM seen)',
+      'age(tidemark_source.xmin) >= (SELECT seen.age FROM seen)',
+    ]),
   },
 } as const satisfies Record<string, Mutant>
 

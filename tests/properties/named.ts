@@ -1,8 +1,9 @@
 /** What the named schedules share: one table, one poller that does as it is told, sessions stepped by hand. */
 import { randomUUID } from 'node:crypto'
 import { loadStatements } from '../../src/db/statements.ts'
+import type { PreparedSource } from '../../src/ingest/sourceSql.ts'
 import { takeOver } from '../../src/tables/leader.ts'
-import { beginPass, readPage } from '../../src/tables/watermark.ts'
+import { beginPass, readPage, WATERMARK_STATEMENTS } from '../../src/tables/watermark.ts'
 import type { PageRead, PassBegun, PassFence } from '../../src/tables/watermark.ts'
 import { Invariants, Violation } from './invariants.ts'
 import type { Look } from './invariants.ts'
@@ -21,7 +22,7 @@ const ENOUGH_PASSES = 10
 export class Stage {
   readonly world: World
   readonly poller: Session
-  readonly statement: string
+  readonly source: PreparedSource
   slackMs = 0
   /** What a begin is told of the pass before; see beginPass. */
   sinceMs = 0
@@ -30,10 +31,10 @@ export class Stage {
   readonly #invariants: Invariants
   readonly #sessions: Session[] = []
 
-  private constructor(world: World, poller: Session, statement: string, texts: Texts) {
+  private constructor(world: World, poller: Session, source: PreparedSource, texts: Texts) {
     this.world = world
     this.poller = poller
-    this.statement = statement
+    this.source = source
     this.#texts = texts
     this.#invariants = new Invariants(world.admin, world.table('bigint'))
   }
@@ -46,13 +47,10 @@ export class Stage {
   /** The same in a world that goes on from where it was. */
   static async resume(world: World, strategy: Strategy = {}): Promise<Stage> {
     const texts = new Texts()
-    const { page } = await world.source('bigint')
-    texts.replace(
-      loadStatements('watermark', ['begin', 'page', 'next_id', 'remake', 'exists']).begin,
-      strategy.begin,
-    )
-    texts.replace(page, strategy.page)
-    return new Stage(world, await world.session('poller', 'seen'), page, texts)
+    const source = await world.source('bigint')
+    texts.replace(loadStatements('watermark', WATERMARK_STATEMENTS).begin, strategy.begin)
+    for (const page of Object.values(source.pages)) texts.replace(page, strategy.page)
+    return new Stage(world, await world.session('poller', 'seen'), source, texts)
   }
 
   async session(name: string, role: Role = 'seen'): Promise<Session> {
@@ -86,11 +84,12 @@ export class Stage {
   }
 
   begin(fence: PassFence, session = this.poller): Promise<PassBegun | undefined> {
-    return beginPass(this.#texts.through(session.client), fence, this.slackMs, this.sinceMs, this.begunMs)
+    const { slackMs, sinceMs, begunMs, source } = this
+    return beginPass(this.#texts.through(session.client), fence, slackMs, sinceMs, begunMs, source.window)
   }
 
   page(fence: PassFence, session = this.poller): Promise<PageRead | undefined> {
-    return readPage(this.#texts.through(session.client), this.statement, fence, PAGE_SIZE, 3, null)
+    return readPage(this.#texts.through(session.client), this.source.page, fence, PAGE_SIZE, 3, null)
   }
 
   /** One whole pass; returns the fence after it, and whether it could move the edge. */

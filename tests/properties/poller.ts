@@ -199,12 +199,15 @@ export class Poller {
   }
 
   #beginPass(db: Queryable, fence: PassFence): Promise<PassBegun | undefined> {
-    return beginPass(this.#through(db), fence, this.#crew.slackMs)
+    const { slackMs, source } = this.#crew
+    return beginPass(this.#through(db), fence, slackMs, 0, undefined, source.window)
   }
 
   #readPage(db: Queryable, fence: PassFence): Promise<PageRead | undefined> {
-    const { source, pageSize } = this.#crew
-    return readPage(this.#through(db), source.page, fence, pageSize, MAX_ATTEMPTS, null)
+    const { source, pageSize, random, merged } = this.#crew
+    const way = merged ? 'page' : random.weighted({ page: 40, ahead: 20, skim: 40 })
+    const reach = way === 'skim' ? random.between(1, 4 * pageSize) : undefined
+    return readPage(this.#through(db), source.pages[way], fence, pageSize, MAX_ATTEMPTS, null, reach)
   }
 
   async #takeOver(db: Queryable, dead: { holder: string; term: string } | undefined): Promise<void> {

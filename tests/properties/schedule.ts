@@ -13,7 +13,8 @@
  *     slow commits for as long as the schedule likes. Prepared transactions are settled long after, by somebody else.
  *   - *Pollers* run the product's own statements. All takeovers are forced, on evidence of a death that did not
  *     happen, so the ousted always live on; statements are stretched into transactions, their answers lost, and
- *     packets of former passes arrive late, often while somebody else holds the row.
+ *     packets of former passes arrive late, often while somebody else holds the row. Each page is read in any of the ways
+ *     there are, wherever it is: each must be right anywhere.
  *   - A *bystander* holds the row lock of the watermark now and then: statements wait for it and wake with a fresh row
  *     and an old snapshot.
  *
@@ -21,6 +22,7 @@
  * passes must bring every row into the inbox and the edge beyond the newest.
  */
 import { loadStatements } from '../../src/db/statements.ts'
+import { WATERMARK_STATEMENTS } from '../../src/tables/watermark.ts'
 import { Invariants, Violation } from './invariants.ts'
 import type { Look } from './invariants.ts'
 import { Poller } from './poller.ts'
@@ -125,11 +127,8 @@ class Schedule {
     const random = schedule.#random
     const source = await world.source(idType)
     const texts = new Texts()
-    texts.replace(
-      loadStatements('watermark', ['begin', 'page', 'next_id', 'remake', 'exists']).begin,
-      strategy.begin,
-    )
-    texts.replace(source.page, strategy.page)
+    texts.replace(loadStatements('watermark', WATERMARK_STATEMENTS).begin, strategy.begin)
+    for (const page of Object.values(source.pages)) texts.replace(page, strategy.page)
     const prepared: { gid: string; role: 'seen' | 'unseen' }[] = []
     const shore = {
       table: world.table(idType),

@@ -6,6 +6,7 @@ export type Patch = (text: string) => string
 /** A way of reading the source: the real one, or a mutant of it that the tests must catch. */
 export interface Strategy {
   readonly begin?: Patch
+  /** Of every way that a page is read. */
   readonly page?: Patch
   /** Begin and first page are given one snapshot, as one statement would have. */
   readonly merged?: boolean
@@ -18,6 +19,11 @@ export function replacing(...pairs: readonly (readonly [from: string, to: string
       if (before.split(from).length !== 2) throw new Error(`the mutant's text is not there once: ${from}`)
       return before.replace(from, () => to)
     }, text)
+}
+
+/** Replaces every `from`, where it stands. */
+export function replacingAll(...pairs: readonly (readonly [from: string, to: string])[]): Patch {
+  return (text) => pairs.reduce((before, [from, to]) => before.replaceAll(from, () => to), text)
 }
 
 /** Texts that are sent as they stand, and those that a mutant sends in their place. */
