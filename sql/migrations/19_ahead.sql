@@ -3,5 +3,5 @@
 COMMENT ON COLUMN service_ops.integration_inbox.locked_at IS 'When it was claimed, while PROCESSING. NULL: claimed ahead; its handler has not begun, or began a moment ago, and attempts does not count this claim yet.';
 
 DO $$ BEGIN
-  INSERT INTO service_ops.schema_window (schema_version, oldest_code) VALUES (18, 5) ON CONFLICT DO NOTHING;
+  INSERT INTO service_ops.schema_window (schema_version, oldest_code) VALUES (19, 5) ON CONFLICT DO NOTHING;
 END $$;
