@@ -27,12 +27,32 @@ CREATE INDEX IF NOT EXISTS inbox_open ON bench.inbox (id) WHERE status = 'NEW';
 -- name: make_push
 CREATE TABLE IF NOT EXISTS bench.push (
   id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-  created_at timestamptz NOT NULL DEFAULT now()
+  created_at timestamptz NOT NULL DEFAULT now(),
+  body       jsonb
 );
 CREATE INDEX IF NOT EXISTS push_cursor ON bench.push (created_at, id);
 
 -- name: push
-INSERT INTO bench.push DEFAULT VALUES;
+-- $1 number.
+INSERT INTO bench.push (body) VALUES (jsonb_build_object('n', $1::integer));
+
+-- name: make_bare_queue
+CREATE TABLE IF NOT EXISTS bench.queue (
+  id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  status text NOT NULL DEFAULT 'NEW',
+  body   jsonb
+);
+CREATE INDEX IF NOT EXISTS queue_open ON bench.queue (id) WHERE status = 'NEW';
+
+-- name: add_one
+-- $1 number.
+WITH added AS (INSERT INTO bench.queue (body) VALUES (jsonb_build_object('n', $1::integer)))
+SELECT pg_notify('bench_queue', '');
+
+-- name: claim_one
+UPDATE bench.queue q SET status = 'DONE'
+ WHERE q.id = (SELECT o.id FROM bench.queue o WHERE o.status = 'NEW' ORDER BY o.id LIMIT 1 FOR UPDATE SKIP LOCKED)
+RETURNING q.id, q.body;
 
 -- name: empty
 -- Truncated tables have no dead rows left by the contestant before. The low-water mark must not outlive its inbox.

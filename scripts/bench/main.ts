@@ -4,7 +4,7 @@ import { compete } from './contest.ts'
 import { drainPart, singlePart, slotsPart } from './parts/drain.ts'
 import { intakePart } from './parts/intake.ts'
 import { ingestPart } from './parts/ingest.ts'
-import { measurePush, pushFloorLine, pushText } from './push.ts'
+import { latencyFloorLine, latencyText, measureLatency } from './latency/latency.ts'
 import { figuresOf, floorLine, limitLine, tableOf } from './report.ts'
 import type { PartFigures } from './report.ts'
 import type { Part } from './part.ts'
@@ -32,11 +32,11 @@ const PARTS: Readonly<Record<string, (server: BenchServer, rows: number) => Part
   intake: intakePart,
 }
 
-/** No race of many messages but of one at a time; it takes turns of a tenth of a second. */
-const PUSH = 'push'
-const PUSH_TURNS = { most: 200, quick: 100, share: 20 }
+/** No race of many messages but of one at a time. */
+const LATENCY = 'latency'
+const LATENCY_TURNS = { most: 500, quick: 100, share: 20 }
 
-const NAMES = [...Object.keys(PARTS), PUSH]
+const NAMES = [...Object.keys(PARTS), LATENCY]
 
 interface Options {
   readonly quick: boolean
@@ -76,13 +76,18 @@ try {
     ...floors.filter(({ reached }) => !reached).map(floorLine),
     ...limits.filter(({ reached }) => !reached).map(limitLine),
   ])
-  const turns = Math.min(Math.ceil(rows / PUSH_TURNS.share), quick ? PUSH_TURNS.quick : PUSH_TURNS.most)
-  const push = only.includes(PUSH) ? await measurePush(server, turns) : undefined
-  if (push !== undefined && !json) process.stdout.write(pushText(push))
-  if (push?.floor.reached === false) missed.push(pushFloorLine(push.floor))
+  const turns = Math.min(
+    Math.ceil(rows / LATENCY_TURNS.share),
+    quick ? LATENCY_TURNS.quick : LATENCY_TURNS.most,
+  )
+  const latency = only.includes(LATENCY) ? await measureLatency(server, turns) : undefined
+  if (latency !== undefined && !json) process.stdout.write(latencyText(latency))
+  missed.push(...(latency?.floors.filter(({ reached }) => !reached).map(latencyFloorLine) ?? []))
   const loadAfter = loadText()
   if (json)
-    process.stdout.write(`${JSON.stringify({ machine, loadAfter, rounds, parts: results, push }, null, 2)}\n`)
+    process.stdout.write(
+      `${JSON.stringify({ machine, loadAfter, rounds, parts: results, latency }, null, 2)}\n`,
+    )
   else process.stdout.write(`\n${loadAfter} at the end\n`)
   for (const line of missed) process.stderr.write(`${line}\n`)
   if (missed.length > 0) process.exitCode = 1

@@ -5,7 +5,7 @@ import test from 'node:test'
 import { promisify } from 'node:util'
 import { figuresOf, median } from '../../scripts/bench/report.ts'
 import type { PartFigures } from '../../scripts/bench/report.ts'
-import type { PushResult } from '../../scripts/bench/push.ts'
+import type { LatencyResult } from '../../scripts/bench/latency/latency.ts'
 import type { Measured } from '../../scripts/bench/meter.ts'
 
 const main = resolve(import.meta.dirname, '../../scripts/bench/main.ts')
@@ -24,7 +24,7 @@ async function bench(...args: string[]): Promise<{ code: number; stdout: string;
 test('a run measures every part on a server of its own, and gives ratios', async () => {
   const { code, stdout, stderr } = await bench('--rows', '400', '--rounds', '1', '--json')
   assert.ok(code === 0 || code === 1, stderr)
-  const { parts, push } = JSON.parse(stdout) as { parts: PartFigures[]; push: PushResult }
+  const { parts, latency } = JSON.parse(stdout) as { parts: PartFigures[]; latency: LatencyResult }
   assert.deepEqual(
     parts.map(({ part }) => part),
     ['ingest', 'drain', 'slots', 'single', 'intake'],
@@ -37,11 +37,11 @@ test('a run measures every part on a server of its own, and gives ratios', async
     }
     for (const { ratio, least, reached } of floors) assert.equal(reached, ratio >= least)
   }
-  assert.equal(push.figures.length, 3)
-  for (const { contestant, p50, max } of push.figures) assert.ok(p50 > 0 && max >= p50, contestant)
+  assert.equal(latency.figures.length, 6)
+  for (const { way, p50, p99, max } of latency.figures) assert.ok(p50 > 0 && p99 >= p50 && max >= p99, way)
   assert.equal(
     code === 1,
-    !push.floor.reached ||
+    !latency.floors.every(({ reached }) => reached) ||
       parts.some(({ floors, limits }) => [...floors, ...limits].some(({ reached }) => !reached)),
   )
 })
