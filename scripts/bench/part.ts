@@ -1,3 +1,5 @@
+import type { BenchServer } from './server.ts'
+
 /** What competes in a part. Everything but `run` is outside the clock. */
 export interface Contestant {
   readonly name: string
@@ -42,4 +44,40 @@ export interface Part {
   readonly floors: readonly Floor[]
   /** What is measured when all have run, by how fast each was: messages a second. */
   readonly limits?: (speedOf: (contestant: string) => number) => Promise<readonly Limit[]>
+}
+
+/** How much is measured. */
+export interface Sizes {
+  /** Messages a round. */
+  readonly rows: number
+  readonly rounds: number
+  /** Less of everything. */
+  readonly quick: boolean
+}
+
+/** A floor or a limit as a sentence, and whether it was kept. */
+export interface Verdict {
+  readonly line: string
+  readonly reached: boolean
+}
+
+/** What a part came to. */
+export interface Outcome {
+  /** Its object in the document of --json, beside its name. */
+  readonly json: object
+  /** The same for people, its verdicts' lines included. */
+  readonly text: string
+  /** One that was not reached is said again at the end, and makes the bench end with 1. */
+  readonly verdicts: readonly Verdict[]
+}
+
+/** A part of `npm run bench`, as --only names it. */
+export interface BenchPart {
+  readonly name: string
+  /** A line for --list. */
+  readonly about: string
+  /** Runs only when --only names it: it takes long. */
+  readonly onRequest?: true
+  /** @param tell says what is going on, to people at a terminal */
+  run(server: BenchServer, sizes: Sizes, tell: (what: string) => void): Promise<Outcome>
 }

@@ -1,7 +1,7 @@
 import Table from 'cli-table3'
 import type { PartResult } from './contest.ts'
 import type { Measured } from './meter.ts'
-import type { Floor, Limit } from './part.ts'
+import type { Floor, Limit, Verdict } from './part.ts'
 
 /** What one contestant reached, over its rounds. */
 export interface Figures {
@@ -102,17 +102,23 @@ export function tableOf(part: PartFigures): string {
       row.hotShare === null ? '–' : `${Math.round(row.hotShare * 100)} %`,
     ])
   }
-  const lines = [...part.floors.map(floorLine), ...part.limits.map(limitLine)].map((line) => `${line}\n`)
+  const lines = verdictsOf(part).map(({ line }) => `${line}\n`)
   return `\n${part.part}: ${part.title}, ${whole(part.messages)} messages\n${table.toString()}\n${lines.join('')}`
 }
 
-/** One floor as a sentence. */
-export function floorLine({ of, against, least, ratio, reached }: FloorResult): string {
+/** Floors and limits as sentences. */
+export function verdictsOf({ floors, limits }: PartFigures): Verdict[] {
+  return [
+    ...floors.map((floor) => ({ line: floorLine(floor), reached: floor.reached })),
+    ...limits.map((limit) => ({ line: limitLine(limit), reached: limit.reached })),
+  ]
+}
+
+function floorLine({ of, against, least, ratio, reached }: FloorResult): string {
   return `${reached ? 'reached' : 'MISSED'}: ${of} ${ratio.toFixed(2)} × ${against} (at least ${least})`
 }
 
-/** One limit as a sentence. */
-export function limitLine({ of, value, unit, most, reached }: LimitResult): string {
+function limitLine({ of, value, unit, most, reached }: LimitResult): string {
   return `${reached ? 'reached' : 'MISSED'}: ${of}: ${value.toFixed(1)} ${unit} (at most ${most} ${unit})`
 }
 

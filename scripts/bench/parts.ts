@@ -1,0 +1,60 @@
+import { compete } from './contest.ts'
+import type { BenchPart, Part } from './part.ts'
+import { drainPart, singlePart, slotsPart } from './parts/drain.ts'
+import { ingestPart } from './parts/ingest.ts'
+import { intakePart } from './parts/intake.ts'
+import { measurePush, pushFloorLine, pushText } from './push.ts'
+import { figuresOf, tableOf, verdictsOf } from './report.ts'
+import type { BenchServer } from './server.ts'
+
+/** One message a call is slower by far, so fewer of them show as much. */
+const SINGLE_SHARE = 4
+
+/** It takes turns of a tenth of a second. */
+const PUSH_TURNS = { most: 200, quick: 100, share: 20 }
+
+const push: BenchPart = {
+  name: 'push',
+  about: 'how soon a handler starts, idle, one message at a time',
+  async run(server, { rows, quick }) {
+    const turns = Math.min(Math.ceil(rows / PUSH_TURNS.share), quick ? PUSH_TURNS.quick : PUSH_TURNS.most)
+    const result = await measurePush(server, turns)
+    const verdicts = [{ line: pushFloorLine(result.floor), reached: result.floor.reached }]
+    return { json: result, text: pushText(result), verdicts }
+  },
+}
+
+/** Every part, in the order in which they run. A new one is added here. */
+export const PARTS: readonly BenchPart[] = [
+  contest('ingest', 'source rows into the inbox, beside the bare keyset statement', ingestPart),
+  contest('drain', 'a full inbox to DONE with a no-op handler', drainPart),
+  contest('slots', 'the same with slots and with order in force', (server, rows) =>
+    slotsPart(server, Math.ceil(rows / SINGLE_SHARE)),
+  ),
+  contest('single', 'the same one message a call, in both contracts', (server, rows) =>
+    singlePart(server, Math.ceil(rows / SINGLE_SHARE)),
+  ),
+  contest('intake', 'messages by HTTP into the inbox, beside clients that write to it', intakePart),
+  push,
+]
+
+/** A part in which contestants race, A B C A B C, for messages a second. */
+function contest(
+  name: string,
+  about: string,
+  make: (server: BenchServer, rows: number) => Part | Promise<Part>,
+): BenchPart {
+  return {
+    name,
+    about,
+    async run(server, { rows, rounds }, tell) {
+      const part = await make(server, rows)
+      const figures = await figuresOf(
+        await compete(server, part, rounds, (contestant, round) =>
+          tell(`${name}: round ${round} of ${rounds}: ${contestant}`),
+        ),
+      )
+      return { json: figures, text: tableOf(figures), verdicts: verdictsOf(figures) }
+    },
+  }
+}
