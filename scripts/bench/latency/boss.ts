@@ -1,9 +1,10 @@
-import { PgBoss } from 'pg-boss'
+import { loadPeer } from '../peers.ts'
 import type { Racer, RacerOptions } from './racer.ts'
 
 export const BOSS = 'pg-boss, send, LISTEN/NOTIFY'
 
 export async function boss({ url, started }: RacerOptions): Promise<Racer> {
+  const { PgBoss } = await loadPeer('pg-boss')
   const pg = new PgBoss({ connectionString: url, schema: 'bench_boss', useListenNotify: true })
   pg.on('error', () => undefined)
   await pg.start()

@@ -1,18 +1,19 @@
 import { bare } from './bare.ts'
 import { boss } from './boss.ts'
+import { bull } from './bull.ts'
 import { graphile } from './graphile.ts'
-import type { MakeRacer, Said, Turn } from './racer.ts'
+import type { MakeRacer, RacerServers, Said, Turn } from './racer.ts'
 import { tidemark } from './tidemark.ts'
 
 /** The process of one contestant: opens it, and does one turn at each message. */
 
-const RACERS: Readonly<Record<string, MakeRacer>> = { tidemark, boss, graphile, bare }
+const RACERS: Readonly<Record<string, MakeRacer>> = { tidemark, boss, graphile, bull, bare }
 
 /** A turn that takes longer has failed. */
 const LIMIT_MS = 30_000
 
 const [, , name = ''] = process.argv
-const url = process.env['DATABASE_URL'] ?? ''
+const servers = JSON.parse(process.env['BENCH_SERVERS'] ?? '{}') as RacerServers
 
 function say(said: Said): void {
   process.send?.(said)
@@ -27,7 +28,7 @@ let resolveStarted: (at: number) => void = () => undefined
 async function main(): Promise<void> {
   const make = RACERS[name]
   if (make === undefined) throw new Error(`there is no contestant ${name}`)
-  const racer = await make({ url, started: () => resolveStarted(performance.now()) })
+  const racer = await make({ ...servers, started: () => resolveStarted(performance.now()) })
   const ways = new Map(racer.ways.map((way) => [way.name, way]))
   process.once('SIGTERM', () => {
     void racer.close().finally(() => process.exit())

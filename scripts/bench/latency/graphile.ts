@@ -1,14 +1,22 @@
-import { Logger, run } from 'graphile-worker'
+import { loadPeer } from '../peers.ts'
 import type { Racer, RacerOptions } from './racer.ts'
 
 export const GRAPHILE = 'graphile-worker, addJob'
 
+/** Its default is one; as many as Tidemark has connections. A local queue would only make a single job later. */
+const CONCURRENCY = 10
+
 export async function graphile({ url, started }: RacerOptions): Promise<Racer> {
+  const { Logger, run } = await loadPeer('graphile-worker')
   const runner = await run({
-    connectionString: url,
-    concurrency: 10,
+    preset: {
+      worker: {
+        connectionString: url,
+        concurrentJobs: CONCURRENCY,
+        logger: new Logger(() => () => undefined),
+      },
+    },
     noHandleSignals: true,
-    logger: new Logger(() => () => undefined),
     taskList: { push: () => started() },
   })
   return {

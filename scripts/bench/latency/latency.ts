@@ -1,5 +1,5 @@
 import Table from 'cli-table3'
-import type { BenchServer } from '../server.ts'
+import type { BenchPart } from '../part.ts'
 import { BOSS } from './boss.ts'
 import { GRAPHILE } from './graphile.ts'
 import { race } from './race.ts'
@@ -44,8 +44,17 @@ const FLOORS: readonly (readonly [of: string, against: string])[] = [
   [SEND, BOSS],
 ]
 
-export async function measureLatency(server: BenchServer, turns: number): Promise<LatencyResult> {
-  return latencyOf(await race(server, turns), turns)
+const TURNS = { most: 500, quick: 100, share: 20 }
+
+export const latencyPart: BenchPart = {
+  name: 'latency',
+  about: 'how soon a handler starts, idle, one at a time, by each of the three ways in, beside others',
+  async run(server, { rows, quick }, tell) {
+    const turns = Math.min(Math.ceil(rows / TURNS.share), quick ? TURNS.quick : TURNS.most)
+    const result = latencyOf(await race(server, turns, tell), turns)
+    const verdicts = result.floors.map((floor) => ({ line: floorLine(floor), reached: floor.reached }))
+    return { json: result, text: latencyText(result), verdicts }
+  },
 }
 
 export function latencyOf(times: ReadonlyMap<string, Times>, turns: number): LatencyResult {
@@ -93,11 +102,11 @@ export function latencyText({ title, turns, figures, floors }: LatencyResult): s
     table.push([way, ...values.map((ms) => ms.toFixed(1))])
   }
   const beyond = turns - Math.ceil(turns * 0.99)
-  const lines = floors.map((floor) => `${latencyFloorLine(floor)}\n`).join('')
+  const lines = floors.map((floor) => `${floorLine(floor)}\n`).join('')
   return `\nlatency: ${title}, ${turns} turns (${beyond} beyond p99)\n${table.toString()}\n${lines}`
 }
 
 /** One floor as a sentence. */
-export function latencyFloorLine({ of, against, at, ms, mostMs, reached }: LatencyFloor): string {
+function floorLine({ of, against, at, ms, mostMs, reached }: LatencyFloor): string {
   return `${reached ? 'reached' : 'MISSED'}: ${of}, ${at} ${ms.toFixed(1)} ms (at most ${mostMs.toFixed(1)}, of ${against})`
 }

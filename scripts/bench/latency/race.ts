@@ -3,8 +3,9 @@ import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
+import { NO_REDIS, startRedis } from '../redis.ts'
 import type { BenchServer } from '../server.ts'
-import type { Said, Turn } from './racer.ts'
+import type { RacerServers, Said, Turn } from './racer.ts'
 
 /*
  * How soon a handler starts on an idle system, one at a time. Who adds and who handles are one process, so one clock measures
@@ -31,8 +32,8 @@ export interface Times {
   readonly toAnswerMs: number[]
 }
 
-/** In order of the table. */
-const RACERS = ['tidemark', 'boss', 'graphile', 'bare']
+/** In order of the table; what needs Redis is asked for only where there is one. */
+const RACERS = ['tidemark', 'boss', 'graphile', 'bull', 'bare']
 
 interface Runner {
   readonly ways: readonly string[]
@@ -41,15 +42,24 @@ interface Runner {
 }
 
 /** @returns what each way took, by its name */
-export async function race(server: BenchServer, turns: number): Promise<ReadonlyMap<string, Times>> {
+export async function race(
+  server: BenchServer,
+  turns: number,
+  tell: (what: string) => void,
+): Promise<ReadonlyMap<string, Times>> {
+  const redis = await startRedis()
+  if (redis === undefined) process.stderr.write(`${NO_REDIS}\n`)
   const runners: Runner[] = []
   const times = new Map<string, Times>()
   try {
     // One after the other: each makes a schema, or looks whether it is there.
-    for (const name of RACERS) runners.push(await startRacer(name, server))
+    for (const name of RACERS)
+      if (name !== 'bull' || redis !== undefined)
+        runners.push(await startRacer(name, { url: server.url, redis: redis?.connection }))
     for (const { ways } of runners)
       for (const way of ways) times.set(way, { toHandlerMs: [], toAnswerMs: [] })
     for (let n = 0; n < WARM_UP + turns; n += 1) {
+      tell(`latency: turn ${n + 1} of ${WARM_UP + turns}`)
       for (const runner of runners) {
         for (const way of runner.ways) {
           await pause(REST_MS * (1 + Math.random()))
@@ -62,14 +72,15 @@ export async function race(server: BenchServer, turns: number): Promise<Readonly
     }
   } finally {
     await Promise.all(runners.map((runner) => runner.end()))
+    await redis?.end()
   }
   return times
 }
 
-async function startRacer(name: string, server: BenchServer): Promise<Runner> {
+async function startRacer(name: string, servers: RacerServers): Promise<Runner> {
   const child = fork(CHILD, [name], {
     stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
-    env: { PATH: process.env['PATH'], DATABASE_URL: server.url },
+    env: { PATH: process.env['PATH'], BENCH_SERVERS: JSON.stringify(servers) },
   })
   // Nothing outlives the bench, however that ends.
   const kill = (): void => void child.kill('SIGKILL')

@@ -1,3 +1,5 @@
+import type { BullConnection } from '../peers/types.ts'
+
 /** One way to add something, and the name that it has in the table. */
 export interface Way {
   readonly name: string
@@ -11,9 +13,14 @@ export interface Racer {
   close(): Promise<void>
 }
 
-/** Where it finds its servers, and what its handlers call in their first line. */
-export interface RacerOptions {
+/** Where it finds its servers. */
+export interface RacerServers {
   readonly url: string
+  readonly redis?: BullConnection | undefined
+}
+
+export interface RacerOptions extends RacerServers {
+  /** Called in the first line of its handlers. */
   readonly started: () => void
 }
 

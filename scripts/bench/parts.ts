@@ -1,0 +1,48 @@
+import { compete } from './contest.ts'
+import { latencyPart } from './latency/latency.ts'
+import type { BenchPart, Part } from './part.ts'
+import { drainPart } from './parts/drain.ts'
+import { ingestPart } from './parts/ingest.ts'
+import { intakePart } from './parts/intake.ts'
+import { slotsPart } from './parts/slots.ts'
+import { figuresOf, tableOf, verdictsOf } from './report.ts'
+import type { BenchServer } from './server.ts'
+
+/** One message a call is slower by far, so fewer of them show as much. */
+const SINGLE_SHARE = 4
+
+/** Every part, in the order in which they run. A new one is added here. */
+export const PARTS: readonly BenchPart[] = [
+  contest('ingest', 'source rows into the inbox, beside the bare keyset statement', ingestPart),
+  contest('drain', 'a full inbox to DONE, beside bare SQL, graphile-worker, pg-boss and BullMQ', drainPart),
+  contest('slots', 'a full inbox to DONE with slots and with order in force', (server, rows) =>
+    slotsPart(server, Math.ceil(rows / SINGLE_SHARE)),
+  ),
+  contest('intake', 'messages by HTTP into the inbox, beside clients that write to it', intakePart),
+  latencyPart,
+]
+
+/** A part in which contestants race, A B C A B C, for messages a second. */
+function contest(
+  name: string,
+  about: string,
+  make: (server: BenchServer, rows: number) => Part | Promise<Part>,
+): BenchPart {
+  return {
+    name,
+    about,
+    async run(server, { rows, rounds }, tell) {
+      const part = await make(server, rows)
+      try {
+        const figures = await figuresOf(
+          await compete(server, part, rounds, (contestant, round) =>
+            tell(`${name}: round ${round} of ${rounds}: ${contestant}`),
+          ),
+        )
+        return { json: figures, text: tableOf(figures), verdicts: verdictsOf(figures) }
+      } finally {
+        await part.close?.()
+      }
+    },
+  }
+}
