@@ -7,13 +7,13 @@ export const GRAPHILE = 'graphile-worker, addJob'
 const CONCURRENCY = 10
 
 export async function graphile({ url, started }: RacerOptions): Promise<Racer> {
-  const { Logger, run } = await loadPeer('graphile-worker')
-  const runner = await run({
+  const worker = await loadPeer('graphile-worker')
+  const runner = await worker.run({
     preset: {
       worker: {
         connectionString: url,
         concurrentJobs: CONCURRENCY,
-        logger: new Logger(() => () => undefined),
+        logger: new worker.Logger(() => () => undefined),
       },
     },
     noHandleSignals: true,
