@@ -76,7 +76,7 @@ async function counters(server: BenchServer, table: string): Promise<Counters> {
 const TICK_MS = 10
 
 /** CPU that the server has used since it started: the postmaster, its living children, and those that have ended. */
-function postgresCpuMs(postmaster: number): number | null {
+export function postgresCpuMs(postmaster: number): number | null {
   let ticks = 0
   try {
     for (const entry of readdirSync('/proc')) {
