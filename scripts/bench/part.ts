@@ -53,6 +53,8 @@ export interface Sizes {
   readonly rounds: number
   /** Less of everything. */
   readonly quick: boolean
+  /** How long a part goes on that measures over time. Default: the part's own. */
+  readonly minutes?: number | undefined
 }
 
 /** A floor or a limit as a sentence, and whether it was kept. */

@@ -1,4 +1,6 @@
 import { compete } from './contest.ts'
+import { line } from './line/line.ts'
+import { soak } from './line/soak.ts'
 import type { BenchPart, Part } from './part.ts'
 import { drainPart, singlePart, slotsPart } from './parts/drain.ts'
 import { ingestPart } from './parts/ingest.ts'
@@ -36,6 +38,8 @@ export const PARTS: readonly BenchPart[] = [
   ),
   contest('intake', 'messages by HTTP into the inbox, beside clients that write to it', intakePart),
   push,
+  line,
+  soak,
 ]
 
 /** A part in which contestants race, A B C A B C, for messages a second. */

@@ -17,6 +17,8 @@ export interface LineBed {
   settle(): Promise<void>
   /** Writes at a steady rate, waits until all is done, and tells how it went. */
   step(rate: number, seconds: number): Promise<Step>
+  /** The last step in slices of so many seconds, of the whole ones. */
+  slices(seconds: number): Promise<Slice[]>
   /** Rows of one commit, worked off with nobody writing beside it: messages a second. */
   burst(rows: number): Promise<number>
   /** Throws unless each row was done, and once. Resolves to their number. */
@@ -42,6 +44,14 @@ export interface Step {
   readonly openLast: number
   /** CPU of the instance a message, in microseconds; null where there is no /proc. */
   readonly instanceCpuUs: number | null
+}
+
+export interface Slice {
+  /** Of what came in it. */
+  readonly p50Ms: number
+  readonly p99Ms: number
+  /** What was done in it. */
+  readonly perSecond: number
 }
 
 export interface BedOptions {
@@ -98,6 +108,7 @@ export async function openBed(server: BenchServer, options: BedOptions = {}): Pr
   }
 
   if (options.prefilled !== undefined) await allDone('0', '0')
+  let stepped = '0'
   return {
     server,
     pid: instance.pid,
@@ -119,6 +130,7 @@ export async function openBed(server: BenchServer, options: BedOptions = {}): Pr
     },
     async step(rate, seconds) {
       const at = await mark(server)
+      stepped = at.inbox
       const cpuBefore = cpuMs(instance.pid)
       const { perSecond: written, late99Ms, rows } = await writers.write(rate, seconds)
       await allDone(at.inbox, at.source)
@@ -136,9 +148,11 @@ export async function openBed(server: BenchServer, options: BedOptions = {}): Pr
         late99Ms,
         perSecond: doneMeanwhile / Math.max(took, rows / rate),
         ...figures,
-        instanceCpuUs: cpuBefore === null || cpuAfter === null ? null : ((cpuAfter - cpuBefore) * 1000) / rows,
+        instanceCpuUs:
+          cpuBefore === null || cpuAfter === null ? null : ((cpuAfter - cpuBefore) * 1000) / rows,
       }
     },
+    slices: (seconds) => server.query<Slice & Record<string, unknown>>(lineSql('slices'), [stepped, seconds]),
     async burst(rows) {
       const at = await mark(server)
       await server.query(lineSql('write'), [0, rows])

@@ -75,3 +75,26 @@ SELECT count(*)::integer AS rows,
        coalesce(sum(extract(epoch FROM least(m.done, t.ended) - greatest(m.came, t.ended - t.quarter))) FILTER (WHERE m.done > t.ended - t.quarter)
          / nullif(extract(epoch FROM min(t.quarter)), 0), 0)::float8 AS "openLast"
   FROM m CROSS JOIN t;
+
+-- name: slices
+-- $1 mark, $2 seconds of a slice. Latency of what came in a slice, and how much was done in it; whole slices only.
+WITH m AS MATERIALIZED (
+  SELECT i.source_created_at AS came, i.processed_at AS done
+    FROM service_ops.integration_inbox i WHERE i.inbox_id > $1::bigint AND i.source = 'bench_line'),
+t AS (SELECT min(m.came) AS begun, floor(extract(epoch FROM max(m.came) - min(m.came)) / $2::float8 + 0.1)::integer AS slices FROM m),
+c AS (
+  SELECT floor(extract(epoch FROM m.came - t.begun) / $2::float8)::integer AS slice,
+         percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM m.done - m.came))::float8 * 1000 AS "p50Ms",
+         percentile_cont(0.99) WITHIN GROUP (ORDER BY extract(epoch FROM m.done - m.came))::float8 * 1000 AS "p99Ms"
+    FROM m CROSS JOIN t GROUP BY 1),
+d AS (
+  SELECT floor(extract(epoch FROM m.done - t.begun) / $2::float8)::integer AS slice, count(*) / $2::float8 AS "perSecond"
+    FROM m CROSS JOIN t GROUP BY 1)
+SELECT c."p50Ms", c."p99Ms", coalesce(d."perSecond", 0) AS "perSecond"
+  FROM c CROSS JOIN t LEFT JOIN d USING (slice) WHERE c.slice < t.slices ORDER BY c.slice;
+
+-- name: bloat
+-- What the tables of Tidemark have come to.
+SELECT sum(s.n_dead_tup)::float8 AS "deadRows", sum(s.n_live_tup)::float8 AS "liveRows",
+       sum(pg_relation_size(s.relid))::float8 / 1048576 AS "heapMb", sum(pg_indexes_size(s.relid))::float8 / 1048576 AS "indexMb"
+  FROM pg_catalog.pg_stat_all_tables s WHERE s.schemaname = 'service_ops';
