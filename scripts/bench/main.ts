@@ -26,6 +26,7 @@ interface Options {
   readonly rows?: number
   readonly rounds?: number
   readonly minutes?: number | undefined
+  readonly finished?: number | undefined
 }
 
 const command = new Command('bench')
@@ -35,6 +36,7 @@ const command = new Command('bench')
   .option('--rows <n>', 'messages a round', count)
   .option('--rounds <n>', 'rounds', count)
   .option('--minutes <n>', 'line: at half the peak for so long; soak: for so long', time)
+  .option('--finished <n>', 'scale: finished rows in the fullest inbox', count)
   .option('--json', 'one JSON document on stdout', false)
   .option('--list', 'the parts, a line each', false)
   .parse()
@@ -48,7 +50,12 @@ if (list) {
 }
 
 async function measure(): Promise<void> {
-  const { rows, rounds, minutes } = { minutes: undefined, ...(quick ? QUICK : FULL), ...sizes }
+  const { rows, rounds, minutes, finished } = {
+    minutes: undefined,
+    finished: undefined,
+    ...(quick ? QUICK : FULL),
+    ...sizes,
+  }
   const server = await startBenchServer()
   const interrupted = (signal: NodeJS.Signals): void => {
     void server.end().finally(() => process.exit(signal === 'SIGINT' ? 130 : 143))
@@ -61,7 +68,7 @@ async function measure(): Promise<void> {
     const verdicts: Verdict[] = []
     for (const part of PARTS) {
       if (!only.includes(part.name)) continue
-      const outcome = await part.run(server, { rows, rounds, quick, minutes }, tell)
+      const outcome = await part.run(server, { rows, rounds, quick, minutes, finished }, tell)
       parts.push({ part: part.name, ...outcome.json })
       verdicts.push(...outcome.verdicts)
       if (!json) process.stdout.write(outcome.text)

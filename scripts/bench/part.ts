@@ -5,6 +5,8 @@ export interface Contestant {
   readonly name: string
   /** The table that it writes most, for the share of heap-only updates. */
   readonly table: string
+  /** The database that it lies in. Default: the bench's own. */
+  readonly server?: BenchServer
   /** Brings tables and connections to the start line. What it returns is timed, then checked, then closed. */
   prepare(): Promise<Heat>
 }
@@ -55,6 +57,8 @@ export interface Sizes {
   readonly quick: boolean
   /** How long a part goes on that measures over time. Default: the part's own. */
   readonly minutes?: number | undefined
+  /** Finished rows in the fullest inbox of the part scale. Default: 10 million, quick 1 million. */
+  readonly finished?: number | undefined
 }
 
 /** A floor or a limit as a sentence, and whether it was kept. */

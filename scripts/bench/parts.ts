@@ -6,6 +6,7 @@ import { drainPart, singlePart, slotsPart } from './parts/drain.ts'
 import { ingestPart } from './parts/ingest.ts'
 import { intakePart } from './parts/intake.ts'
 import { measurePush, pushFloorLine, pushText } from './push.ts'
+import { scale } from './scale/scale.ts'
 import { figuresOf, tableOf, verdictsOf } from './report.ts'
 import type { BenchServer } from './server.ts'
 
@@ -39,6 +40,7 @@ export const PARTS: readonly BenchPart[] = [
   contest('intake', 'messages by HTTP into the inbox, beside clients that write to it', intakePart),
   push,
   line,
+  scale,
   soak,
 ]
 

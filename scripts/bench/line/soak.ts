@@ -23,8 +23,8 @@ const SHARE = 0.5
 const LOSS_MOST_PERCENT = 10
 /** Autovacuum comes at 5 % of a table's rows; what dies until it is through comes on top. */
 const DEAD_MOST_PERCENT = 10
-/** Fewer than so many rows say nothing of shares: vacuum does not look at them yet. */
-const ROWS_LEAST = 20_000
+/** Of fewer rows the share says nothing: autovacuum looks once a minute, and most of them came since. */
+const ROWS_LEAST = 100_000
 /** Of the last third, over the third before. */
 const BYTES_MOST = 1.1
 const MEMORY_MOST = 1.1
