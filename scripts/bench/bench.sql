@@ -97,6 +97,10 @@ RETURNING i.id, i.payload;
 -- $1 ids.
 UPDATE bench.inbox i SET status = 'DONE', processed_at = now(), locked_by = NULL, locked_at = NULL WHERE i.id = ANY ($1::bigint[]);
 
+-- name: bare_delete
+-- $1 ids.
+DELETE FROM bench.inbox i WHERE i.id = ANY ($1::bigint[]);
+
 -- name: own_claim
 -- $1 client, $2 rows, $3 low-water mark. The same two statements on Tidemark's table, as it would be used by hand.
 WITH c AS MATERIALIZED (
@@ -120,8 +124,9 @@ SELECT count(*)::integer AS rows, count(*) FILTER (WHERE i.status = 'DONE' AND i
 SELECT count(*)::integer AS rows, count(*) FILTER (WHERE i.status = 'DONE')::integer AS done FROM bench.inbox i;
 
 -- name: counters
--- $1 table. Bytes of WAL so far, and updates of the table so far.
+-- $1 table. Bytes of WAL, commits, and updates of the table, so far.
 SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8 AS wal,
+       (SELECT d.xact_commit::float8 FROM pg_catalog.pg_stat_database d WHERE d.datname = current_database()) AS commits,
        s.n_tup_upd::float8 AS updates, s.n_tup_hot_upd::float8 AS hot
   FROM pg_catalog.pg_stat_user_tables s WHERE s.relid = $1::regclass;
 

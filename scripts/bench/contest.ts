@@ -25,7 +25,7 @@ export async function compete(
       const heat = await contestant.prepare()
       heats
         .get(contestant.name)
-        ?.push(await measure(contestant.server ?? server, contestant.table, heat, part.messages))
+        ?.push(await measure(contestant.server ?? server, contestant, heat, part.messages))
       await heat.check()
     }
   }

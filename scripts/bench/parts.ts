@@ -2,9 +2,10 @@ import { compete } from './contest.ts'
 import { line } from './line/line.ts'
 import { soak } from './line/soak.ts'
 import type { BenchPart, Part } from './part.ts'
-import { drainPart, singlePart, slotsPart } from './parts/drain.ts'
+import { drainPart } from './parts/drain.ts'
 import { ingestPart } from './parts/ingest.ts'
 import { intakePart } from './parts/intake.ts'
+import { slotsPart } from './parts/slots.ts'
 import { measurePush, pushFloorLine, pushText } from './push.ts'
 import { scale } from './scale/scale.ts'
 import { figuresOf, tableOf, verdictsOf } from './report.ts'
@@ -30,12 +31,9 @@ const push: BenchPart = {
 /** Every part, in the order in which they run. A new one is added here. */
 export const PARTS: readonly BenchPart[] = [
   contest('ingest', 'source rows into the inbox, beside the bare keyset statement', ingestPart),
-  contest('drain', 'a full inbox to DONE with a no-op handler', drainPart),
-  contest('slots', 'the same with slots and with order in force', (server, rows) =>
+  contest('drain', 'a full inbox to DONE, beside bare SQL, graphile-worker, pg-boss and BullMQ', drainPart),
+  contest('slots', 'a full inbox to DONE with slots and with order in force', (server, rows) =>
     slotsPart(server, Math.ceil(rows / SINGLE_SHARE)),
-  ),
-  contest('single', 'the same one message a call, in both contracts', (server, rows) =>
-    singlePart(server, Math.ceil(rows / SINGLE_SHARE)),
   ),
   contest('intake', 'messages by HTTP into the inbox, beside clients that write to it', intakePart),
   push,
@@ -55,12 +53,16 @@ function contest(
     about,
     async run(server, { rows, rounds }, tell) {
       const part = await make(server, rows)
-      const figures = await figuresOf(
-        await compete(server, part, rounds, (contestant, round) =>
-          tell(`${name}: round ${round} of ${rounds}: ${contestant}`),
-        ),
-      )
-      return { json: figures, text: tableOf(figures), verdicts: verdictsOf(figures) }
+      try {
+        const figures = await figuresOf(
+          await compete(server, part, rounds, (contestant, round) =>
+            tell(`${name}: round ${round} of ${rounds}: ${contestant}`),
+          ),
+        )
+        return { json: figures, text: tableOf(figures), verdicts: verdictsOf(figures) }
+      } finally {
+        await part.close?.()
+      }
     },
   }
 }

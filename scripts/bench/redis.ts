@@ -17,6 +17,8 @@ export interface BenchRedis {
   readonly connection: BullConnection
   readonly pid: number
   readonly version: string
+  /** Forgets every key. */
+  empty(): Promise<void>
   end(): Promise<void>
 }
 
@@ -61,13 +63,25 @@ export async function startRedis(): Promise<BenchRedis | undefined> {
     rmSync(folder, { recursive: true, force: true })
   }
   // Nothing may outlive the bench, however it ends.
-  const atExit = (): void => void server.kill('SIGKILL')
+  const atExit = (): void => {
+    server.kill('SIGKILL')
+    rmSync(folder, { recursive: true, force: true })
+  }
   process.once('exit', atExit)
   void gone.then(() => process.off('exit', atExit))
   try {
     const version = await readVersion(port)
     const connection = { host: '127.0.0.1', port, maxRetriesPerRequest: null }
-    return { connection, pid: server.pid ?? -1, version, end }
+    return {
+      connection,
+      pid: server.pid ?? -1,
+      version,
+      async empty() {
+        const answer = await ask(port, 'FLUSHALL\r\n')
+        if (!answer.startsWith('+OK')) throw new Error(`Redis would not forget: ${answer}`)
+      },
+      end,
+    }
   } catch (error) {
     await end()
     throw error

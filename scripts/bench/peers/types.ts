@@ -28,15 +28,21 @@ export interface GraphilePreset {
 
 export type GraphileTask = (payload: unknown) => Promise<void> | void
 
+export interface GraphileJob {
+  readonly identifier: string
+  readonly payload: unknown
+}
+
 export interface GraphileRunner {
   addJob(identifier: string, payload: unknown): Promise<unknown>
-  addJobs(jobs: readonly { readonly identifier: string; readonly payload: unknown }[]): Promise<unknown>
+  addJobs(jobs: readonly GraphileJob[]): Promise<unknown>
   stop(): Promise<void>
 }
 
 export interface GraphileUtils {
   migrate(): Promise<void>
   addJob(identifier: string, payload: unknown): Promise<unknown>
+  addJobs(jobs: readonly GraphileJob[]): Promise<unknown>
   release(): Promise<void>
 }
 

@@ -1,7 +1,7 @@
 import type { ProcessorConfig } from '../../../src/config/types.ts'
 import { compete } from '../contest.ts'
 import type { BenchPart, Contestant, Part } from '../part.ts'
-import { drainingProcessor, leadingPoller } from '../parts/tidemark.ts'
+import { drainingProcessor, leadingPoller } from '../contestants/tidemark.ts'
 import { figuresOf, tableOf, verdictsOf, whole } from '../report.ts'
 import { addDatabase } from '../server.ts'
 import type { BenchServer } from '../server.ts'
