@@ -7,6 +7,9 @@ import { ingestPart } from './parts/ingest.ts'
 import { intakePart } from './parts/intake.ts'
 import { slotsPart } from './parts/slots.ts'
 import { measurePush, pushFloorLine, pushText } from './push.ts'
+import { handlers } from './scale/handlers.ts'
+import { held } from './scale/held.ts'
+import { reread } from './scale/reread.ts'
 import { scale } from './scale/scale.ts'
 import { figuresOf, tableOf, verdictsOf } from './report.ts'
 import type { BenchServer } from './server.ts'
@@ -39,6 +42,9 @@ export const PARTS: readonly BenchPart[] = [
   push,
   line,
   scale,
+  reread,
+  held,
+  handlers,
   soak,
 ]
 

@@ -45,6 +45,7 @@ interface Filled {
 export const scale: BenchPart = {
   name: 'scale',
   about: 'drain and ingest with 10 thousand, 1 million and 10 million finished rows in the inbox',
+  onRequest: true,
   async run(server, { rows, rounds, quick, finished }, tell) {
     const most = finished ?? (quick ? QUICK_MOST : MOST)
     const sizes = [Math.min(FEW, Math.ceil(most / 100)), QUICK_MOST, most].filter(
