@@ -54,6 +54,21 @@ UPDATE bench.queue q SET status = 'DONE'
  WHERE q.id = (SELECT o.id FROM bench.queue o WHERE o.status = 'NEW' ORDER BY o.id LIMIT 1 FOR UPDATE SKIP LOCKED)
 RETURNING q.id, q.body;
 
+-- name: make_idle
+-- Two sources that stay empty.
+CREATE TABLE first (id bigint PRIMARY KEY, created_at timestamptz NOT NULL DEFAULT now(), body jsonb);
+CREATE INDEX ON first (created_at, id);
+CREATE TABLE second (LIKE first INCLUDING ALL);
+
+-- name: make_start
+-- A source, read with nothing in it.
+CREATE SCHEMA IF NOT EXISTS bench;
+CREATE TABLE IF NOT EXISTS bench.start (
+  id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  created_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX IF NOT EXISTS start_cursor ON bench.start (created_at, id);
+
 -- name: empty
 -- Truncated tables have no dead rows left by the contestant before. The low-water mark must not outlive its inbox.
 TRUNCATE bench.inbox, service_ops.integration_inbox, service_ops.inbox_low_water, service_ops.poll_candidate,

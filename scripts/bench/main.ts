@@ -25,6 +25,8 @@ interface Options {
   readonly list: boolean
   readonly rows?: number
   readonly rounds?: number
+  readonly minutes?: number | undefined
+  readonly finished?: number | undefined
 }
 
 const command = new Command('bench')
@@ -33,6 +35,8 @@ const command = new Command('bench')
   .option('--only <parts>', `some of ${NAMES.join(', ')}, with commas`, parts, BY_DEFAULT)
   .option('--rows <n>', 'messages a round', count)
   .option('--rounds <n>', 'rounds', count)
+  .option('--minutes <n>', 'line: at half the peak for so long; soak: for so long', time)
+  .option('--finished <n>', 'scale: finished rows in the fullest inbox', count)
   .option('--json', 'one JSON document on stdout', false)
   .option('--list', 'the parts, a line each', false)
   .parse()
@@ -46,7 +50,12 @@ if (list) {
 }
 
 async function measure(): Promise<void> {
-  const { rows, rounds } = { ...(quick ? QUICK : FULL), ...sizes }
+  const { rows, rounds, minutes, finished } = {
+    minutes: undefined,
+    finished: undefined,
+    ...(quick ? QUICK : FULL),
+    ...sizes,
+  }
   const server = await startBenchServer()
   const interrupted = (signal: NodeJS.Signals): void => {
     void server.end().finally(() => process.exit(signal === 'SIGINT' ? 130 : 143))
@@ -59,7 +68,7 @@ async function measure(): Promise<void> {
     const verdicts: Verdict[] = []
     for (const part of PARTS) {
       if (!only.includes(part.name)) continue
-      const outcome = await part.run(server, { rows, rounds, quick }, tell)
+      const outcome = await part.run(server, { rows, rounds, quick, minutes, finished }, tell)
       parts.push({ part: part.name, ...outcome.json })
       verdicts.push(...outcome.verdicts)
       if (!json) process.stdout.write(outcome.text)
@@ -110,4 +119,9 @@ function parts(value: string): string[] {
 function count(value: string): number {
   if (/^[1-9]\d*$/.test(value)) return Number(value)
   throw new InvalidArgumentError('a whole number, 1 or more')
+}
+
+function time(value: string): number {
+  if (/^\d+(\.\d+)?$/.test(value) && Number(value) > 0) return Number(value)
+  throw new InvalidArgumentError('minutes, more than 0')
 }

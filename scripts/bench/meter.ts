@@ -86,7 +86,7 @@ async function counters(server: BenchServer, table: string): Promise<Counters> {
 const TICK_MS = 10
 
 /** CPU that a process has used since it started, with its living children and those that have ended. */
-function cpuMs(pid: number): number | null {
+export function cpuMs(pid: number): number | null {
   let ticks = 0
   try {
     for (const entry of readdirSync('/proc')) {

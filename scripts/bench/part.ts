@@ -5,6 +5,8 @@ export interface Contestant {
   readonly name: string
   /** The table that it updates most, for the share of heap-only updates; null: it does not use PostgreSQL. */
   readonly table: string | null
+  /** The database that it lies in. Default: the bench's own. */
+  readonly server?: BenchServer
   /** The settings it runs with, and where they come from. */
   readonly settings?: string
   /** What it promises of a message, and what not: speed alone says little. */
@@ -68,6 +70,10 @@ export interface Sizes {
   readonly rounds: number
   /** Less of everything. */
   readonly quick: boolean
+  /** How long a part goes on that measures over time. Default: the part's own. */
+  readonly minutes?: number | undefined
+  /** Finished rows in the fullest inbox of the part scale. Default: 10 million, quick 1 million. */
+  readonly finished?: number | undefined
 }
 
 /** A floor or a limit as a sentence, and whether it was kept. */

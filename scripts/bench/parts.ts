@@ -1,12 +1,20 @@
 import { compete } from './contest.ts'
-import { latencyPart } from './latency/latency.ts'
+import { idle } from './idle/idle.ts'
+import { latency } from './latency/latency.ts'
+import { line } from './line/line.ts'
+import { soak } from './line/soak.ts'
 import type { BenchPart, Part } from './part.ts'
 import { drainPart } from './parts/drain.ts'
 import { ingestPart } from './parts/ingest.ts'
 import { intakePart } from './parts/intake.ts'
 import { slotsPart } from './parts/slots.ts'
+import { handlers } from './scale/handlers.ts'
+import { held } from './scale/held.ts'
+import { reread } from './scale/reread.ts'
+import { scale } from './scale/scale.ts'
 import { figuresOf, tableOf, verdictsOf } from './report.ts'
 import type { BenchServer } from './server.ts'
+import { start } from './start/start.ts'
 
 /** One message a call is slower by far, so fewer of them show as much. */
 const SINGLE_SHARE = 4
@@ -19,7 +27,15 @@ export const PARTS: readonly BenchPart[] = [
     slotsPart(server, Math.ceil(rows / SINGLE_SHARE)),
   ),
   contest('intake', 'messages by HTTP into the inbox, beside clients that write to it', intakePart),
-  latencyPart,
+  latency,
+  start,
+  idle,
+  line,
+  scale,
+  reread,
+  held,
+  handlers,
+  soak,
 ]
 
 /** A part in which contestants race, A B C A B C, for messages a second. */

@@ -74,7 +74,7 @@ export async function figuresOf({ part, heats }: PartResult): Promise<PartFigure
       return { ...floor, ratio, reached: ratio >= floor.least }
     })
   const measured = (await part.limits?.(speed)) ?? []
-  const limits = measured.map((limit): LimitResult => ({ ...limit, reached: limit.value <= limit.most }))
+  const limits = measured.map(limitOf)
   const { name, title, messages, against, notes = [] } = part
   return { part: name, title, messages, against, figures, floors, limits, notes }
 }
@@ -149,8 +149,16 @@ export function tableOf(part: PartFigures): string {
 export function verdictsOf({ floors, limits }: PartFigures): Verdict[] {
   return [
     ...floors.map((floor) => ({ line: floorLine(floor), reached: floor.reached })),
-    ...limits.map((limit) => ({ line: limitLine(limit), reached: limit.reached })),
+    ...limits.map(verdictOf),
   ]
+}
+
+export function limitOf(limit: Limit): LimitResult {
+  return { ...limit, reached: limit.value <= limit.most }
+}
+
+export function verdictOf(limit: LimitResult): Verdict {
+  return { line: limitLine(limit), reached: limit.reached }
 }
 
 function floorLine({ of, against, least, ratio, reached }: FloorResult): string {
@@ -161,6 +169,6 @@ function limitLine({ of, value, unit, most, reached }: LimitResult): string {
   return `${reached ? 'reached' : 'MISSED'}: ${of}: ${value.toFixed(1)} ${unit} (at most ${most} ${unit})`
 }
 
-function whole(value: number): string {
+export function whole(value: number): string {
   return Math.round(value).toLocaleString('en')
 }

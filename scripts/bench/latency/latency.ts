@@ -46,7 +46,7 @@ const FLOORS: readonly (readonly [of: string, against: string])[] = [
 
 const TURNS = { most: 500, quick: 100, share: 20 }
 
-export const latencyPart: BenchPart = {
+export const latency: BenchPart = {
   name: 'latency',
   about: 'how soon a handler starts, idle, one at a time, by each of the three ways in, beside others',
   async run(server, { rows, quick }, tell) {
