@@ -27,7 +27,7 @@ const PEER = join(import.meta.dirname, 'peer.ts')
 const BARE_NODE = "process.send('started'); setInterval(() => {}, 60_000)"
 
 /** Looks for `/ready`; each is a request that the process answers, too. */
-const LOOK_MS = 10
+const LOOK_MS = 20
 
 /** A process that has not started by then never will. */
 const LIMIT_MS = 60_000
