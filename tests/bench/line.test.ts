@@ -84,7 +84,7 @@ test('what a full inbox and a held edge cost is told beside the same without', a
   assert.ok([...(reread?.us ?? [0]), ...(reread?.bareUs ?? [0])].every((us) => us > 0))
   for (const part of [held, handlers]) {
     assert.equal(part?.figures?.length, 2)
-    for (const { p50Ms, p99Ms, steps } of part?.figures ?? [])
+    for (const { p50Ms, p99Ms, steps } of part.figures)
       assert.ok(steps.length === 1 && p50Ms > 0 && p99Ms >= p50Ms)
   }
 })
