@@ -151,6 +151,38 @@ RETURNING i.inbox_id AS id, i.payload;
 UPDATE service_ops.integration_inbox i SET status = 'DONE', processed_at = now(), locked_by = NULL, locked_at = NULL
  WHERE i.inbox_id = ANY ($1::bigint[]);
 
+-- name: bare_take_one
+-- $1 the last that this client took. One message taken and marked in one statement, in the transaction of its effect.
+UPDATE bench.inbox i SET status = 'DONE', attempts = i.attempts + 1, processed_at = now()
+ WHERE i.id = ANY (ARRAY(
+  SELECT n.id FROM bench.inbox n
+   WHERE n.id > $1::bigint AND n.status = 'NEW' ORDER BY n.id LIMIT 1 FOR UPDATE SKIP LOCKED))
+RETURNING i.id, i.payload;
+
+-- name: own_take_one
+-- $1 the last that this client took. The same on Tidemark's table.
+UPDATE service_ops.integration_inbox i
+   SET status = 'DONE', claim = i.claim + 1, attempts = i.attempts + 1, processed_at = now()
+ WHERE i.inbox_id = ANY (ARRAY(
+  SELECT n.inbox_id FROM service_ops.integration_inbox n
+   WHERE n.inbox_id > $1::bigint AND n.status = 'NEW' ORDER BY n.inbox_id LIMIT 1 FOR UPDATE SKIP LOCKED))
+RETURNING i.inbox_id AS id, i.payload;
+
+-- name: make_accounts
+-- What transactional handlers write to: a row a message.
+CREATE TABLE IF NOT EXISTS bench.account (id integer PRIMARY KEY, balance integer NOT NULL DEFAULT 0);
+
+-- name: fill_accounts
+-- $1 rows.
+INSERT INTO bench.account (id) SELECT n FROM generate_series(1, $1::integer) n;
+
+-- name: credit
+-- $1 account.
+UPDATE bench.account a SET balance = a.balance + 1 WHERE a.id = $1::integer;
+
+-- name: count_accounts
+SELECT count(*) FILTER (WHERE a.balance = 1)::integer AS once FROM bench.account a;
+
 -- name: count_inbox
 SELECT count(*)::integer AS rows, count(*) FILTER (WHERE i.status = 'DONE' AND i.claim = 1)::integer AS done
   FROM service_ops.integration_inbox i;

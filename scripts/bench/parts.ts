@@ -6,8 +6,10 @@ import { soak } from './line/soak.ts'
 import type { BenchPart, Part } from './part.ts'
 import { drainPart } from './parts/drain.ts'
 import { ingestPart } from './parts/ingest.ts'
+import { instancesPart } from './parts/instances.ts'
 import { intakePart } from './parts/intake.ts'
 import { slotsPart } from './parts/slots.ts'
+import { transactionalPart } from './parts/transactional.ts'
 import { handlers } from './scale/handlers.ts'
 import { held } from './scale/held.ts'
 import { reread } from './scale/reread.ts'
@@ -23,6 +25,12 @@ const SINGLE_SHARE = 4
 export const PARTS: readonly BenchPart[] = [
   contest('ingest', 'source rows into the inbox, beside the bare keyset statement', ingestPart),
   contest('drain', 'a full inbox to DONE, beside bare SQL, graphile-worker, pg-boss and BullMQ', drainPart),
+  contest('instances', 'the same by 1, 2 and 4 processes', instancesPart),
+  contest(
+    'transactional',
+    'a small UPDATE a message in its own transaction, beside the same by hand',
+    (server, rows) => transactionalPart(server, Math.ceil(rows / SINGLE_SHARE)),
+  ),
   contest('slots', 'a full inbox to DONE with slots and with order in force', (server, rows) =>
     slotsPart(server, Math.ceil(rows / SINGLE_SHARE)),
   ),

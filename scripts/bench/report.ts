@@ -126,16 +126,17 @@ export function tableOf(part: PartFigures): string {
       row.hotShare === null ? '–' : `${Math.round(row.hotShare * 100)} %`,
     ])
   }
-  const told = part.figures.flatMap(({ contestant, settings, guarantees }) =>
-    settings === undefined && guarantees === undefined
-      ? []
-      : [
-          contestant,
-          ...(settings === undefined ? [] : [`  settings: ${settings}`]),
-          ...(guarantees === undefined ? [] : [`  guarantees: ${guarantees}`]),
-        ],
+  const told = Map.groupBy(
+    part.figures.filter(({ settings }) => settings !== undefined),
+    ({ settings, guarantees }) => `  settings: ${settings ?? '–'}\n  guarantees: ${guarantees ?? '–'}`,
   )
-  const lines = [...told, ...part.notes, ...verdictsOf(part).map(({ line }) => line)]
+  const lines = [
+    ...[...told].map(
+      ([text, figures]) => `${figures.map(({ contestant }) => contestant).join('; ')}\n${text}`,
+    ),
+    ...part.notes,
+    ...verdictsOf(part).map(({ line }) => line),
+  ]
   return [
     '',
     `${part.part}: ${part.title}, ${whole(part.messages)} messages`,

@@ -1,4 +1,4 @@
-import type { ProcessorConfig } from '../../../src/config/types.ts'
+import type { ProcessorConfig, TransactionalProcessorConfig } from '../../../src/config/types.ts'
 import type { Contestant } from '../part.ts'
 import type { BenchServer } from '../server.ts'
 import { allDone, fillInbox, INBOX } from './inbox.ts'
@@ -11,7 +11,7 @@ export const BATCH = 1_000
 const noop = async (): Promise<void> => Promise.resolve()
 
 /** Calls at once: batches, of which a no-op handler never has more than one; messages; transactions. */
-const AT_ONCE = { batched: 4, single: 24, transactional: 6 }
+export const AT_ONCE = { batched: 4, single: 24, transactional: 6 }
 
 export const BATCHED: ProcessorConfig = {
   from: 'bench',
@@ -28,7 +28,7 @@ export const SINGLE: ProcessorConfig = {
   handle: noop,
 }
 
-export const TRANSACTIONAL: ProcessorConfig = {
+export const TRANSACTIONAL: TransactionalProcessorConfig = {
   from: 'bench',
   contract: 'transactional',
   concurrency: AT_ONCE.transactional,

@@ -14,8 +14,11 @@ export interface LineBed {
   readonly pid: number
   /** The instance's memory at its highest so far, in megabytes. */
   readonly highestRssMb: number | null
-  /** Makes passes until nothing that was written would be read again: the next step begins as if it were the first. */
-  settle(): Promise<void>
+  /**
+   * Makes passes until fewer rows than `rows` would be read again: the next step begins as if it were the first.
+   * Default: a page, which costs nothing that shows.
+   */
+  settle(rows?: number): Promise<void>
   /** Writes at a steady rate, waits until all is done, and tells how it went. */
   step(rate: number, seconds: number): Promise<Step>
   /** The last step in slices of so many seconds, of the whole ones. */
@@ -116,11 +119,11 @@ export async function openBed(server: BenchServer, options: BedOptions = {}): Pr
     get highestRssMb() {
       return highestRssMb
     },
-    async settle() {
+    async settle(rows = PAGE) {
       const deadline = performance.now() + LIMIT_MS
       for (;;) {
-        const [found] = await server.query<{ settled: boolean }>(lineSql('settled'))
-        if (found?.settled === true) return
+        const [found] = await server.query<{ rows: number }>(lineSql('read_again'), [rows])
+        if (found !== undefined && found.rows < rows) return
         if (performance.now() > deadline) throw new Error(`the edge did not move in ${LIMIT_MS / 1000} s`)
         await fetch(`${instance.address}/admin/tasks/${NAME}/poll`, {
           method: 'POST',

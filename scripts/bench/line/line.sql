@@ -26,10 +26,12 @@ SELECT jsonb_build_object('n', n, 'kind', 'bench', 'text', repeat(md5(n::text), 
 SELECT (SELECT coalesce(max(i.inbox_id), 0) FROM service_ops.integration_inbox i)::text AS inbox,
        (SELECT coalesce(max(l.id), 0) FROM bench.line l)::text AS source;
 
--- name: settled
--- Whether all that was written is behind the edge, so that no pass reads it again.
-SELECT w.edge > (SELECT coalesce(max(l.created_at), '-infinity') FROM bench.line l) AS settled
-  FROM service_ops.integration_poll_watermark w WHERE w.poller = 'bench_line';
+-- name: read_again
+-- $1 rows at most. Of those that were written, how many the next pass reads again, being at the edge or past it.
+SELECT count(*)::integer AS rows
+  FROM (SELECT FROM bench.line l
+         WHERE l.created_at >= (SELECT w.edge FROM service_ops.integration_poll_watermark w WHERE w.poller = 'bench_line')
+         LIMIT $1::integer) r;
 
 -- name: newest_done
 -- Whether the newest row of the source is DONE. Rows are mostly done in their order, so only then it is worth counting.

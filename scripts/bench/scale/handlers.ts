@@ -32,7 +32,7 @@ export const handlers: BenchPart = {
         ends.push(() => bed.close())
         sides.push({ name: contract, bed })
       }
-      for (const { bed } of sides) await bed.settle()
+      for (const { bed } of sides) await bed.settle(1)
       const figures = await inTurn(sides, { rate: RATE, seconds, rounds }, (what) =>
         tell(`handlers: ${what}`),
       )

@@ -33,7 +33,7 @@ export const held: BenchPart = {
       const free = await openSide('no transaction', 'bench_free')
       const bound = await openSide('a transaction is open', 'bench_bound')
       const sides = [free, bound]
-      for (const { bed } of sides) await bed.settle()
+      for (const { bed } of sides) await bed.settle(1)
       const open = await openTransaction(bound.bed.server)
       ends.push(() => open.end())
       for (const { name, bed } of sides) {
@@ -45,7 +45,7 @@ export const held: BenchPart = {
       if ((await edgeOf(bound.bed, open.beganAt)).past)
         throw new Error('the edge passed a transaction that is open')
       await open.commit()
-      await bound.bed.settle()
+      await bound.bed.settle(1)
       let written = 0
       for (const { bed } of sides) written += await bed.check()
       const [without, withIt] = figures
