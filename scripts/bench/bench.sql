@@ -27,12 +27,47 @@ CREATE INDEX IF NOT EXISTS inbox_open ON bench.inbox (id) WHERE status = 'NEW';
 -- name: make_push
 CREATE TABLE IF NOT EXISTS bench.push (
   id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-  created_at timestamptz NOT NULL DEFAULT now()
+  created_at timestamptz NOT NULL DEFAULT now(),
+  body       jsonb
 );
 CREATE INDEX IF NOT EXISTS push_cursor ON bench.push (created_at, id);
 
 -- name: push
-INSERT INTO bench.push DEFAULT VALUES;
+-- $1 number.
+INSERT INTO bench.push (body) VALUES (jsonb_build_object('n', $1::integer));
+
+-- name: make_bare_queue
+CREATE TABLE IF NOT EXISTS bench.queue (
+  id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  status text NOT NULL DEFAULT 'NEW',
+  body   jsonb
+);
+CREATE INDEX IF NOT EXISTS queue_open ON bench.queue (id) WHERE status = 'NEW';
+
+-- name: add_one
+-- $1 number.
+WITH added AS (INSERT INTO bench.queue (body) VALUES (jsonb_build_object('n', $1::integer)))
+SELECT pg_notify('bench_queue', '');
+
+-- name: claim_one
+UPDATE bench.queue q SET status = 'DONE'
+ WHERE q.id = (SELECT o.id FROM bench.queue o WHERE o.status = 'NEW' ORDER BY o.id LIMIT 1 FOR UPDATE SKIP LOCKED)
+RETURNING q.id, q.body;
+
+-- name: make_idle
+-- Two sources that stay empty.
+CREATE TABLE first (id bigint PRIMARY KEY, created_at timestamptz NOT NULL DEFAULT now(), body jsonb);
+CREATE INDEX ON first (created_at, id);
+CREATE TABLE second (LIKE first INCLUDING ALL);
+
+-- name: make_start
+-- A source, read with nothing in it.
+CREATE SCHEMA IF NOT EXISTS bench;
+CREATE TABLE IF NOT EXISTS bench.start (
+  id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  created_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX IF NOT EXISTS start_cursor ON bench.start (created_at, id);
 
 -- name: empty
 -- Truncated tables have no dead rows left by the contestant before. The low-water mark must not outlive its inbox.
@@ -97,6 +132,10 @@ RETURNING i.id, i.payload;
 -- $1 ids.
 UPDATE bench.inbox i SET status = 'DONE', processed_at = now(), locked_by = NULL, locked_at = NULL WHERE i.id = ANY ($1::bigint[]);
 
+-- name: bare_delete
+-- $1 ids.
+DELETE FROM bench.inbox i WHERE i.id = ANY ($1::bigint[]);
+
 -- name: own_claim
 -- $1 client, $2 rows, $3 low-water mark. The same two statements on Tidemark's table, as it would be used by hand.
 WITH c AS MATERIALIZED (
@@ -112,6 +151,38 @@ RETURNING i.inbox_id AS id, i.payload;
 UPDATE service_ops.integration_inbox i SET status = 'DONE', processed_at = now(), locked_by = NULL, locked_at = NULL
  WHERE i.inbox_id = ANY ($1::bigint[]);
 
+-- name: bare_take_one
+-- $1 the last that this client took. One message taken and marked in one statement, in the transaction of its effect.
+UPDATE bench.inbox i SET status = 'DONE', attempts = i.attempts + 1, processed_at = now()
+ WHERE i.id = ANY (ARRAY(
+  SELECT n.id FROM bench.inbox n
+   WHERE n.id > $1::bigint AND n.status = 'NEW' ORDER BY n.id LIMIT 1 FOR UPDATE SKIP LOCKED))
+RETURNING i.id, i.payload;
+
+-- name: own_take_one
+-- $1 the last that this client took. The same on Tidemark's table.
+UPDATE service_ops.integration_inbox i
+   SET status = 'DONE', claim = i.claim + 1, attempts = i.attempts + 1, processed_at = now()
+ WHERE i.inbox_id = ANY (ARRAY(
+  SELECT n.inbox_id FROM service_ops.integration_inbox n
+   WHERE n.inbox_id > $1::bigint AND n.status = 'NEW' ORDER BY n.inbox_id LIMIT 1 FOR UPDATE SKIP LOCKED))
+RETURNING i.inbox_id AS id, i.payload;
+
+-- name: make_accounts
+-- What transactional handlers write to: a row a message.
+CREATE TABLE IF NOT EXISTS bench.account (id integer PRIMARY KEY, balance integer NOT NULL DEFAULT 0);
+
+-- name: fill_accounts
+-- $1 rows.
+INSERT INTO bench.account (id) SELECT n FROM generate_series(1, $1::integer) n;
+
+-- name: credit
+-- $1 account.
+UPDATE bench.account a SET balance = a.balance + 1 WHERE a.id = $1::integer;
+
+-- name: count_accounts
+SELECT count(*) FILTER (WHERE a.balance = 1)::integer AS once FROM bench.account a;
+
 -- name: count_inbox
 SELECT count(*)::integer AS rows, count(*) FILTER (WHERE i.status = 'DONE' AND i.claim = 1)::integer AS done
   FROM service_ops.integration_inbox i;
@@ -120,8 +191,9 @@ SELECT count(*)::integer AS rows, count(*) FILTER (WHERE i.status = 'DONE' AND i
 SELECT count(*)::integer AS rows, count(*) FILTER (WHERE i.status = 'DONE')::integer AS done FROM bench.inbox i;
 
 -- name: counters
--- $1 table. Bytes of WAL so far, and updates of the table so far.
+-- $1 table. Bytes of WAL, commits, and updates of the table, so far.
 SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8 AS wal,
+       (SELECT d.xact_commit::float8 FROM pg_catalog.pg_stat_database d WHERE d.datname = current_database()) AS commits,
        s.n_tup_upd::float8 AS updates, s.n_tup_hot_upd::float8 AS hot
   FROM pg_catalog.pg_stat_user_tables s WHERE s.relid = $1::regclass;
 

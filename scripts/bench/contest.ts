@@ -23,7 +23,9 @@ export async function compete(
     for (const contestant of part.contestants) {
       onHeat(contestant.name, round)
       const heat = await contestant.prepare()
-      heats.get(contestant.name)?.push(await measure(server, contestant.table, heat, part.messages))
+      heats
+        .get(contestant.name)
+        ?.push(await measure(contestant.server ?? server, contestant, heat, part.messages))
       await heat.check()
     }
   }

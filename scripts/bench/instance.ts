@@ -11,15 +11,21 @@ import type { BenchServer } from './server.ts'
 export interface BenchInstance {
   readonly address: string
   readonly token: string
+  /** Of the process that runs now. */
+  readonly pid: number
   /** SIGTERM, and once it has left, a new process. */
   restart(): Promise<void>
   end(): Promise<void>
 }
 
 const BIN = resolve(import.meta.dirname, '../../bin/tidemark.js')
+/** For intake and for actions. */
 const TOKEN = 'the-token-of-the-bench'
 
-export async function startInstance(server: BenchServer, config: string): Promise<BenchInstance> {
+export async function startInstance(
+  server: Pick<BenchServer, 'url'>,
+  config: string,
+): Promise<BenchInstance> {
   const folder = mkdtempSync(join(tmpdir(), 'tidemark-bench-instance-'))
   const file = join(folder, 'tidemark.config.mjs')
   writeFileSync(file, config)
@@ -35,6 +41,7 @@ export async function startInstance(server: BenchServer, config: string): Promis
         HOST: '127.0.0.1',
         PORT: String(port),
         INTAKE_TOKEN: TOKEN,
+        ADMIN_TOKEN: TOKEN,
       },
     })
     const gone = once(started, 'exit')
@@ -52,6 +59,9 @@ export async function startInstance(server: BenchServer, config: string): Promis
   return {
     address,
     token: TOKEN,
+    get pid() {
+      return running.started.pid ?? -1
+    },
     async restart() {
       await stop()
       running = await start()

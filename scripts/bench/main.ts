@@ -1,106 +1,104 @@
 import { availableParallelism, cpus, loadavg, totalmem } from 'node:os'
 import { Command, InvalidArgumentError } from 'commander'
-import { compete } from './contest.ts'
-import { drainPart, singlePart, slotsPart } from './parts/drain.ts'
-import { intakePart } from './parts/intake.ts'
-import { ingestPart } from './parts/ingest.ts'
-import { measurePush, pushFloorLine, pushText } from './push.ts'
-import { figuresOf, floorLine, limitLine, tableOf } from './report.ts'
-import type { PartFigures } from './report.ts'
-import type { Part } from './part.ts'
+import type { Verdict } from './part.ts'
+import { PARTS } from './parts.ts'
 import { startBenchServer } from './server.ts'
-import type { BenchServer } from './server.ts'
 
 /*
- * npm run bench: how fast Tidemark is, beside bare SQL on the same server in the same minutes. Only ratios travel from
- * one machine to another. It starts a PostgreSQL of its own in a temporary folder, with default durability, and needs
- * nothing else. The last lines say which floors were reached; one that was not makes it end with 1.
+ * npm run bench: how fast Tidemark is, beside bare SQL and what people would pick instead, in the same minutes. Only ratios
+ * travel from one machine to another. It starts a PostgreSQL of its own in a temporary folder, with default durability; what
+ * else it is measured beside is installed in peers/ when a part first needs it. Its parts are in parts.ts. The last lines say
+ * which floors were missed; one makes it end with 1.
  */
 
 /** Rows a round and rounds, by how much time there is. */
 const FULL = { rows: 100_000, rounds: 5 }
 const QUICK = { rows: 20_000, rounds: 5 }
 
-/** One message a call is slower by far, so fewer of them show as much. */
-const SINGLE_SHARE = 4
-
-const PARTS: Readonly<Record<string, (server: BenchServer, rows: number) => Part>> = {
-  ingest: ingestPart,
-  drain: drainPart,
-  slots: (server, rows) => slotsPart(server, Math.ceil(rows / SINGLE_SHARE)),
-  single: (server, rows) => singlePart(server, Math.ceil(rows / SINGLE_SHARE)),
-  intake: intakePart,
-}
-
-/** No race of many messages but of one at a time; it takes turns of a tenth of a second. */
-const PUSH = 'push'
-const PUSH_TURNS = { most: 200, quick: 100, share: 20 }
-
-const NAMES = [...Object.keys(PARTS), PUSH]
+const NAMES = PARTS.map(({ name }) => name)
+const BY_DEFAULT = PARTS.filter(({ onRequest }) => onRequest !== true).map(({ name }) => name)
 
 interface Options {
   readonly quick: boolean
   readonly only: string[]
   readonly json: boolean
+  readonly list: boolean
   readonly rows?: number
   readonly rounds?: number
+  readonly minutes?: number | undefined
+  readonly finished?: number | undefined
 }
 
 const command = new Command('bench')
-  .description('Speed of Tidemark beside bare SQL, as ratios of medians.')
+  .description('Speed of Tidemark beside bare SQL and others, as ratios of medians.')
   .option('--quick', `${QUICK.rows} messages a round instead of ${FULL.rows}`, false)
-  .option('--only <parts>', `some of ${NAMES.join(', ')}, with commas`, parts, NAMES)
+  .option('--only <parts>', `some of ${NAMES.join(', ')}, with commas`, parts, BY_DEFAULT)
   .option('--rows <n>', 'messages a round', count)
   .option('--rounds <n>', 'rounds', count)
+  .option('--minutes <n>', 'line: at half the peak for so long; soak: for so long', time)
+  .option('--finished <n>', 'scale: finished rows in the fullest inbox', count)
   .option('--json', 'one JSON document on stdout', false)
+  .option('--list', 'the parts, a line each', false)
   .parse()
 
-const { quick, only, json, ...sizes } = command.opts<Options>()
-const { rows, rounds } = { ...(quick ? QUICK : FULL), ...sizes }
-const server = await startBenchServer()
-const interrupted = (signal: NodeJS.Signals): void => {
-  void server.end().finally(() => process.exit(signal === 'SIGINT' ? 130 : 143))
+const { quick, only, json, list, ...sizes } = command.opts<Options>()
+if (list) {
+  for (const { name, about, onRequest } of PARTS)
+    process.stdout.write(`${name.padEnd(16)}${about}${onRequest === true ? ' (only by --only)' : ''}\n`)
+} else {
+  await measure()
 }
-process.once('SIGINT', interrupted).once('SIGTERM', interrupted)
-try {
-  const results: PartFigures[] = []
-  const machine = describeMachine()
-  if (!json) process.stdout.write(`${Object.values(machine).join(' · ')}\n`)
-  for (const [name, make] of Object.entries(PARTS)) {
-    if (!only.includes(name)) continue
-    const result = await figuresOf(await compete(server, make(server, rows), rounds, progress))
-    results.push(result)
-    if (!json) process.stdout.write(tableOf(result))
+
+async function measure(): Promise<void> {
+  const { rows, rounds, minutes, finished } = {
+    minutes: undefined,
+    finished: undefined,
+    ...(quick ? QUICK : FULL),
+    ...sizes,
   }
-  const missed = results.flatMap(({ floors, limits }) => [
-    ...floors.filter(({ reached }) => !reached).map(floorLine),
-    ...limits.filter(({ reached }) => !reached).map(limitLine),
-  ])
-  const turns = Math.min(Math.ceil(rows / PUSH_TURNS.share), quick ? PUSH_TURNS.quick : PUSH_TURNS.most)
-  const push = only.includes(PUSH) ? await measurePush(server, turns) : undefined
-  if (push !== undefined && !json) process.stdout.write(pushText(push))
-  if (push?.floor.reached === false) missed.push(pushFloorLine(push.floor))
-  const loadAfter = loadText()
-  if (json)
-    process.stdout.write(`${JSON.stringify({ machine, loadAfter, rounds, parts: results, push }, null, 2)}\n`)
-  else process.stdout.write(`\n${loadAfter} at the end\n`)
-  for (const line of missed) process.stderr.write(`${line}\n`)
-  if (missed.length > 0) process.exitCode = 1
-} finally {
-  await server.end()
+  const server = await startBenchServer()
+  const interrupted = (signal: NodeJS.Signals): void => {
+    void server.end().finally(() => process.exit(signal === 'SIGINT' ? 130 : 143))
+  }
+  process.once('SIGINT', interrupted).once('SIGTERM', interrupted)
+  try {
+    const machine = describeMachine(server.version, rounds)
+    if (!json) process.stdout.write(`${Object.values(machine).join(' · ')}\n`)
+    const parts: object[] = []
+    const verdicts: Verdict[] = []
+    for (const part of PARTS) {
+      if (!only.includes(part.name)) continue
+      const outcome = await part.run(server, { rows, rounds, quick, minutes, finished }, tell)
+      parts.push({ part: part.name, ...outcome.json })
+      verdicts.push(...outcome.verdicts)
+      if (!json) process.stdout.write(outcome.text)
+    }
+    const loadAfter = loadText()
+    process.stdout.write(
+      json
+        ? `${JSON.stringify({ machine, loadAfter, rounds, parts }, null, 2)}\n`
+        : `\n${loadAfter} at the end\n`,
+    )
+    const missed = verdicts.filter(({ reached }) => !reached)
+    for (const { line } of missed) process.stderr.write(`${line}\n`)
+    if (missed.length > 0) process.exitCode = 1
+  } finally {
+    await server.end()
+  }
 }
 
-function progress(contestant: string, round: number): void {
-  if (process.stderr.isTTY) process.stderr.write(`\r\u001b[Kround ${round} of ${rounds}: ${contestant}\r`)
+/** What goes on, in one line that the next one takes the place of. */
+function tell(what: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${what}\r`)
 }
 
-function describeMachine(): Record<string, string> {
+function describeMachine(postgres: string, rounds: number): Record<string, string> {
   return {
     cores: `${availableParallelism()} cores (${cpus()[0]?.model.trim() ?? 'unknown'})`,
     memory: `${Math.round(totalmem() / 2 ** 30)} GiB`,
     load: `${loadText()} at the start`,
     node: `Node ${process.versions.node}`,
-    postgres: `PostgreSQL ${server.version}, default durability`,
+    postgres: `PostgreSQL ${postgres}, default durability`,
     rounds: `rounds: ${rounds}`,
   }
 }
@@ -121,4 +119,9 @@ function parts(value: string): string[] {
 function count(value: string): number {
   if (/^[1-9]\d*$/.test(value)) return Number(value)
   throw new InvalidArgumentError('a whole number, 1 or more')
+}
+
+function time(value: string): number {
+  if (/^\d+(\.\d+)?$/.test(value) && Number(value) > 0) return Number(value)
+  throw new InvalidArgumentError('minutes, more than 0')
 }

@@ -1,7 +1,7 @@
 import Table from 'cli-table3'
 import type { PartResult } from './contest.ts'
 import type { Measured } from './meter.ts'
-import type { Floor, Limit } from './part.ts'
+import type { Floor, Limit, Verdict } from './part.ts'
 
 /** What one contestant reached, over its rounds. */
 export interface Figures {
@@ -13,10 +13,13 @@ export interface Figures {
   /** Its median over that of the part's standard. */
   readonly ratio: number
   readonly nodeCpuUs: number
-  readonly postgresCpuUs: number | null
-  readonly walBytes: number
-  readonly updates: number
+  readonly serverCpuUs: number | null
+  readonly walBytes: number | null
+  readonly commits: number | null
+  readonly updates: number | null
   readonly hotShare: number | null
+  readonly settings?: string
+  readonly guarantees?: string
 }
 
 export interface FloorResult extends Floor {
@@ -36,14 +39,17 @@ export interface PartFigures {
   readonly figures: readonly Figures[]
   readonly floors: readonly FloorResult[]
   readonly limits: readonly LimitResult[]
+  readonly notes: readonly string[]
 }
 
 /** Medians, extremes and ratios of a part, and what was measured after it. */
 export async function figuresOf({ part, heats }: PartResult): Promise<PartFigures> {
   const of = (name: string): readonly Measured[] => heats.get(name) ?? []
   const speed = (name: string): number => median(of(name).map(({ perSecond }) => perSecond))
-  const figures = part.contestants.map(({ name }): Figures => {
+  const figures = part.contestants.map(({ name, settings, guarantees }): Figures => {
     const heat = of(name)
+    const middle = (figure: 'serverCpuUs' | 'walBytes' | 'commits' | 'updates' | 'hotShare'): number | null =>
+      medianOrNull(heat.map((measured) => measured[figure]))
     const speeds = heat.map(({ perSecond }) => perSecond)
     return {
       contestant: name,
@@ -52,20 +58,25 @@ export async function figuresOf({ part, heats }: PartResult): Promise<PartFigure
       max: Math.max(...speeds),
       ratio: speed(name) / speed(part.against),
       nodeCpuUs: median(heat.map(({ nodeCpuUs }) => nodeCpuUs)),
-      postgresCpuUs: medianOrNull(heat.map(({ postgresCpuUs }) => postgresCpuUs)),
-      walBytes: median(heat.map(({ walBytes }) => walBytes)),
-      updates: median(heat.map(({ updates }) => updates)),
-      hotShare: medianOrNull(heat.map(({ hotShare }) => hotShare)),
+      serverCpuUs: middle('serverCpuUs'),
+      walBytes: middle('walBytes'),
+      commits: middle('commits'),
+      updates: middle('updates'),
+      hotShare: middle('hotShare'),
+      ...(settings === undefined ? {} : { settings }),
+      ...(guarantees === undefined ? {} : { guarantees }),
     }
   })
-  const floors = part.floors.map((floor): FloorResult => {
-    const ratio = speed(floor.of) / speed(floor.against)
-    return { ...floor, ratio, reached: ratio >= floor.least }
-  })
+  const floors = part.floors
+    .filter(({ of: name, against }) => heats.has(name) && heats.has(against))
+    .map((floor): FloorResult => {
+      const ratio = speed(floor.of) / speed(floor.against)
+      return { ...floor, ratio, reached: ratio >= floor.least }
+    })
   const measured = (await part.limits?.(speed)) ?? []
-  const limits = measured.map((limit): LimitResult => ({ ...limit, reached: limit.value <= limit.most }))
-  const { name, title, messages, against } = part
-  return { part: name, title, messages, against, figures, floors, limits }
+  const limits = measured.map(limitOf)
+  const { name, title, messages, against, notes = [] } = part
+  return { part: name, title, messages, against, figures, floors, limits, notes }
 }
 
 /** The middle one; between the middle two, when they are even in number. */
@@ -84,8 +95,20 @@ function medianOrNull(values: readonly (number | null)[]): number | null {
 /** The part as people read it. */
 export function tableOf(part: PartFigures): string {
   const table = new Table({
-    head: ['', 'messages/s', 'min', 'max', 'ratio', 'node µs', 'postgres µs', 'WAL B', 'updates', 'HOT'],
-    colAligns: ['left', ...Array.from({ length: 9 }, () => 'right' as const)],
+    head: [
+      '',
+      'messages/s',
+      'min',
+      'max',
+      'ratio',
+      'node µs',
+      'server µs',
+      'WAL B',
+      'commits',
+      'updates',
+      'HOT',
+    ],
+    colAligns: ['left', ...Array.from({ length: 10 }, () => 'right' as const)],
     style: { head: [], border: [], compact: true },
   })
   for (const row of part.figures) {
@@ -96,26 +119,57 @@ export function tableOf(part: PartFigures): string {
       whole(row.max),
       row.ratio.toFixed(2),
       row.nodeCpuUs.toFixed(1),
-      row.postgresCpuUs?.toFixed(1) ?? '–',
-      whole(row.walBytes),
-      row.updates.toFixed(2),
+      row.serverCpuUs?.toFixed(1) ?? '–',
+      row.walBytes === null ? '–' : whole(row.walBytes),
+      row.commits?.toFixed(row.commits < 0.1 ? 4 : 2) ?? '–',
+      row.updates?.toFixed(2) ?? '–',
       row.hotShare === null ? '–' : `${Math.round(row.hotShare * 100)} %`,
     ])
   }
-  const lines = [...part.floors.map(floorLine), ...part.limits.map(limitLine)].map((line) => `${line}\n`)
-  return `\n${part.part}: ${part.title}, ${whole(part.messages)} messages\n${table.toString()}\n${lines.join('')}`
+  const told = Map.groupBy(
+    part.figures.filter(({ settings }) => settings !== undefined),
+    ({ settings, guarantees }) => `  settings: ${settings ?? '–'}\n  guarantees: ${guarantees ?? '–'}`,
+  )
+  const lines = [
+    ...[...told].map(
+      ([text, figures]) => `${figures.map(({ contestant }) => contestant).join('; ')}\n${text}`,
+    ),
+    ...part.notes,
+    ...verdictsOf(part).map(({ line }) => line),
+  ]
+  return [
+    '',
+    `${part.part}: ${part.title}, ${whole(part.messages)} messages`,
+    table.toString(),
+    ...lines,
+    '',
+  ].join('\n')
 }
 
-/** One floor as a sentence. */
-export function floorLine({ of, against, least, ratio, reached }: FloorResult): string {
+/** Floors and limits as sentences. */
+export function verdictsOf({ floors, limits }: PartFigures): Verdict[] {
+  return [
+    ...floors.map((floor) => ({ line: floorLine(floor), reached: floor.reached })),
+    ...limits.map(verdictOf),
+  ]
+}
+
+export function limitOf(limit: Limit): LimitResult {
+  return { ...limit, reached: limit.value <= limit.most }
+}
+
+export function verdictOf(limit: LimitResult): Verdict {
+  return { line: limitLine(limit), reached: limit.reached }
+}
+
+function floorLine({ of, against, least, ratio, reached }: FloorResult): string {
   return `${reached ? 'reached' : 'MISSED'}: ${of} ${ratio.toFixed(2)} × ${against} (at least ${least})`
 }
 
-/** One limit as a sentence. */
-export function limitLine({ of, value, unit, most, reached }: LimitResult): string {
+function limitLine({ of, value, unit, most, reached }: LimitResult): string {
   return `${reached ? 'reached' : 'MISSED'}: ${of}: ${value.toFixed(1)} ${unit} (at most ${most} ${unit})`
 }
 
-function whole(value: number): string {
+export function whole(value: number): string {
   return Math.round(value).toLocaleString('en')
 }

@@ -5,6 +5,7 @@ import { Client } from 'pg'
 import { layoutOf } from '../../src/db/embedded/cluster.ts'
 import { findPostmaster } from '../../src/db/embedded/server.ts'
 import { useEmbedded } from '../../src/db/embedded.ts'
+import { quoteIdentifier } from '../../src/db/identifier.ts'
 import { migrate } from '../../src/db/migrate.ts'
 import { benchSql } from './statements.ts'
 
@@ -23,25 +24,45 @@ export interface BenchServer {
 export async function startBenchServer(): Promise<BenchServer> {
   const folder = mkdtempSync(join(tmpdir(), 'tidemark-bench-'))
   const embedded = await useEmbedded(folder)
+  return openDatabase(embedded.url, findPostmaster(layoutOf(folder))?.pid ?? -1, async () => {
+    await embedded.leave()
+    rmSync(folder, { recursive: true, force: true })
+  })
+}
+
+/** Another database of the same server, with the same tables, so that what lies in one is measured against the other. */
+export async function addDatabase(server: BenchServer, name: string): Promise<BenchServer> {
+  await server.query(`CREATE DATABASE ${quoteIdentifier(name)}`)
+  const url = new URL(server.url)
+  url.pathname = `/${name}`
+  return openDatabase(url.href, server.postmasterPid, async () => {
+    await server.query(`DROP DATABASE ${quoteIdentifier(name)} WITH (FORCE)`)
+  })
+}
+
+async function openDatabase(
+  url: string,
+  postmasterPid: number,
+  leave: () => Promise<void>,
+): Promise<BenchServer> {
   const log = { event: () => undefined }
-  await migrate({ url: embedded.url, log, lockWaitMs: 30_000, statementTimeoutMs: 120_000 })
-  const client = new Client({ connectionString: embedded.url, application_name: 'tidemark-bench' })
+  await migrate({ url, log, lockWaitMs: 30_000, statementTimeoutMs: 120_000 })
+  const client = new Client({ connectionString: url, application_name: 'tidemark-bench' })
   // The server is ended with the bench, and may be first; the event must not end the process.
   client.on('error', () => undefined)
   await client.connect()
   await client.query(benchSql('make_tables'))
   const { rows } = await client.query<{ server_version: string }>('SHOW server_version')
   return {
-    url: embedded.url,
+    url,
     version: rows[0]?.server_version ?? 'unknown',
-    postmasterPid: findPostmaster(layoutOf(folder))?.pid ?? -1,
+    postmasterPid,
     async query<R extends Record<string, unknown>>(text: string, values: unknown[] = []) {
       return (await client.query<R>(text, values)).rows
     },
     async end() {
       await client.end().catch(() => undefined)
-      await embedded.leave()
-      rmSync(folder, { recursive: true, force: true })
+      await leave()
     },
   }
 }

@@ -14,9 +14,13 @@ export interface SourceFile {
   readonly processUses: readonly string[]
 }
 
-/** Reads every TypeScript file below `src`, `tests` and `scripts`. */
+/** Reads every TypeScript file of ours below `src`, `tests` and `scripts`. */
 export function readTree(root: string): SourceFile[] {
-  return globSync(['src/**/*.ts', 'tests/**/*.ts', 'scripts/**/*.ts'], { cwd: root })
+  return globSync(['src/**/*.ts', 'tests/**/*.ts', 'scripts/**/*.ts'], {
+    cwd: root,
+    // The peers of the bench are installed below scripts.
+    exclude: ['**/node_modules'],
+  })
     .map((path) => path.split(sep).join('/'))
     .sort()
     .map((path) => readSource(root, path))

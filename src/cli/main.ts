@@ -1,18 +1,6 @@
 import { Command, CommanderError } from 'commander'
 import { OWN_PACKAGE } from '../config/packageFacts.ts'
 import { SetupInvalid } from '../errors.ts'
-import { inboxVerb } from './commands/inbox.ts'
-import { migrateVerb } from './commands/migrate.ts'
-import { pauseVerb, resumeVerb } from './commands/pause.ts'
-import { pollVerb } from './commands/poll.ts'
-import { rehearseVerb } from './commands/rehearse.ts'
-import { replayVerb } from './commands/replay.ts'
-import { resetVerb } from './commands/reset.ts'
-import { sqlVerb } from './commands/sql.ts'
-import { startVerb } from './commands/start.ts'
-import { statusVerb } from './commands/status.ts'
-import { verifyVerb } from './commands/verify.ts'
-import { wakeVerb } from './commands/wake.ts'
 import { EXIT } from './exitCodes.ts'
 import { messageOf } from './message.ts'
 import { complain } from './terminal.ts'
@@ -23,18 +11,34 @@ import type { Ending } from './verb.ts'
  * `ending`; what it throws becomes one line on stderr.
  */
 
-function program(ending: Ending): Command {
+/** In the order of `--help`. Each is loaded when it is asked for: what the others need is time at a start, and memory after it. */
+const VERBS: Readonly<Record<string, () => Promise<(ending: Ending) => Command>>> = {
+  start: async () => (await import('./commands/start.ts')).startVerb,
+  migrate: async () => (await import('./commands/migrate.ts')).migrateVerb,
+  status: async () => (await import('./commands/status.ts')).statusVerb,
+  verify: async () => (await import('./commands/verify.ts')).verifyVerb,
+  sql: async () => (await import('./commands/sql.ts')).sqlVerb,
+  poll: async () => (await import('./commands/poll.ts')).pollVerb,
+  inbox: async () => (await import('./commands/inbox.ts')).inboxVerb,
+  pause: async () => (await import('./commands/pause.ts')).pauseVerb,
+  resume: async () => (await import('./commands/pause.ts')).resumeVerb,
+  replay: async () => (await import('./commands/replay.ts')).replayVerb,
+  reset: async () => (await import('./commands/reset.ts')).resetVerb,
+  wake: async () => (await import('./commands/wake.ts')).wakeVerb,
+  rehearse: async () => (await import('./commands/rehearse.ts')).rehearseVerb,
+}
+
+/** @param asked the first word; one that is no verb is answered with all of them at hand */
+async function program(ending: Ending, asked: string | undefined): Promise<Command> {
   const tidemark = new Command('tidemark')
     .description(
       'Polling jobs on Postgres that skip nothing, repeat nothing and run through every deploy and crash.',
     )
     .version(OWN_PACKAGE.version)
     .showSuggestionAfterError()
-  const verbs = [
-    ...[startVerb, migrateVerb, statusVerb, verifyVerb, sqlVerb, pollVerb, inboxVerb],
-    ...[pauseVerb, resumeVerb, replayVerb, resetVerb, wakeVerb, rehearseVerb],
-  ]
-  for (const verb of verbs) tidemark.addCommand(verb(ending))
+  const known = Object.entries(VERBS)
+  const named = known.filter(([name]) => name === asked)
+  for (const [, load] of named.length > 0 ? named : known) tidemark.addCommand((await load())(ending))
   keepExitCode(tidemark)
   return tidemark
 }
@@ -48,7 +52,7 @@ function keepExitCode(command: Command): void {
 async function main(argv: readonly string[]): Promise<number> {
   const ending: Ending = { code: EXIT.done }
   try {
-    await program(ending).parseAsync(argv)
+    await (await program(ending, argv[2])).parseAsync(argv)
     return ending.code
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage

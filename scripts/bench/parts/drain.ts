@@ -1,185 +1,66 @@
-import type { ProcessorConfig } from '../../../src/config/types.ts'
-import type { Contestant, Heat, Part } from '../part.ts'
+import { bareDrain } from '../contestants/bare.ts'
+import { bossDrains } from '../contestants/boss.ts'
+import { bullDrain } from '../contestants/bull.ts'
+import { graphileDrain } from '../contestants/graphile.ts'
+import { BATCH, BATCHED, GUARANTEES, ownDrain, SETTINGS, SINGLE } from '../contestants/own.ts'
+import type { Part } from '../part.ts'
+import { NO_REDIS, startRedis } from '../redis.ts'
 import type { BenchServer } from '../server.ts'
-import { benchSql } from '../statements.ts'
-import { bareClients, claimAndMark } from './bare.ts'
-import { drainingProcessor } from './tidemark.ts'
 
-const OWN = 'service_ops.integration_inbox'
-const BARE = 'bench.inbox'
-const BATCH = 1_000
-const CLIENTS = 2
-
-/** Batches that may be in a handler at once; a no-op handler never has more than one. */
-const BATCHES_AT_ONCE = 4
-
-/** Concurrency of one-at-a-time handlers. */
-const SINGLES_AT_ONCE = 24
-const TRANSACTIONS_AT_ONCE = 6
-
-/** A no-op that the processor has to wait for, as for every real handler. */
-const noop = async (): Promise<void> => Promise.resolve()
-
-const BATCHED: ProcessorConfig = {
-  from: 'bench',
-  contract: 'external',
-  concurrency: BATCHES_AT_ONCE,
-  handleBatch: noop,
-  batchSize: BATCH,
-}
-
-/** Full inbox to empty, no-op handler in batches: one process against two clients of bare SQL. */
-export function drainPart(server: BenchServer, rows: number): Part {
-  const bareName = 'bare claim and mark, partial index on status'
+/**
+ * A full inbox to empty with a handler that does nothing, one process: beside bare SQL, which is the limit, and beside what
+ * people would pick instead, each in the settings that its documentation recommends for speed.
+ */
+export async function drainPart(server: BenchServer, rows: number): Promise<Part> {
+  const redis = await startRedis()
+  const marking = bareDrain(server, rows, BATCH, {
+    name: 'bare claim and mark, partial index on status',
+    claim: 'bare_claim',
+    finish: 'bare_mark',
+  })
+  const ownLayout = bareDrain(server, rows, BATCH, {
+    name: 'bare claim and mark, our own layout',
+    claim: 'own_claim',
+    finish: 'own_mark',
+  })
+  const deleting = bareDrain(server, rows, BATCH, {
+    name: 'bare claim and delete, partial index on status',
+    claim: 'bare_claim',
+    finish: 'bare_delete',
+  })
+  const batched = ownDrain(server, rows, {
+    name: `Tidemark, batches of ${BATCH}`,
+    config: BATCHED,
+    settings: SETTINGS.batched,
+    guarantees: GUARANTEES.external,
+  })
+  const single = ownDrain(server, rows, {
+    name: 'Tidemark, one at a time',
+    config: SINGLE,
+    settings: SETTINGS.single,
+    guarantees: GUARANTEES.external,
+  })
+  const graphile = await graphileDrain(server, rows)
+  const bosses = await bossDrains(server, rows)
+  const bulls = redis === undefined ? [] : [await bullDrain(redis, rows)]
+  const of = batched.name
   return {
     name: 'drain',
-    title: `inbox to DONE, no-op handler, batches of ${BATCH}`,
+    title: 'inbox to DONE, no-op handler, one process, payloads of 200 bytes',
     messages: rows,
-    contestants: [
-      bareDrain(server, rows, 'bare', bareName),
-      bareDrain(server, rows, 'own', 'the same on our own layout'),
-      ownDrain(server, rows, 'Tidemark', BATCHED),
+    contestants: [marking, ownLayout, deleting, batched, single, graphile, ...bosses, ...bulls],
+    against: marking.name,
+    floors: [
+      { of, against: marking.name, least: 1.2 },
+      { of, against: ownLayout.name, least: 0.7 },
+      { of, against: graphile.name, least: 1.7 },
+      ...bosses.map(({ name }) => ({ of, against: name, least: 2.3 })),
+      ...bulls.map(({ name }) => ({ of, against: name, least: 4 })),
+      { of: single.name, against: of, least: 0.8 },
     ],
-    against: bareName,
-    floors: [{ of: 'Tidemark', against: bareName, least: 0.5 }],
-  }
-}
-
-/** One message a handler call, and one message a transaction, beside batches. */
-export function singlePart(server: BenchServer, rows: number): Part {
-  const external: ProcessorConfig = {
-    from: 'bench',
-    contract: 'external',
-    concurrency: SINGLES_AT_ONCE,
-    handle: noop,
-  }
-  const transactional: ProcessorConfig = {
-    from: 'bench',
-    contract: 'transactional',
-    concurrency: TRANSACTIONS_AT_ONCE,
-    handle: noop,
-  }
-  return {
-    name: 'single',
-    title: 'inbox to DONE, no-op handler, one message a call',
-    messages: rows,
-    contestants: [
-      ownDrain(server, rows, `Tidemark, batches of ${BATCH}`, BATCHED),
-      ownDrain(server, rows, `external, ${SINGLES_AT_ONCE} at once`, external),
-      ownDrain(server, rows, `transactional, ${TRANSACTIONS_AT_ONCE} at once`, transactional),
-    ],
-    against: `Tidemark, batches of ${BATCH}`,
-    floors: [],
-  }
-}
-
-/** Keys of a tenth of the claims' size: each batch takes some messages of every key. */
-const KEYS = 100
-const SLOTS = 20
-
-/** In order a key has one message in work, so a full batch needs as many keys. */
-const KEYS_IN_ORDER = 2_000
-
-/** The same drain with slots and with order in force, beside the one without. */
-export function slotsPart(server: BenchServer, rows: number): Part {
-  const without = 'without slots'
-  const single = { from: 'bench', contract: 'external', concurrency: SINGLES_AT_ONCE, handle: noop } as const
-  const transactional = {
-    from: 'bench',
-    contract: 'transactional',
-    concurrency: TRANSACTIONS_AT_ONCE,
-    handle: noop,
-  } as const
-  const keyed = (name: string, keys: number, config: ProcessorConfig): Contestant =>
-    ownDrain(server, rows, name, config, keys)
-  return {
-    name: 'slots',
-    title: `inbox to DONE, no-op handler, batches of ${BATCH} and ${SINGLES_AT_ONCE} at once`,
-    messages: rows,
-    contestants: [
-      ownDrain(server, rows, without, BATCHED),
-      keyed(`${KEYS} keys, ${SLOTS} slots`, KEYS, { ...BATCHED, slots: { perKey: SLOTS } }),
-      keyed(`${KEYS_IN_ORDER} keys, ordered`, KEYS_IN_ORDER, { ...BATCHED, ordered: true }),
-      ownDrain(server, rows, `${without}, one a call`, single),
-      keyed(`${KEYS} keys, ${SLOTS} slots, one a call`, KEYS, { ...single, slots: { perKey: SLOTS } }),
-      keyed(`${KEYS_IN_ORDER} keys, ordered, one a call`, KEYS_IN_ORDER, { ...single, ordered: true }),
-      ownDrain(server, rows, `${without}, transactional`, transactional),
-      keyed(`${KEYS} keys, ${SLOTS} slots, transactional`, KEYS, {
-        ...transactional,
-        slots: { perKey: SLOTS },
-      }),
-      keyed(`${KEYS_IN_ORDER} keys, ordered, transactional`, KEYS_IN_ORDER, {
-        ...transactional,
-        ordered: true,
-      }),
-    ],
-    against: without,
-    floors: ['one a call', 'transactional'].flatMap((shape) =>
-      [`${KEYS} keys, ${SLOTS} slots, ${shape}`, `${KEYS_IN_ORDER} keys, ordered, ${shape}`].map((of) => ({
-        of,
-        against: `${without}, ${shape}`,
-        least: 0.6,
-      })),
-    ),
-  }
-}
-
-async function start(
-  server: BenchServer,
-  fill: 'fill_bare' | 'fill_inbox' | 'fill_keyed',
-  rows: number,
-  keys?: number,
-): Promise<void> {
-  await server.query(benchSql('empty'))
-  await server.query('CHECKPOINT')
-  await server.query(benchSql(fill), keys === undefined ? [rows] : [rows, keys])
-  await server.query(`VACUUM (ANALYZE) ${fill === 'fill_bare' ? BARE : OWN}`)
-}
-
-function checker(server: BenchServer, count: 'count_bare' | 'count_inbox', rows: number): Heat['check'] {
-  return async () => {
-    const [found] = await server.query<{ rows: number; done: number }>(benchSql(count))
-    if (found?.rows !== rows || found.done !== rows)
-      throw new Error(`${found?.done ?? 0} of ${rows} messages were done once`)
-  }
-}
-
-function bareDrain(server: BenchServer, rows: number, table: 'bare' | 'own', name: string): Contestant {
-  return {
-    name,
-    table: table === 'bare' ? BARE : OWN,
-    async prepare() {
-      await start(server, table === 'bare' ? 'fill_bare' : 'fill_inbox', rows)
-      const { clients, close } = await bareClients(server, CLIENTS)
-      return {
-        async run() {
-          await Promise.all(clients.map((client) => claimAndMark(client, table, BATCH)))
-        },
-        close,
-        check: checker(server, table === 'bare' ? 'count_bare' : 'count_inbox', rows),
-      }
-    },
-  }
-}
-
-function ownDrain(
-  server: BenchServer,
-  rows: number,
-  name: string,
-  config: ProcessorConfig,
-  keys?: number,
-): Contestant {
-  return {
-    name,
-    table: OWN,
-    async prepare() {
-      await start(server, keys === undefined ? 'fill_inbox' : 'fill_keyed', rows, keys)
-      const processor = await drainingProcessor(server, config)
-      return {
-        run: () => processor.drain(rows),
-        close: () => processor.close(),
-        check: checker(server, 'count_inbox', rows),
-      }
+    notes: redis === undefined ? [NO_REDIS] : [],
+    async close() {
+      await redis?.end()
     },
   }
 }

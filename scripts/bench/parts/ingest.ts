@@ -2,8 +2,8 @@ import { Client } from 'pg'
 import type { Contestant, Heat, Part } from '../part.ts'
 import type { BenchServer } from '../server.ts'
 import { benchSql } from '../statements.ts'
-import { bareClients, bareIngest } from './bare.ts'
-import { leadingPoller } from './tidemark.ts'
+import { bareClients, bareIngest } from '../contestants/bare.ts'
+import { leadingPoller } from '../contestants/tidemark.ts'
 
 const TABLE = 'service_ops.integration_inbox'
 const PAGE = 1_000

@@ -4,7 +4,7 @@ import { bodyOf, distinctOf, idOf, sendAll } from '../load.ts'
 import type { Contestant, Heat, Part } from '../part.ts'
 import type { BenchServer } from '../server.ts'
 import { benchSql } from '../statements.ts'
-import { bareClients } from './bare.ts'
+import { bareClients } from '../contestants/bare.ts'
 
 const TABLE = 'service_ops.integration_inbox'
 const CONNECTIONS = 50

@@ -15,6 +15,7 @@ import { takeOver } from '../../../src/tables/leader.ts'
 import { createLog } from '../../../src/telemetry/log.ts'
 import type { Log } from '../../../src/telemetry/log.ts'
 import type { BenchServer } from '../server.ts'
+import { until } from '../until.ts'
 
 /** The limits that `start` gives every connection. */
 const LIMITS = { statementTimeoutMs: 30_000, lockTimeoutMs: 5_000, idleInTransactionMs: 10_000 }
@@ -34,7 +35,7 @@ function discardingLog(): Log {
   return createLog({ service: 'bench', instanceId: INSTANCE, sink: nothing })
 }
 
-function openPool(server: BenchServer): Pool {
+function openPool(server: Pick<BenchServer, 'url'>): Pool {
   return createPool({
     url: server.url,
     applicationName: `tidemark:${INSTANCE}`,
@@ -100,15 +101,17 @@ async function register(pool: Pool, pageSize: number): Promise<PreparedSource> {
 export interface BenchProcessor {
   /** Starts it, and resolves when the outcomes of `messages` are written. */
   drain(messages: number): Promise<void>
+  /** Starts it, for others to say when it is done. */
+  start(): void
+  /** Outcomes that are written. */
+  readonly finished: number
   close(): Promise<void>
 }
 
-/** How often a look is taken whether all is done; outside the processor there is no event for it. */
-const LOOK_MS = 2
-
 export async function drainingProcessor(
-  server: BenchServer,
+  server: Pick<BenchServer, 'url'>,
   config: ProcessorConfig,
+  instanceId = INSTANCE,
 ): Promise<BenchProcessor> {
   const pool = openPool(server)
   const resolved = resolveConfig({
@@ -124,9 +127,7 @@ export async function drainingProcessor(
   const quarantine = new Quarantine()
   const deliveries = createDeliveries(log)
   const [processor] = resolved.processors.map((one) =>
-    deliveries.make(one, (way) =>
-      createProcessor({ pool, instanceId: INSTANCE, pressure, quarantine, log, ...way }),
-    ),
+    deliveries.make(one, (way) => createProcessor({ pool, instanceId, pressure, quarantine, log, ...way })),
   )
   if (processor === undefined) throw new Error('the bench has no processor')
   // Connections are made once in the life of a process, and bare SQL has its own before the clock starts.
@@ -134,10 +135,15 @@ export async function drainingProcessor(
   return {
     async drain(messages) {
       processor.start()
-      while (processor.state.finished < messages || processor.state.inWork > 0) {
-        await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
-      }
+      await until(
+        'the end of its messages',
+        () => processor.state.finished >= messages && processor.state.inWork === 0,
+      )
       processor.stopClaiming()
+    },
+    start: () => processor.start(),
+    get finished() {
+      return processor.state.finished
     },
     async close() {
       await processor.stop()

@@ -1,0 +1,50 @@
+-- Statements of the parts that ask what a full inbox and a held edge cost.
+
+-- name: fill_finished
+-- $1 $2 first and last number. As processors leave them, an hour ago at the latest; payloads are small.
+INSERT INTO service_ops.integration_inbox (source, message_id, status, claim, attempts, max_attempts, payload, trace_id, source_created_at, created_at, updated_at, processed_at)
+SELECT 'bench', n::text, 'DONE', 1, 1, 10, jsonb_build_object('n', n), md5(n::text), t.at, t.at, t.at, t.at
+  FROM generate_series($1::bigint, $2::bigint) n CROSS JOIN LATERAL (SELECT now() - interval '3 hours' + n * interval '100 us' AS at) t;
+
+-- name: keep_low_water
+-- As a processor leaves it: nothing is open up to here.
+INSERT INTO service_ops.inbox_low_water (source, low) SELECT 'bench', max(i.inbox_id) FROM service_ops.integration_inbox i
+ON CONFLICT (source) DO UPDATE SET low = EXCLUDED.low;
+
+-- name: highest
+SELECT coalesce(max(i.inbox_id), 0)::text AS id FROM service_ops.integration_inbox i;
+
+-- name: forget
+-- $1 the last of the finished rows: what came after is of the turn before.
+DELETE FROM service_ops.integration_inbox i WHERE i.inbox_id > $1::bigint;
+
+-- name: fill_open
+-- $1 $2 first and last number. As a poller leaves them.
+INSERT INTO service_ops.integration_inbox (source, message_id, source_created_at, payload, trace_id)
+SELECT 'bench', n::text, now(), jsonb_build_object('n', n, 'kind', 'bench', 'text', repeat(md5(n::text), 5)), md5(n::text)
+  FROM generate_series($1::bigint, $2::bigint) n;
+
+-- name: forget_poller
+TRUNCATE service_ops.poll_candidate, service_ops.integration_poll_watermark, service_ops.background_task_leader, service_ops.poll_run;
+
+-- name: refill_source
+-- $1 $2 first and last number: a millisecond apart, the newest an hour old.
+WITH emptied AS (DELETE FROM bench.source)
+INSERT INTO bench.source (message_id, created_at, payload) OVERRIDING SYSTEM VALUE
+SELECT n, now() - interval '1 hour' - ($2::bigint - n) * interval '1 ms', jsonb_build_object('n', n, 'kind', 'bench', 'text', repeat(md5(n::text), 5))
+  FROM generate_series($1::bigint, $2::bigint) n;
+
+-- name: count_after
+-- $1 the last of the finished rows.
+SELECT count(*)::integer AS rows, count(*) FILTER (WHERE i.status = 'DONE' AND i.claim = 1 AND i.attempts = 1)::integer AS done
+  FROM service_ops.integration_inbox i WHERE i.inbox_id > $1::bigint;
+
+-- name: write_source
+-- $1 rows, now.
+INSERT INTO bench.source (payload)
+SELECT jsonb_build_object('n', n, 'kind', 'bench', 'text', repeat(md5(n::text), 5)) FROM generate_series(1, $1::integer) n;
+
+-- name: edge
+-- $1 poller. How far behind now everything is proven, and whether that is past $2.
+SELECT extract(epoch FROM clock_timestamp() - w.edge)::float8 AS "lagS", coalesce(w.edge > $2::timestamptz, false) AS past
+  FROM service_ops.integration_poll_watermark w WHERE w.poller = $1;
