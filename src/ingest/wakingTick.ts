@@ -228,7 +228,8 @@ class Lead {
     // Told of something, and found nothing: it may be the end of the flag.
     if (this.#state === 'asleep' && inserted === 0) void this.#stayAsleep()
     if (this.#state !== 'awake' || this.#resting) return
-    if (this.#tailAt === undefined && (inserted === 0 || this.#isFirst || !this.#isOn)) void this.#fallAsleep()
+    if (this.#tailAt === undefined && (inserted === 0 || this.#isFirst || !this.#isOn))
+      void this.#fallAsleep()
     else {
       const again = now + GAP_MS
       this.#passAt = Math.max(again, this.#rested)

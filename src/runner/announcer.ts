@@ -15,10 +15,7 @@ const OWN_FIRST_MS = 10
  *
  * @param wakeFor says whether it woke any
  */
-export function announcer(
-  pool: Queryable,
-  wakeFor: (source: string) => boolean,
-): (source: string) => void {
+export function announcer(pool: Queryable, wakeFor: (source: string) => boolean): (source: string) => void {
   const last = new Map<string, number>()
   const timers = new Map<string, NodeJS.Timeout>()
   const notify = (source: string): void => {
