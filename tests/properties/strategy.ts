@@ -7,6 +7,7 @@ export type Patch = (text: string) => string
 export interface Strategy {
   readonly begin?: Patch
   readonly page?: Patch
+  readonly tail?: Patch
   /** Begin and first page are given one snapshot, as one statement would have. */
   readonly merged?: boolean
 }
