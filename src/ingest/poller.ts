@@ -15,7 +15,7 @@
  * - *The lease ends* (hand-over, lost): the page at hand is finished, nothing else is begun.
  * - *An insert was announced*: the tail of the source is read first, and a pass follows (tail.ts).
  */
-import type { Preparing, Queryable } from '../db/pool.ts'
+import type { MayPrepare } from '../db/pool.ts'
 import { isConnectionError } from '../db/sqlstate.ts'
 import { PermissionMissing } from '../errors.ts'
 import { backoffMs } from '../kit/backoff.ts'
@@ -43,7 +43,7 @@ export interface PollerLease {
 }
 
 export interface PollerOptions {
-  readonly db: Queryable & Partial<Preparing>
+  readonly db: MayPrepare
   readonly name: string
   readonly source: PreparedSource
   readonly tick: Tick

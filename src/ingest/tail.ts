@@ -5,14 +5,14 @@
  *
  * Its rows are counted with the next pass that is completed, in the ledger as in the log.
  */
-import type { Preparing, Queryable } from '../db/pool.ts'
+import type { MayPrepare } from '../db/pool.ts'
 import { readTail } from '../tables/tail.ts'
 import type { PassFence } from '../tables/watermark.ts'
 import type { PassResult } from './pass.ts'
 import type { PreparedSource } from './sourceSql.ts'
 
 export interface TailsOptions {
-  readonly db: Queryable & Partial<Preparing>
+  readonly db: MayPrepare
   readonly source: PreparedSource
   readonly maxAttempts: number
   onInserted(rows: number): void

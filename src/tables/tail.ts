@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
-import type { Preparing, Queryable } from '../db/pool.ts'
+import { runPrepared } from '../db/pool.ts'
+import type { MayPrepare } from '../db/pool.ts'
 import { fillIdentifiers, loadStatements } from '../db/statements.ts'
 import { takeInSql } from './takeIn.ts'
 import type { TakeInSql } from './takeIn.ts'
@@ -33,14 +34,14 @@ export interface TailRead {
 
 /** Reads the tail into the inbox. Undefined: there is nothing new in it, or the reader is fenced out. */
 export async function readTail(
-  db: Queryable & Partial<Preparing>,
+  db: MayPrepare,
   { name, text }: TailSql,
   { poller, holder, term, pass }: PassFence,
   maxAttempts: number,
 ): Promise<TailRead | undefined> {
   const values = [poller, holder, maxAttempts, null, null, term, pass]
   type Row = Record<'n' | 'inserted' | 'late', string>
-  const { rows } = await (db.prepared?.<Row>(name, text, values) ?? db.query<Row>(text, values))
+  const { rows } = await runPrepared<Row>(db, name, text, values)
   const [row] = rows
   if (row === undefined) return undefined
   return { rows: Number(row.n), inserted: Number(row.inserted), late: Number(row.late) }
