@@ -86,6 +86,10 @@ test('the fetch of a job that will be claimed does not wait for the disk, and it
   assert.equal((await pg.fetch('poll.source', { includeMetadata: true })).length, 1)
   assert.equal((await pg.fetch('job.report')).length, 0)
   const { rows } = await bosses.pool.query('SELECT what, synchronous_commit FROM seen ORDER BY n')
+  const { rows: planned } = await own.query<{ n: number }>(
+    `SELECT count(*)::int AS n FROM pg_prepared_statements WHERE name LIKE 'tidemark_boss_%'`,
+  )
+  assert.ok((planned[0]?.n ?? 0) >= 4, 'two inserts and two fetches')
   assert.deepEqual(rows, [
     { what: 'fetch', synchronous_commit: 'off' },
     { what: 'claim', synchronous_commit: 'on' },
