@@ -1,4 +1,4 @@
--- What comes after the position in `me`, within its bounds: parts of the statements that take rows in without leading.
+-- What comes after the position in `me`, within its bounds: parts of the statements that take rows in and prove nothing.
 
 -- name: dated
 -- The rows with a time from low up to high, after the position. IS DISTINCT FROM leaves out the row at the position itself:

@@ -1,16 +1,16 @@
 -- name: take_in
--- The middle of a statement that takes rows in without leading: sweep and replay. Before it stands `me` with the position
--- (scan_ts, scan_id) and the bounds (low, high); $1 poller, $2 page size, $3 attempts a message has, $4 why its one row is
--- refused, $5 the id of that one row. Nothing below low is taken in, whatever the page has read. The look into the inbox is
--- LATERAL, as in the page of a pass. The condition comes after the limit: what a page reads is bounded, and the position moves
--- on, however few rows meet it.
+-- The middle of a statement that takes rows in and proves nothing: sweep, replay and tail. Before it stands `me` with the
+-- position (scan_ts, scan_id) and the bounds (low, high); $1 poller, $3 attempts a message has, $4 why its one row is refused,
+-- $5 the id of that one row. Nothing below low is taken in, whatever the page has read. The look into the inbox is LATERAL,
+-- as in the page of a pass. The condition comes after the limit: what a page reads is bounded, and the position moves on,
+-- however few rows meet it.
 page AS MATERIALIZED (
   SELECT :"columns", :"where" IS TRUE AS is_wanted
     FROM :"source" tidemark_source
    WHERE :"keyset"
      AND tidemark_source.:"id" IS NOT NULL
      AND ($5::text IS NULL OR tidemark_source.:"id"::text = $5::text)
-   ORDER BY tidemark_source.:"created_at", tidemark_source.:"id" LIMIT $2::integer),
+   ORDER BY tidemark_source.:"created_at", tidemark_source.:"id" LIMIT :"limit"),
 ins AS (
   INSERT INTO service_ops.integration_inbox
          (source, message_id, source_created_at, payload, group_key, trace_id, max_attempts, status, last_error, next_attempt_at)
@@ -28,6 +28,6 @@ ins AS (
    ORDER BY p.created_at, p.id
   ON CONFLICT (source, message_id) DO NOTHING
   RETURNING source_created_at, message_id),
-n AS (SELECT count(*) FILTER (WHERE page.is_wanted) AS n, count(*) < $2::integer AND $5::text IS NULL AS is_last FROM page),
+n AS (SELECT count(*) FILTER (WHERE page.is_wanted) AS n, count(*) < :"limit" AND $5::text IS NULL AS is_last FROM page),
 i AS (SELECT count(*) AS inserted, min(ins.source_created_at) AS oldest, min(ins.message_id) AS example FROM ins),
 last AS (SELECT p.created_at, p.id FROM page p ORDER BY p.created_at DESC, p.id DESC LIMIT 1)

@@ -25,6 +25,19 @@ export interface Preparing {
   ): Promise<QueryResult<R>>
 }
 
+/** A pool, or the client of a transaction, which plans its statements each time. */
+export type MayPrepare = Queryable & Partial<Preparing>
+
+/** Planned once where that can be. */
+export function runPrepared<R extends QueryResultRow>(
+  db: MayPrepare,
+  name: string,
+  text: string,
+  values: readonly unknown[],
+): Promise<QueryResult<R>> {
+  return db.prepared === undefined ? db.query<R>(text, values) : db.prepared<R>(name, text, values)
+}
+
 export interface PoolOptions extends ConnectionOptions {
   /** Connections at most. */
   readonly max: number

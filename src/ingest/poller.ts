@@ -13,20 +13,23 @@
  * - *It is paused*: the page at hand is finished, and what falls due ends without a pass; the lease is kept. The ledger
  *   has one `missed` for all of them, and the first pass after the pause reads what came in meanwhile.
  * - *The lease ends* (hand-over, lost): the page at hand is finished, nothing else is begun.
+ * - *An insert was announced*: the tail of the source is read first, and a pass follows (tail.ts).
  */
-import type { Queryable } from '../db/pool.ts'
+import type { MayPrepare } from '../db/pool.ts'
 import { isConnectionError } from '../db/sqlstate.ts'
 import { PermissionMissing } from '../errors.ts'
 import { backoffMs } from '../kit/backoff.ts'
 import { pause } from '../kit/pause.ts'
 import { explainPassDenied } from '../tables/permission.ts'
 import type { PollRun } from '../tables/pollRun.ts'
+import type { PassFence } from '../tables/watermark.ts'
 import { cleanError, cleanText } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
 import { ledgerOf, recordPassed } from './ledger.ts'
 import { runPass } from './pass.ts'
 import type { PassResult } from './pass.ts'
 import type { PreparedSource } from './sourceSql.ts'
+import { Tails } from './tail.ts'
 import type { DuePass, Tick } from './tick.ts'
 
 /** The right to poll, as leadership grants it. */
@@ -40,7 +43,7 @@ export interface PollerLease {
 }
 
 export interface PollerOptions {
-  readonly db: Queryable
+  readonly db: MayPrepare
   readonly name: string
   readonly source: PreparedSource
   readonly tick: Tick
@@ -77,6 +80,7 @@ interface Position {
   begunAt: number | undefined
   /** The ledger has the passes that the present pause keeps from being made. */
   heldSaid: boolean
+  readonly tails: Tails
 }
 
 export interface Poller {
@@ -176,8 +180,12 @@ export function createPoller(options: PollerOptions): Poller {
     await due.done({ ok: true, held: true }).catch(() => undefined)
   }
 
+  function fenceOf({ holder, term }: PollerLease, { pass }: Position): PassFence {
+    return { poller: name, holder, term, pass }
+  }
+
   function pass(lease: PollerLease, position: Position): Promise<PassResult> {
-    const fence = { poller: name, holder: lease.holder, term: lease.term, pass: position.pass }
+    const fence = fenceOf(lease, position)
     const askedAt = performance.now()
     return runPass({
       db,
@@ -230,6 +238,7 @@ export function createPoller(options: PollerOptions): Poller {
         lastBeganAt: undefined,
         begunAt: undefined,
         heldSaid: false,
+        tails: new Tails(options),
       }
       if (lease.createdEdge !== null) {
         const msg = `${name}: there was no watermark row; it begins at ${lease.createdEdge}`
@@ -248,6 +257,10 @@ export function createPoller(options: PollerOptions): Poller {
           continue
         }
         position.heldSaid = false
+        if (due.isTail === true) {
+          await settle(due, true, await position.tails.read(fenceOf(lease, position)))
+          continue
+        }
         const startedAt = performance.now()
         try {
           const result = await pass(lease, position)
@@ -258,15 +271,11 @@ export function createPoller(options: PollerOptions): Poller {
             continue
           }
           if (result.outcome === 'fenced') {
-            await record(due, startedAt, lease.term, {
-              outcome: 'fenced',
-              rowsRead,
-              rowsInserted,
-            })
+            await record(due, startedAt, lease.term, { outcome: 'fenced', rowsRead, rowsInserted })
             lease.refused('a pass')
           } else if (result.outcome === 'completed') {
             position.lastBeganAt = startedAt
-            await completed(due, result, startedAt, lease.term)
+            await completed(due, position.tails.countedWith(result), startedAt, lease.term)
           }
           await settle(due, result.outcome === 'completed', result.rowsInserted)
         } catch (error) {

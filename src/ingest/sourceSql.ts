@@ -9,6 +9,8 @@ import { replayStatements } from '../tables/replay.ts'
 import type { ReplaySql } from '../tables/replay.ts'
 import { sweepStatements } from '../tables/sweep.ts'
 import type { SweepSql } from '../tables/sweep.ts'
+import { tailStatement } from '../tables/tail.ts'
+import type { TailSql } from '../tables/tail.ts'
 import { nextIdStatement, pageStatement, skimStatement } from '../tables/watermark.ts'
 import type { PageSql, PageWay, SourceWindow } from '../tables/watermark.ts'
 import { seenSql, windowOf } from './window.ts'
@@ -25,6 +27,8 @@ export interface PreparedSource {
   readonly window: SourceWindow | null
   /** The same without payload: takes in, as DEAD, a row that cannot be read. */
   readonly refuse: string
+  /** Reads what lies behind the greatest cursor into the inbox. */
+  readonly tail: TailSql
   /** Tells which row the next page begins with. */
   readonly nextId: string
   readonly sweep: SweepSql
@@ -161,6 +165,7 @@ export function prepareSource(source: ResolvedSource, relation: SourceRelation |
     page: pages.page,
     pages,
     window,
+    tail: tailStatement({ ...taken, ...beside }),
     nextId: nextIdStatement(parts),
     probe: parts,
     refuse: pageStatement({ ...refused, is_seen: 'false' }, 'page'),

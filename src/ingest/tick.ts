@@ -6,6 +6,8 @@ export interface DuePass {
    * wake: an insert was announced, or may have been.
    */
   readonly cause: 'job' | 'backstop' | 'demand' | 'loop' | 'wake'
+  /** Not a pass: only what lies behind the greatest cursor is read, and a pass follows. Default: false. */
+  readonly isTail?: boolean
   /** Due times after this one that had gone by when the pass began. */
   readonly missed?: number
   /** Due times that have gone by since it began. */

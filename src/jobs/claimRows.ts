@@ -1,4 +1,5 @@
-import type { Queryable } from '../db/pool.ts'
+import { runPrepared } from '../db/pool.ts'
+import type { MayPrepare, Queryable } from '../db/pool.ts'
 import { loadStatements } from '../db/statements.ts'
 import type { Attempt } from './jobRows.ts'
 
@@ -16,11 +17,16 @@ const sql = loadStatements('job_claim', [
 
 /** Enters that an instance runs an attempt; false when the attempt is not active any more. */
 export async function claimJob(
-  db: Queryable,
+  db: MayPrepare,
   { queue, id, retryCount }: Attempt,
   instanceId: string,
 ): Promise<boolean> {
-  const { rowCount } = await db.query(sql.claim, [queue, id, retryCount, instanceId])
+  const { rowCount } = await runPrepared(db, 'tidemark_claim_job', sql.claim, [
+    queue,
+    id,
+    retryCount,
+    instanceId,
+  ])
   return rowCount === 1
 }
 

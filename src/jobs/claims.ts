@@ -8,9 +8,10 @@ import type { Attempt } from './jobRows.ts'
  *   fetched ──claim──▶ handler ──▶ pg-boss settles the attempt ──▶ claim forgotten
  *                └─ no row: given back meanwhile, the handler does not begin
  *
- * A claim is written before the handler begins and forgotten only when the attempt is not active any more: one forgotten
- * sooner would make the attempt look as if nobody had it. So it is forgotten a moment later, many at once; what a claim
- * of a settled attempt leads to meets the fence of the attempt, and does nothing.
+ * A claim is written, and durable, before the handler begins, and so is the fetch before it (planned.ts). It is
+ * forgotten only when the attempt is not active any more: one forgotten sooner would make the attempt look as if nobody had it.
+ * So it is forgotten a moment later, many at once; what a claim of a settled attempt leads to meets the fence of the attempt,
+ * and does nothing.
  */
 export interface Claims {
   /** Before the handler begins. False: the attempt is not ours any more. */

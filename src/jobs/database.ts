@@ -1,6 +1,7 @@
 import type { Db } from 'pg-boss'
 import { CommitRolledBack } from '../errors.ts'
 import type { Pool, PoolClient } from '../db/pool.ts'
+import { planned } from './planned.ts'
 
 /** LISTEN on a connection of its own; `onReconnect` is called after each successful (re)subscription. */
 export type Listen = NonNullable<Db['listen']>
@@ -45,6 +46,9 @@ export function createBossDatabase(pool: Pool, listen?: Listen): BossDatabase {
   const database: BossDatabase = {
     async executeSql(text, values) {
       if (failsForStop(values)) return NONE_FAILED
+      // Statements of the session are a test's clock, which only connections that were checked out here have.
+      const answer = sessionStatements.length === 0 ? planned(pool, text, values) : undefined
+      if (answer !== undefined) return answer
       const client = await checkout()
       try {
         const result = await client.query<Record<string, unknown>>(text, values)

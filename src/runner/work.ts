@@ -153,8 +153,10 @@ export async function startWork(options: WorkOptions): Promise<Work> {
   for (const { name, exclusive } of processors)
     if (!exclusive) log.event('task_started', `${name} started`, { task: name })
 
-  const wakeFor = (source: string): void => {
-    for (const processor of processors) if (processor.sources.includes(source)) processor.wake()
+  const wakeFor = (source: string): boolean => {
+    const takers = processors.filter(({ sources }) => sources.includes(source))
+    for (const processor of takers) processor.wake()
+    return takers.some(({ state }) => state.claiming)
   }
   const announce = announcer(pools.work, wakeFor)
 

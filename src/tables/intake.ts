@@ -1,4 +1,5 @@
-import type { Queryable } from '../db/pool.ts'
+import { runPrepared } from '../db/pool.ts'
+import type { MayPrepare, Queryable } from '../db/pool.ts'
 import { loadStatements } from '../db/statements.ts'
 
 const sql = loadStatements('intake', ['take', 'forget'])
@@ -30,11 +31,11 @@ export interface TakenMessage extends Record<string, unknown> {
  * @param apart from every other such statement: waits until those under way have ended, and those that come later wait
  */
 export async function takeMessages(
-  db: Queryable,
+  db: MayPrepare,
   rows: readonly IntakeRow[],
   apart = false,
 ): Promise<TakenMessage[]> {
-  const { rows: taken } = await db.query<TakenMessage>(sql.take, [
+  const { rows: taken } = await runPrepared<TakenMessage>(db, 'tidemark_take', sql.take, [
     rows.map(({ source }) => source),
     rows.map(({ messageId }) => messageId),
     rows.map(({ groupKey }) => groupKey),

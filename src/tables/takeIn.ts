@@ -4,7 +4,7 @@ import type { PageSql } from './watermark.ts'
 const { take_in: TAKE_IN } = loadStatements('take_in', ['take_in'])
 const KEYSETS = loadStatements('keyset', ['dated', 'undated'])
 
-/** The parts that a source decides of a statement which takes rows in without leading. */
+/** The parts that a source decides of a statement which takes rows in and proves nothing. */
 export interface TakeInSql extends Omit<PageSql, 'scan_from' | 'is_seen'> {
   /** SQL: a timestamptz as the time column has it. */
   readonly bound: (timestamptz: string) => string
@@ -30,12 +30,13 @@ export function keysetSql(parts: TakeInSql, walk: Walk): string {
   })
 }
 
-/** The middle of such a statement: reads a page and inserts what is not in the inbox. */
-export function takeInSql(parts: TakeInSql, walk: Walk): string {
+/** The middle of such a statement: reads a page and inserts what is not in the inbox. `limit`: of the page, as SQL. */
+export function takeInSql(parts: TakeInSql, walk: Walk, limit = '$2::integer'): string {
   const { columns, source, created_at, id, where, payload, stored_id, message_id, group_key, trace_id } =
     parts
   return fillIdentifiers(TAKE_IN, {
     keyset: keysetSql(parts, walk),
+    limit,
     columns,
     source,
     created_at,

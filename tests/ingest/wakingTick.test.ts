@@ -46,20 +46,30 @@ function world(t: TestContext, { canSleep = true } = {}) {
     assert.ok(due !== undefined)
     return due
   }
-  /** The cause of the next pass, which finds so many rows. */
-  const passes = async (inserted: number): Promise<string> => {
+  /** What is next, a tail or the cause of a pass; it finds so many rows. */
+  const looks = async (inserted: number): Promise<string> => {
     const due = await next()
     await due.done({ ok: true, inserted })
-    return due.cause
+    return due.isTail === true ? 'tail' : due.cause
   }
-  return { flag, results, lead, tick, next, passes }
+  /** Falls asleep with the first pass of a lead, and has not been told of anything for a while. */
+  const asleep = async (): Promise<void> => {
+    await looks(0)
+    await looks(0)
+    assert.equal(flag.asleep, true)
+    await pause(CALM_MS)
+  }
+  return { flag, results, lead, tick, next, looks, asleep }
 }
 
-test('after the first pass it falls asleep, and looks once more when it does', async (t) => {
-  const { flag, results, lead, tick, passes } = world(t)
-  assert.equal(await passes(3), 'job')
+/** The poller's own, and a margin for timers. */
+const CALM_MS = 120
+
+test('after the first pass it falls asleep, and makes one more when it does', async (t) => {
+  const { flag, results, lead, tick, looks } = world(t)
+  assert.equal(await looks(3), 'job')
   assert.deepEqual(results, [true])
-  assert.equal(await passes(0), 'wake')
+  assert.equal(await looks(0), 'wake')
   assert.equal(flag.asleep, true)
   const waiting = tick.next(lead.signal)
   lead.abort()
@@ -67,82 +77,127 @@ test('after the first pass it falls asleep, and looks once more when it does', a
   assert.equal(flag.closed, true)
 })
 
-test('told of an insert it takes the flag back and looks; a flood keeps it awake until a look finds nothing', async (t) => {
-  const { flag, tick, passes } = world(t)
-  await passes(0)
-  await passes(0)
-  const taken = flag.taken
+test('told of an insert after a calm it reads the tail, makes a pass a moment later, and sleeps on', async (t) => {
+  const { flag, tick, lead, looks, asleep } = world(t)
+  await asleep()
+  const { taken } = flag
+  tick.wake()
+  const at = performance.now()
+  assert.equal(await looks(1), 'tail')
+  assert.equal(await looks(0), 'wake')
+  assert.ok(performance.now() - at > 20, 'the handler of what was found is not disturbed by the pass')
+  assert.equal(await Promise.race([tick.next(lead.signal), pause(200)]), undefined)
+  assert.deepEqual(flag, { asleep: true, closed: false, taken })
+})
+
+test('a tail that finds nothing has its pass at once', async (t) => {
+  const { tick, next, looks, asleep } = world(t)
+  await asleep()
+  tick.wake()
+  const tail = await next()
+  assert.equal(tail.isTail, true)
+  await tail.done({ ok: true, inserted: 0 })
+  const at = performance.now()
+  assert.equal(await looks(1), 'wake')
+  assert.ok(performance.now() - at < 20, 'the row lies behind the cursor, and waits')
+})
+
+test('a flood makes it take the flag back and stay awake until a pass finds nothing', async (t) => {
+  const { flag, tick, looks, asleep } = world(t)
+  await asleep()
+  const { taken } = flag
+  tick.wake()
+  assert.equal(await looks(5), 'tail')
   tick.wake()
   assert.equal(flag.asleep, false)
-  for (const rows of [5, 7, 1]) {
-    assert.equal(await passes(rows), 'wake')
+  assert.equal(await looks(5), 'tail')
+  for (const rows of [7, 1]) {
+    assert.equal(await looks(rows), 'wake')
     assert.equal(flag.asleep, false)
   }
-  assert.equal(await passes(0), 'wake')
-  assert.equal(await passes(0), 'wake')
+  assert.equal(await looks(0), 'wake')
+  assert.equal(await looks(0), 'wake')
   assert.equal(flag.asleep, true)
   assert.equal(flag.taken, taken + 1)
 })
 
-test('an insert that is announced while a look is under way gets a look of its own', async (t) => {
-  const { flag, tick, next, passes } = world(t)
-  await passes(0)
-  await passes(0)
+test('an insert that is announced while something is read gets a tail of its own', async (t) => {
+  const { flag, tick, next, looks, asleep } = world(t)
+  await asleep()
   tick.wake()
-  const look = await next()
+  const tail = await next()
   tick.wake()
-  await look.done({ ok: true, inserted: 0 })
-  const another = await next()
+  await tail.done({ ok: true, inserted: 1 })
+  assert.equal(await looks(1), 'tail')
+  const pass = await next()
+  assert.equal(pass.isTail, undefined)
+  tick.wake()
+  await pass.done({ ok: true, inserted: 0 })
   assert.equal(flag.asleep, false)
-  await another.done({ ok: true, inserted: 0 })
+  assert.equal(await looks(0), 'tail')
+  assert.equal(await looks(0), 'wake')
 })
 
-test('a look that fails is made again', async (t) => {
-  const { tick, next, passes } = world(t)
-  await passes(0)
-  await passes(0)
+test('a pass that fails is made again', async (t) => {
+  const { tick, next, looks, asleep } = world(t)
+  await asleep()
   tick.wake()
+  assert.equal(await looks(0), 'tail')
   await (await next()).done({ ok: false })
-  assert.equal(await passes(1), 'wake')
+  assert.equal(await looks(1), 'wake')
 })
 
-test('a look that took long rests for nine times as long', async (t) => {
-  const { tick, next, passes } = world(t)
-  await passes(0)
-  await passes(0)
+test('a pass that took long rests for nine times as long, and tails are read meanwhile', async (t) => {
+  const { tick, next, looks, asleep } = world(t)
+  await asleep()
   tick.wake()
+  await looks(0)
   const long = await next()
   await pause(100)
   await long.done({ ok: true, inserted: 1 })
   const at = performance.now()
-  await passes(1)
+  tick.wake()
+  assert.equal(await looks(1), 'tail')
+  assert.ok(performance.now() - at < 9 * 40, 'a tail does not rest')
+  assert.equal(await looks(1), 'wake')
   assert.ok(performance.now() - at > 9 * 40, `${performance.now() - at} ms`)
 })
 
-test('a poller that rests has no flag, and nothing but the clock makes it look', async (t) => {
-  const { flag, tick, lead, passes } = world(t)
-  await passes(0)
-  await passes(0)
-  tick.rest()
+test('while passes rest, a poller that is awake goes on to read tails', async (t) => {
+  const { flag, tick, next, looks, asleep } = world(t)
+  await asleep()
+  tick.wake()
+  tick.wake()
   assert.equal(flag.asleep, false)
-  const waiting = tick.next(lead.signal)
-  const early = await Promise.race([waiting, pause(200)])
-  assert.equal(early, undefined)
+  await looks(1)
+  const long = await next()
+  await pause(100)
+  await long.done({ ok: true, inserted: 1 })
+  for (const found of [1, 0, 1]) assert.equal(await looks(found), 'tail')
 })
 
-test('where it cannot sleep, only the clock makes it look', async (t) => {
-  const { tick, lead, passes } = world(t, { canSleep: false })
-  await passes(1)
-  tick.wake()
-  assert.equal(await passes(1), 'wake')
+test('a poller that rests has no flag, and nothing but the clock makes it look', async (t) => {
+  const { flag, tick, lead, asleep } = world(t)
+  await asleep()
+  tick.rest()
+  assert.equal(flag.asleep, false)
   const early = await Promise.race([tick.next(lead.signal), pause(200)])
   assert.equal(early, undefined)
 })
 
-test('a look that is held, since the poller is paused, leaves it without a flag', async (t) => {
-  const { flag, tick, lead, next, passes } = world(t)
-  await passes(0)
-  await passes(0)
+test('where it cannot sleep, only the clock makes it look', async (t) => {
+  const { tick, lead, looks } = world(t, { canSleep: false })
+  await looks(1)
+  tick.wake()
+  assert.equal(await looks(1), 'tail')
+  assert.equal(await looks(1), 'wake')
+  const early = await Promise.race([tick.next(lead.signal), pause(200)])
+  assert.equal(early, undefined)
+})
+
+test('what is held, since the poller is paused, leaves it without a flag', async (t) => {
+  const { flag, tick, lead, next, asleep } = world(t)
+  await asleep()
   tick.wake()
   await (await next()).done({ ok: true, held: true })
   tick.wake()

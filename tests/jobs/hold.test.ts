@@ -32,6 +32,11 @@ function disturb(
     await meet(text)
     return query(text, values)
   })
+  const prepared = pool.prepared.bind(pool)
+  t.mock.method(pool, 'prepared', async (name: string, text: string, values: readonly unknown[]) => {
+    await meet(text)
+    return prepared(name, text, values)
+  })
   const known = new WeakSet<PoolClient>()
   const connect = pool.connect.bind(pool)
   t.mock.method(pool, 'connect', async () => {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import bossPackage from 'pg-boss/package.json' with { type: 'json' }
 import { getConstructionPlans } from 'pg-boss'
+import { claimJob } from '../../src/jobs/claimRows.ts'
 import { BOSS_SCHEMA_VERSION } from '../../src/jobs/schema.ts'
 import { createBosses } from './bosses.ts'
 
@@ -61,4 +62,37 @@ test('stately allows one queued and one active job, and a fetch raises the count
   assert.notEqual(await pg.send('q'), null)
   assert.equal(await pg.send('q'), null)
   assert.deepEqual(await pg.fetch('q'), [])
+})
+
+test('the fetch of a job that will be claimed does not wait for the disk, and its claim, like every other fetch, does', async (t) => {
+  const bosses = await createBosses(t)
+  const { pg, own } = await bosses.boss()
+  for (const queue of ['job.report', 'poll.source']) {
+    await pg.createQueue(queue)
+    await pg.send(queue)
+  }
+  // As late as can be seen: constraint triggers that are deferred run when the transaction commits.
+  await bosses.pool.query(`
+    CREATE TABLE seen (n serial, what text, synchronous_commit text);
+    CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+      INSERT INTO public.seen (what, synchronous_commit) VALUES (TG_ARGV[0], current_setting('synchronous_commit')); RETURN NULL; END $$;
+    CREATE CONSTRAINT TRIGGER fetched AFTER UPDATE ON pgboss.job_common DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+      WHEN (OLD.state < NEW.state) EXECUTE FUNCTION see('fetch');
+    CREATE CONSTRAINT TRIGGER claimed AFTER INSERT ON service_ops.job_claim DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+      EXECUTE FUNCTION see('claim')`)
+  const [job] = await pg.fetch('job.report', { includeMetadata: true })
+  assert.ok(job !== undefined && job.retryCount === 0)
+  assert.ok(await claimJob(own, { queue: 'job.report', id: job.id, retryCount: 0 }, 'me'))
+  assert.equal((await pg.fetch('poll.source', { includeMetadata: true })).length, 1)
+  assert.equal((await pg.fetch('job.report')).length, 0)
+  const { rows } = await bosses.pool.query('SELECT what, synchronous_commit FROM seen ORDER BY n')
+  const { rows: planned } = await own.query<{ n: number }>(
+    `SELECT count(*)::int AS n FROM pg_prepared_statements WHERE name LIKE 'tidemark_boss_%'`,
+  )
+  assert.ok((planned[0]?.n ?? 0) >= 4, 'two inserts and two fetches')
+  assert.deepEqual(rows, [
+    { what: 'fetch', synchronous_commit: 'off' },
+    { what: 'claim', synchronous_commit: 'on' },
+    { what: 'fetch', synchronous_commit: 'on' },
+  ])
 })

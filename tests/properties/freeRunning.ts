@@ -11,6 +11,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { runPass } from '../../src/ingest/pass.ts'
 import type { PreparedSource } from '../../src/ingest/sourceSql.ts'
 import { takeOver } from '../../src/tables/leader.ts'
+import { readTail } from '../../src/tables/tail.ts'
 import { Invariants, Violation } from './invariants.ts'
 import type { Look } from './invariants.ts'
 import { Random } from './random.ts'
@@ -121,6 +122,8 @@ async function poll(
       if (outcome === 'fenced') break
       if (stopped()) return
       await delay(random.between(0, 10))
+      // As after an announcement, and as one that was ousted meanwhile does.
+      await readTail(client, source.tail, { poller: POLLER, holder: me.holder, term: won.term, pass }, 3)
     }
     counts.fenced += 1
     await delay(random.between(20, 300))

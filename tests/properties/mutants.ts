@@ -67,6 +67,11 @@ export const RANDOM_MUTANTS = {
     seed: 18,
     merged: true,
   },
+  tail_moves_the_edge: {
+    why: 'one that began earlier and commits later lies behind the cursor, and the tail has not read it',
+    seed: 1,
+    tail: replacing(['SET last_created_at', 'SET edge = greatest(t.edge, top.created_at), last_created_at']),
+  },
   no_floor: {
     why: 'now() of a living transaction can be older than its virtualxid',
     seed: 23,

@@ -4,6 +4,7 @@ import type { PreparedSource } from '../../src/ingest/sourceSql.ts'
 import { takeOver } from '../../src/tables/leader.ts'
 import type { Leadership } from '../../src/tables/leader.ts'
 import { beginPass, readPage } from '../../src/tables/watermark.ts'
+import { readTail } from '../../src/tables/tail.ts'
 import type { PageRead, PassBegun, PassFence } from '../../src/tables/watermark.ts'
 import type { Random } from './random.ts'
 import type { Session } from './session.ts'
@@ -79,6 +80,17 @@ export class Poller {
     if (fence === undefined) return undefined
     this.late.start((db) => this.#readPage(db, fence))
     return `a late page of pass ${fence.pass}`
+  }
+
+  /** The tail is read beside whatever else is under way, by what this poller knows or by what it knew before. */
+  readTail(isFormer: boolean): string | undefined {
+    const { texts, source } = this.#crew
+    const fence = isFormer ? this.#former : this.#fence
+    if (fence === undefined) return undefined
+    this.late.start(async (db) => {
+      await readTail(texts.through(db), source.tail, fence, MAX_ATTEMPTS)
+    })
+    return `the tail, in pass ${fence.pass}`
   }
 
   /** Ends a stretched statement; undefined when there is none. */

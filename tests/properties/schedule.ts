@@ -15,6 +15,7 @@
  *     happen, so the ousted always live on; statements are stretched into transactions, their answers lost, and
  *     packets of former passes arrive late, often while somebody else holds the row. Each page is read in any of the ways
  *     there are, wherever it is: each must be right anywhere.
+ *   - Tails are read beside all that, by leaders and by those who were: they may come at any moment.
  *   - A *bystander* holds the row lock of the watermark now and then: statements wait for it and wake with a fresh row
  *     and an old snapshot.
  *
@@ -38,6 +39,8 @@ import type { World } from './world.ts'
 const WRITERS = 6
 const POLLERS = 3
 const STEPS = 400
+/** How often a step comes after the announcement of an insert, from 0 to 1. */
+const TAILS = 0.15
 /**
  * A few quiet passes are enough. One more is needed now and then: while another database of a shared server commits a
  * prepared transaction, its lock is there for an instant without its entry in pg_prepared_xacts, and holds the edge.
@@ -102,6 +105,8 @@ class Schedule {
   readonly #all: readonly Session[]
   readonly #bystander: Session
   readonly #random: Random
+  /** Of its own, so that schedules that were known before there were tails stay as they are, but for these. */
+  readonly #tails: Random
   readonly #invariants: Invariants
   readonly #say: (line: string) => void
   readonly #gates: number[] = []
@@ -129,6 +134,7 @@ class Schedule {
     const texts = new Texts()
     texts.replace(loadStatements('watermark', WATERMARK_STATEMENTS).begin, strategy.begin)
     for (const page of Object.values(source.pages)) texts.replace(page, strategy.page)
+    texts.replace(source.tail.text, strategy.tail)
     const prepared: { gid: string; role: 'seen' | 'unseen' }[] = []
     const shore = {
       table: world.table(idType),
@@ -165,6 +171,7 @@ class Schedule {
     this.#world = world
     this.#seed = seed
     this.#random = new Random(seed)
+    this.#tails = new Random(-seed)
     this.#late = this.#random.pick([3, 8, 20])
     this.#say = say
     this.#bystander = sessions.bystander
@@ -173,6 +180,7 @@ class Schedule {
   }
 
   async step(): Promise<void> {
+    await this.#mayReadTail()
     const kind = this.#random.weighted({
       writer: 46,
       poller: 40,
@@ -182,6 +190,13 @@ class Schedule {
     })
     const [name, done] = await this.#act(kind)
     await this.#look(`${name}: ${done}`)
+  }
+
+  async #mayReadTail(): Promise<void> {
+    if (!this.#tails.chance(TAILS)) return
+    const poller = this.#tails.pick(this.#pollers.filter((one) => !one.late.busy))
+    const done = poller?.readTail(this.#tails.chance(0.2))
+    if (poller !== undefined && done !== undefined) await this.#look(`${poller.late.name}: ${done}`)
   }
 
   /** Everybody ends what they have begun; gates and row are given free first, so that nothing waits for ever. */

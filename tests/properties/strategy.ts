@@ -8,6 +8,7 @@ export interface Strategy {
   readonly begin?: Patch
   /** Of every way that a page is read. */
   readonly page?: Patch
+  readonly tail?: Patch
   /** Begin and first page are given one snapshot, as one statement would have. */
   readonly merged?: boolean
 }
