@@ -34,7 +34,7 @@ async function benchWith(
 test('a run measures contests on a server of its own, and gives ratios', async () => {
   const { code, stdout, stderr } = await bench(
     '--only',
-    'ingest,drain,slots,intake,push',
+    'ingest,drain,instances,transactional,slots,intake,push',
     '--rows',
     '400',
     '--rounds',
