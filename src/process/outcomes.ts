@@ -9,7 +9,7 @@
  * - *Somebody holds a message's row locked*: the batch waits for it up to the lock limit or the statement's, whichever is
  *   less, once. Then that outcome is set aside and looked at every second, so that the others go on without it.
  */
-import type { Preparing, Queryable } from '../db/pool.ts'
+import type { MayPrepare, Queryable } from '../db/pool.ts'
 import { errorClass } from '../db/sqlstate.ts'
 import type { ErrorClass } from '../db/sqlstate.ts'
 import { backoffMs } from '../kit/backoff.ts'
@@ -87,7 +87,7 @@ class Queue<T extends Claim> {
   }
 }
 
-export function createOutcomes(db: Queryable & Partial<Preparing>, instanceId: string, log: Log): Outcomes {
+export function createOutcomes(db: MayPrepare, instanceId: string, log: Log): Outcomes {
   const done = new Queue<Claim>()
   const failed = new Queue<Failure>()
   const back = new Queue<Return>()

@@ -1,4 +1,5 @@
-import type { Preparing, Queryable } from '../db/pool.ts'
+import { runPrepared } from '../db/pool.ts'
+import type { MayPrepare, Queryable } from '../db/pool.ts'
 import { fillIdentifiers, loadStatements } from '../db/statements.ts'
 import { storedIdSql } from './messageId.ts'
 
@@ -65,25 +66,19 @@ export interface ClaimRequest {
   readonly durable?: boolean
 }
 
-export async function claimMessages(
-  db: Queryable & Partial<Preparing>,
-  request: ClaimRequest,
-): Promise<ClaimedRow[]> {
+export async function claimMessages(db: MayPrepare, request: ClaimRequest): Promise<ClaimedRow[]> {
   const { sources, instanceId, limit, low, maxAttempts, maxBytes, ahead = false, durable = true } = request
   const values = [sources, instanceId, limit, low, maxAttempts, maxBytes, ahead, durable]
   return (await ask<ClaimedRow & Record<string, unknown>>(db, 'claim', values)).rows
 }
 
-/** A statement that runs many times a second: planned once a connection, where there is one to keep plans. */
+/** A statement that runs many times a second. */
 function ask<R extends Record<string, unknown>>(
-  db: Queryable & Partial<Preparing>,
+  db: MayPrepare,
   statement: 'claim' | 'begun' | 'done',
   values: readonly unknown[],
 ) {
-  return (
-    db.prepared?.<R>(`tidemark_inbox_${statement}`, sql[statement], values) ??
-    db.query<R>(sql[statement], values)
-  )
+  return runPrepared<R>(db, `tidemark_inbox_${statement}`, sql[statement], values)
 }
 
 /** Claims one suspect, if one waits: a message that was in work in a process that died. */
@@ -112,7 +107,7 @@ export async function lockedByOthers(db: Queryable, claims: readonly Claim[]): P
 
 /** Counts the attempts of messages that were claimed ahead and whose handlers have begun. */
 export async function countBegun(
-  db: Queryable & Partial<Preparing>,
+  db: MayPrepare,
   instanceId: string,
   claims: readonly Claim[],
 ): Promise<void> {
@@ -121,7 +116,7 @@ export async function countBegun(
 
 /** Writes DONE where the claim is still ours; returns the messages for which it was. */
 export async function writeDone(
-  db: Queryable & Partial<Preparing>,
+  db: MayPrepare,
   instanceId: string,
   claims: readonly Claim[],
 ): Promise<Set<string>> {

@@ -51,9 +51,9 @@ export interface Step {
 }
 
 export interface Slice {
-  /** Of what came in it. */
-  readonly p50Ms: number
-  readonly p99Ms: number
+  /** Of what came in it; null: nothing came. */
+  readonly p50Ms: number | null
+  readonly p99Ms: number | null
   /** What was done in it. */
   readonly perSecond: number
 }

@@ -93,7 +93,8 @@ d AS (
   SELECT floor(extract(epoch FROM m.done - t.begun) / $2::float8)::integer AS slice, count(*) / $2::float8 AS "perSecond"
     FROM m CROSS JOIN t GROUP BY 1)
 SELECT c."p50Ms", c."p99Ms", coalesce(d."perSecond", 0) AS "perSecond"
-  FROM c CROSS JOIN t LEFT JOIN d USING (slice) WHERE c.slice < t.slices ORDER BY c.slice;
+  FROM t CROSS JOIN LATERAL generate_series(0, t.slices - 1) n(slice) LEFT JOIN c USING (slice) LEFT JOIN d USING (slice)
+ ORDER BY n.slice;
 
 -- name: bloat
 -- What the tables of Tidemark have come to.

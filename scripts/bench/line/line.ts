@@ -5,7 +5,7 @@ import type { LimitResult } from '../report.ts'
 import type { BenchServer } from '../server.ts'
 import { burstSpeed, openBed } from './bed.ts'
 import type { LineBed, Step } from './bed.ts'
-import { findPeak, BEHIND_MOST_PERCENT, GROWTH_MOST, growthOf } from './peak.ts'
+import { findPeak, BEHIND_MOST_PERCENT, GROWTH_MOST, growthOf, triesOf } from './peak.ts'
 import type { Peak } from './peak.ts'
 import { SHAPE } from './writer.ts'
 
@@ -53,7 +53,7 @@ export const line: BenchPart = {
       {
         prefilled: rows,
         trySeconds: Math.min(quick ? 6 : 15, seconds),
-        tries: quick ? 5 : 7,
+        tries: triesOf(rows, quick),
         seconds: minutes === undefined ? seconds : minutes * 60,
         shares: minutes === undefined ? SHARES : [STEADY],
       },

@@ -10,6 +10,12 @@ export const BEHIND_MOST_PERCENT = 2
 /** Between the highest rate that could be held and this part of it lies the one that can. */
 const RANGE = 32
 
+/** How often the range is halved: so few rows as in a short form say nothing that is worth more. */
+export function triesOf(rows: number, quick: boolean): number {
+  if (rows < 1_000) return 2
+  return quick ? 5 : 7
+}
+
 /** How much the backlog grew during a step. */
 export function growthOf({
   openFirst,

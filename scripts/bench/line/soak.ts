@@ -6,7 +6,7 @@ import type { LimitResult } from '../report.ts'
 import type { BenchServer } from '../server.ts'
 import { burstSpeed, openBed } from './bed.ts'
 import type { Slice } from './bed.ts'
-import { findPeak, GROWTH_MOST, growthOf } from './peak.ts'
+import { findPeak, GROWTH_MOST, growthOf, triesOf } from './peak.ts'
 import { lineSql } from './statements.ts'
 
 /*
@@ -64,7 +64,7 @@ export const soak: BenchPart = {
   run(server, { rows, quick, minutes }, tell) {
     const seconds = (minutes ?? MINUTES) * 60
     const trySeconds = Math.min(quick ? 6 : 15, Math.max(1, seconds / 10))
-    return measureSoak(server, { prefilled: rows, trySeconds, tries: quick ? 5 : 7, seconds }, tell)
+    return measureSoak(server, { prefilled: rows, trySeconds, tries: triesOf(rows, quick), seconds }, tell)
   },
 }
 
@@ -173,8 +173,8 @@ function textOf(
     table.push([
       whole((n + 1) * sliceSeconds),
       whole(sample.perSecond),
-      sample.p50Ms.toFixed(1),
-      sample.p99Ms.toFixed(1),
+      sample.p50Ms?.toFixed(1) ?? '–',
+      sample.p99Ms?.toFixed(1) ?? '–',
       sample.rssMb?.toFixed(0) ?? '–',
       whole(sample.liveRows),
       whole(sample.deadRows),
