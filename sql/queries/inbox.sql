@@ -98,6 +98,15 @@ UPDATE service_ops.integration_inbox m
    AND m.inbox_id = o.inbox_id AND m.claim = o.claim AND m.locked_by = o.owner AND m.status = o.status
 RETURNING m.inbox_id;
 
+-- name: done_first
+-- $1 instance, $2 id, $3 claim, $4 how long its session may be idle from here on. The first statement of a handler's transaction; also
+-- tells which backend has it.
+UPDATE service_ops.integration_inbox m
+   SET status = 'DONE', processed_at = clock_timestamp(), updated_at = clock_timestamp(), locked_by = NULL, locked_at = NULL,
+       next_attempt_at = NULL, last_error = NULL, attempts = m.attempts + (m.locked_at IS NULL)::integer
+ WHERE m.inbox_id = $2::bigint AND CASE WHEN m.claim = $3::integer AND m.locked_by = $1 AND m.status = 'PROCESSING' THEN true ELSE false END
+RETURNING pg_backend_pid() AS pid, extract(epoch FROM now())::text AS since, set_config('idle_in_transaction_session_timeout', $4, true);
+
 -- name: failed
 -- $1 instance, $2 ids, $3 claims, $4 errors, $5 waits in milliseconds, $6 whether it is no use to try again. That, or the
 -- last attempt, makes it DEAD, which waits for ever.

@@ -30,8 +30,6 @@ export interface TransactionOptions {
   readonly local?: Readonly<Record<string, string>>
   /** When aborted, the connection is destroyed at once and the call rejects with the signal's reason. */
   readonly signal?: AbortSignal
-  /** Told which backend has it, before `fn` is called; only together with `local`. */
-  readonly onBackend?: (backend: Backend) => void
   /** Asked after the commit: true when the session must not serve anybody else (its settings were changed). */
   readonly retire?: () => boolean
 }
@@ -77,15 +75,13 @@ export async function withClient<T>(pool: Pool, fn: (client: PoolClient) => Prom
 
 async function setLocal(
   client: PoolClient,
-  { local = {}, onBackend }: Pick<TransactionOptions, 'local' | 'onBackend'>,
+  { local = {} }: Pick<TransactionOptions, 'local'>,
 ): Promise<void> {
   const entries = Object.entries(local)
   if (entries.length === 0) return
   // SET LOCAL takes no parameters; set_config(name, value, is_local) does.
   const calls = entries.map((_, i) => `set_config($${2 * i + 1}, $${2 * i + 2}, true)`)
-  const text = `SELECT pg_backend_pid() AS pid, extract(epoch FROM now())::text AS since, ${calls.join(', ')}`
-  const { rows } = await client.query<Backend>(text, entries.flat())
-  if (rows[0] !== undefined) onBackend?.(rows[0])
+  await client.query(`SELECT ${calls.join(', ')}`, entries.flat())
 }
 
 async function lend<T>(

@@ -7,9 +7,10 @@
  * first:
  *
  * - *its outcome*: most handlers that are worth claiming ahead for have ended before anything else happens.
- * - *a mark* (outcomes.ts): handlers that run on are counted a few milliseconds after they began.
+ * - *a mark* (outcomes.ts): handlers that run on are counted a few milliseconds after they began. Not those of transactions, which
+ *   hold the row: what is claimed ahead for them counts at their end.
  *
- * - *The process dies*: what waited, and what began within those milliseconds, costs no attempt. The message that is to
+ * - *The process dies*: what waited, and what began and was not marked yet, costs no attempt. The message that is to
  *   blame may be among the latter. But all of it comes back as suspect, and a suspect is claimed alone and counted by its
  *   claim: who ends a process at once gets one attempt more than its limit, and no neighbour pays.
  * - *The mark cannot be written*: it is tried again; the outcome counts in any case.

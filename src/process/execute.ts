@@ -17,7 +17,7 @@ import { CONNECTION_STATES, READ_TIMEOUT_TEXT, sqlState } from '../db/sqlstate.t
 import { withTransaction } from '../db/transaction.ts'
 import type { Backend } from '../db/transaction.ts'
 import { DeliveryRefused, HandlerTimeout, NotRunning } from '../errors.ts'
-import { writeDone } from '../tables/inbox.ts'
+import { writeDoneFirst } from '../tables/inbox.ts'
 import { handlerLog } from '../telemetry/log.ts'
 import type { Log } from '../telemetry/log.ts'
 import { traceHeaders } from '../telemetry/trace.ts'
@@ -124,7 +124,7 @@ export async function executeTransactional(
 ): Promise<Result> {
   const { pool, pressure, instanceId, timeoutMs } = options
   const returned = pressure.lend()
-  const link: { broken: boolean; begun: boolean; backend?: Backend } = { broken: false, begun: false }
+  const link: { broken: boolean; backend?: Backend } = { broken: false }
   let lent: PoolClient | undefined
   let lentTx: HandlerTx | undefined
   const onBroken = (): void => {
@@ -137,9 +137,10 @@ export async function executeTransactional(
         async (client) => {
           lent = client
           client.once('end', onBroken).once('error', onBroken)
-          const written = await writeDone(client, instanceId, [claim])
-          if (!written.has(claim.inboxId)) throw new NotOurs()
-          link.begun = true
+          const idleMs = timeoutMs + IDLE_MARGIN_MS
+          const backend = await writeDoneFirst(client, instanceId, claim, idleMs, pool.ownSession !== false)
+          if (backend === undefined) throw new NotOurs()
+          link.backend = backend
           const tx = handlerTx(client)
           lentTx = tx
           await handle(message, {
@@ -150,9 +151,7 @@ export async function executeTransactional(
           if (tx.refused !== undefined) throw tx.refused
         },
         {
-          local: { idle_in_transaction_session_timeout: `${timeoutMs + IDLE_MARGIN_MS}ms` },
           signal: call.signal,
-          onBackend: (backend) => (link.backend = backend),
           retire: () => lentTx?.stained === true,
         },
       ),
@@ -171,7 +170,7 @@ export async function executeTransactional(
     if (!(error instanceof HandlerTimeout) && (link.broken || saysConnectionLost(error)))
       return { kind: 'interrupted', reason: 'database connection lost' }
     // What the handler never saw cannot be its message's fault, whatever kept it waiting.
-    return link.begun
+    return link.backend !== undefined
       ? { kind: 'failed', error }
       : { kind: 'interrupted', reason: 'its transaction could not begin' }
   } finally {

@@ -138,9 +138,8 @@ export function createProcessor(options: ProcessorOptions): Processor {
   const calls = createCalls({
     work,
     concurrency,
-    // One transaction writes outcome and effects, so nothing can count its attempt before it ends; slots are taken by claims;
-    // and where somebody says how many, more would not be that.
-    mayClaimAhead: work.kind === 'external' && !gathers && options.room === undefined,
+    // Where somebody says how many, more would not be that.
+    mayClaimAhead: !gathers && options.room === undefined,
     execution,
     settle,
     quarantine,
@@ -150,7 +149,10 @@ export function createProcessor(options: ProcessorOptions): Processor {
       if (gathers && calls.running > 0) loop.wakeIn(GATHER_MS)
       else loop.wake()
     },
-    onLasting: (messages) => outcomes.begun(messages.map(({ claim }) => claim)),
+    onLasting(messages) {
+      // A transaction holds the row of its message, which counts when it commits: a mark would wait for that.
+      if (work.kind !== 'transactional') outcomes.begun(messages.map(({ claim }) => claim))
+    },
     onAgain: (ms) => loop.wakeIn(ms),
     onUnsettled(error) {
       strays.doubt(error) // the look for strays gives it back

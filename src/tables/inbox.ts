@@ -1,6 +1,7 @@
 import { runPrepared } from '../db/pool.ts'
-import type { MayPrepare, Queryable } from '../db/pool.ts'
+import type { MayPrepare, PoolClient, Queryable } from '../db/pool.ts'
 import { fillIdentifiers, loadStatements } from '../db/statements.ts'
+import type { Backend } from '../db/transaction.ts'
 import { storedIdSql } from './messageId.ts'
 
 const sql = loadStatements('inbox', [
@@ -10,6 +11,7 @@ const sql = loadStatements('inbox', [
   'still_ours',
   'begun',
   'done',
+  'done_first',
   'failed',
   'give_back',
   'locked',
@@ -123,6 +125,25 @@ export async function writeDone(
   const values = [instanceId, ids(claims), numbers(claims)]
   const { rows } = await ask<{ inbox_id: string }>(db, 'done', values)
   return new Set(rows.map((row) => row.inbox_id))
+}
+
+/**
+ * Writes DONE as the first statement of its handler's transaction, whose session may be idle for `idleMs` at a time from here on.
+ * Resolves to the backend that has it; undefined: the claim is not ours.
+ */
+export async function writeDoneFirst(
+  client: PoolClient,
+  instanceId: string,
+  { inboxId, claim }: Claim,
+  idleMs: number,
+  prepare: boolean,
+): Promise<Backend | undefined> {
+  const { rows } = await client.query<Backend>({
+    text: sql.done_first,
+    values: [instanceId, inboxId, claim, `${idleMs}ms`],
+    ...(prepare ? { name: 'tidemark_inbox_done_first' } : {}),
+  })
+  return rows[0]
 }
 
 export interface Failure extends Claim {
