@@ -128,11 +128,11 @@ async function start(
   server: BenchServer,
   fill: 'fill_bare' | 'fill_inbox' | 'fill_keyed',
   rows: number,
-  keys?: number,
+  keyed?: { readonly keys: number; readonly ordered: boolean },
 ): Promise<void> {
   await server.query(benchSql('empty'))
   await server.query('CHECKPOINT')
-  await server.query(benchSql(fill), keys === undefined ? [rows] : [rows, keys])
+  await server.query(benchSql(fill), keyed === undefined ? [rows] : [rows, keyed.keys, keyed.ordered])
   await server.query(`VACUUM (ANALYZE) ${fill === 'fill_bare' ? BARE : OWN}`)
 }
 
@@ -173,7 +173,8 @@ function ownDrain(
     name,
     table: OWN,
     async prepare() {
-      await start(server, keys === undefined ? 'fill_inbox' : 'fill_keyed', rows, keys)
+      const keyed = keys === undefined ? undefined : { keys, ordered: config.ordered === true }
+      await start(server, keyed === undefined ? 'fill_inbox' : 'fill_keyed', rows, keyed)
       const processor = await drainingProcessor(server, config)
       return {
         run: () => processor.drain(rows),
