@@ -93,12 +93,12 @@ SELECT 'bench', n::text, now(), jsonb_build_object('n', n, 'kind', 'bench', 'tex
   FROM generate_series(1, $1::integer) n;
 
 -- name: fill_keyed
--- $1 rows, $2 keys, as a poller leaves them for a source with slots, and the rows of its keys.
+-- $1 rows, $2 keys, $3 ordered: as a poller leaves them for a source that has slots, and the rows of its keys.
 WITH l AS (
-  INSERT INTO service_ops.slot_limit (source, group_key, default_slots)
-  SELECT 'bench', k, NULL FROM (SELECT '*' AS k UNION ALL SELECT 'key ' || n FROM generate_series(0, $2::integer - 1) n) x)
-INSERT INTO service_ops.integration_inbox (source, message_id, source_created_at, payload, group_key, trace_id, next_attempt_at)
-SELECT 'bench', n::text, now(), jsonb_build_object('n', n, 'kind', 'bench', 'text', repeat(md5(n::text), 5)), 'key ' || n % $2::integer, md5(n::text), now()
+  INSERT INTO service_ops.slot_limit (source, group_key, ordered, by_number_above)
+  SELECT 'bench', k, $3::boolean AND k = '*', 0 FROM (SELECT '*' AS k UNION ALL SELECT 'key ' || n FROM generate_series(0, $2::integer - 1) n) x)
+INSERT INTO service_ops.integration_inbox (source, message_id, source_created_at, payload, group_key, trace_id)
+SELECT 'bench', n::text, now(), jsonb_build_object('n', n, 'kind', 'bench', 'text', repeat(md5(n::text), 5)), 'key ' || n % $2::integer, md5(n::text)
   FROM generate_series(1, $1::integer) n;
 
 -- name: fill_bare

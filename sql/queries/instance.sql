@@ -1,11 +1,11 @@
 -- name: beat
 -- $1 instance, $2 holder, $3 machine, $4 region, $5 release, $6 process group, $7 state, $8 sentinel, $9 tasks,
 -- $10 targets that it sends nothing to, or NULL.
--- Makes the row, keeps it, and makes it again when somebody took this instance for dead. This release claims its jobs; one
--- that does not leaves claims_jobs at its default.
+-- Makes the row, keeps it, and makes it again when somebody took this instance for dead. This release claims its jobs,
+-- and finds messages with slots by their number; one that does not leaves the columns that say so at their default.
 INSERT INTO service_ops.runner_instance AS i
-       (instance_id, holder, machine_id, region, release, process_group, state, sentinel, tasks, circuits, claims_jobs)
-VALUES ($1, $2::uuid, $3, $4, $5, $6, $7, $8::boolean, $9::text[], $10::jsonb, true)
+       (instance_id, holder, machine_id, region, release, process_group, state, sentinel, tasks, circuits, claims_jobs, slots_by_number)
+VALUES ($1, $2::uuid, $3, $4, $5, $6, $7, $8::boolean, $9::text[], $10::jsonb, true, true)
 ON CONFLICT (instance_id) DO UPDATE
    SET state = EXCLUDED.state, sentinel = EXCLUDED.sentinel, circuits = EXCLUDED.circuits, last_seen_at = clock_timestamp();
 
@@ -14,8 +14,8 @@ ON CONFLICT (instance_id) DO UPDATE
 -- control.sql, `sentinel_held` of this very instance. What blocks one part blocks them all: then each is asked for alone.
 WITH beat AS (
   INSERT INTO service_ops.runner_instance AS i
-         (instance_id, holder, machine_id, region, release, process_group, state, sentinel, tasks, circuits, claims_jobs)
-  VALUES ($1, $2::uuid, $3, $4, $5, $6, $7, $8::boolean, $9::text[], $10::jsonb, true)
+         (instance_id, holder, machine_id, region, release, process_group, state, sentinel, tasks, circuits, claims_jobs, slots_by_number)
+  VALUES ($1, $2::uuid, $3, $4, $5, $6, $7, $8::boolean, $9::text[], $10::jsonb, true, true)
   ON CONFLICT (instance_id) DO UPDATE
      SET state = EXCLUDED.state, sentinel = EXCLUDED.sentinel, circuits = EXCLUDED.circuits, last_seen_at = clock_timestamp()),
 held AS MATERIALIZED (

@@ -9,10 +9,11 @@ WITH entered AS MATERIALIZED (
     FROM hashtextextended('tidemark:intake', 0) k(key))
 INSERT INTO service_ops.integration_inbox (source, message_id, group_key, trace_id, traceparent, max_attempts, payload, next_attempt_at)
 SELECT m.source, m.message_id, m.group_key, m.trace_id, m.traceparent, m.max_attempts, m.payload::jsonb,
-       (SELECT statement_timestamp() FROM service_ops.slot_limit l WHERE l.source = m.source AND l.group_key = '*')    -- lined up by its key
+       CASE WHEN lined.up <> 'none' THEN statement_timestamp() END    -- lined up by its key
   FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::integer[], $7::text[]) WITH ORDINALITY
        m(source, message_id, group_key, trace_id, traceparent, max_attempts, payload, turn)
  CROSS JOIN entered
+  LEFT JOIN (SELECT s.source, service_ops.lined_up(s.source) AS up FROM (SELECT DISTINCT unnest($1::text[]) AS source) s OFFSET 0) lined ON lined.source = m.source
  ORDER BY m.turn
 ON CONFLICT (source, message_id) DO NOTHING
 RETURNING source, message_id;

@@ -17,7 +17,7 @@ ins AS (
   SELECT $1, :"message_id", p.created_at, j.payload, :"group_key", :"trace_id", $3::integer,
          CASE WHEN $4::text IS NULL THEN 'NEW' ELSE 'DEAD' END, $4::text,
          CASE WHEN $4::text IS NOT NULL THEN timestamptz 'infinity'
-              WHEN (SELECT true FROM service_ops.slot_limit l WHERE l.source = $1 AND l.group_key = '*') THEN statement_timestamp() END    -- lined up by its key
+              WHEN (SELECT service_ops.lined_up($1)) <> 'none' THEN statement_timestamp() END    -- lined up by its key
     FROM (SELECT page.*
             FROM page
             LEFT JOIN LATERAL (

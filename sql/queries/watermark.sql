@@ -90,6 +90,7 @@ WITH me AS (
 k AS MATERIALIZED (     -- what is forgotten stays as it is while this statement runs; ingest/sweep.ts says why
   SELECT t.task_name FROM service_ops.background_task t WHERE t.task_name = $1 AND EXISTS (SELECT FROM me) FOR KEY SHARE),
 f AS MATERIALIZED (SELECT service_ops.forgotten_before(k.task_name) AS at FROM k),
+lined AS MATERIALIZED (SELECT service_ops.lined_up($1) AS up),
 seen AS MATERIALIZED (
   SELECT split_part(me.window_source, ' ', 1)::oid AS source, me.window_from AS since,
          age(coalesce((SELECT x FROM pg_snapshot_xip(me.window_snapshot) x
@@ -105,7 +106,8 @@ ins AS (
   SELECT $1, :"message_id", p.created_at, p.built, :"group_key", :"trace_id", $6::integer,
          CASE WHEN $7::text IS NULL THEN 'NEW' ELSE 'DEAD' END, $7::text,
          CASE WHEN $7::text IS NOT NULL THEN timestamptz 'infinity'
-              WHEN (SELECT true FROM service_ops.slot_limit l WHERE l.source = $1 AND l.group_key = '*') THEN statement_timestamp() END    -- lined up by its key
+              WHEN (SELECT lined.up FROM lined) = 'all' THEN statement_timestamp()       -- lined up by its key
+              WHEN (SELECT lined.up FROM lined) = 'late' AND p.created_at < (SELECT me.last_created_at FROM me) THEN statement_timestamp() END
     FROM :"fresh"
   ON CONFLICT (source, message_id) DO NOTHING
   RETURNING source_created_at),

@@ -6,7 +6,7 @@
  * a slot. Whatever ends a claim (an outcome, a give-back, a reclaim, a look for strays, a person) changes the message's row
  * and so frees the slot; there is no second thing to do that could be left undone, and nothing that could leak.
  *
- *     walk from key to key ──▶ lock the rows of those that have room ──▶ claim what there is room for
+ *     look along the messages ──▶ lock the rows of keys that have room ──▶ claim what there is room for
  *
  * A claim is one statement, and so one round trip and one commit. Who claims of a key has its row in `slot_limit` locked and
  * writes it. The statement counts by a snapshot from before its locks, and would miss what was claimed between the two. But
@@ -23,8 +23,20 @@
  * - *The limit is lowered*: what is in work goes on; nothing more begins until there is room.
  * - *A process dies*: its messages hold their slots until they are taken back.
  * - *The default row or a key's row is missing* (a new key, a table made again): it is entered, what is in work included.
- * - *Messages came in before the source had slots, or by a release that does not know them*: they are lined up first. Where
- *   order is asked for, nothing is claimed until all of them are: the first of a key may be the last that is lined up.
+ *
+ * There are two ways to a message, and both claim under the locks of keys:
+ *
+ * - *By number* (slotsByNumber.ts), as without slots: what came in and never waited, as far as its keys have room. Its
+ *   next_attempt_at is NULL from its coming in to its outcome, so no index changes.
+ * - *By key* (slotsByKey.ts): what is *lined up*, which is everything with next_attempt_at: what failed or was given back,
+ *   and what came in but has no room, so that a walk by number would pass it again and again.
+ *
+ * In order, each way looks at the other's first message of a key, and claims it only when its own comes first. That a look by number
+ * finds the first one rests on this: what is not lined up came in behind all that was there (a poller's pages do, one after the
+ * other under the lock of its watermark; whatever comes in otherwise, or late, is lined up at once), and the look begins
+ * below the first one that is open. Messages from before the source had slots, or by a release that does not know them,
+ * may be in any order: they are at or below `slot_limit.by_number_above`, and nothing is claimed until all of them are
+ * lined up. While an instance of such a release lives, all are lined up when they come in.
  *
  * `ordered`, by the config of any instance: a key has one slot, and only its first open message by source time, then number,
  * may take it, due or not: one that waits for its retry or is DEAD holds its key. Which message is first is decided by what
@@ -35,16 +47,20 @@
 import type { ResolvedProcessor } from '../config/resolved.ts'
 import type { Pool } from '../db/pool.ts'
 import {
-  claimInSlots,
+  byNumberAbove,
   claimSuspectInSlots,
   enterDefault,
   enterKeys,
   lineUp,
   suspectKeys,
+  trustNumbers,
 } from '../tables/slots.ts'
 import type { ClaimedRow } from '../tables/inbox.ts'
-import type { KeysSeen, SlotRequest, SlotRow, SlotRules } from '../tables/slots.ts'
+import type { SlotRequest, SlotRow, SlotRules } from '../tables/slots.ts'
 import type { LowWater } from './lowWater.ts'
+import type { Way } from './slotWay.ts'
+import { createSlotsByKey } from './slotsByKey.ts'
+import { createSlotsByNumber } from './slotsByNumber.ts'
 
 export interface SlotClaimsOptions {
   readonly pool: Pool
@@ -66,25 +82,8 @@ export interface SlotClaims {
   readonly againMs: number
 }
 
-/** Keys that one statement walks along at most; a probe takes some microseconds. */
-const LOOK_KEYS = 1_000
-
 /** Messages lined up in one statement. */
 const LINE_UP = 2_000
-
-/**
- * Keys that a claim locks at first; each is a few probes, and a lock that others pass by. When their messages do not fill
- * the claim, the next one takes so many times more of them, up to one for each message; when fewer had done, fewer.
- */
-const FIRST_KEYS = 8
-const KEYS_STEP = 4
-
-/**
- * A claim is prepared, and its plan may be from when the tables were nearly empty: then it reads them whole, key by key, until
- * somebody ANALYZEs them. One that takes so long has its statement planned anew, for the tables as they are.
- */
-const SLOW_MS = 100
-const REPLAN_EVERY_MS = 2_000
 
 /** Few come in otherwise, and most claims have enough without them. */
 const LINE_UP_EVERY_MS = 50
@@ -92,90 +91,82 @@ const LINE_UP_EVERY_MS = 50
 /** The processor looks that often by itself. */
 const IDLE_MS = 2_000
 
-/** While something waits for a slot that another instance may free, or for a person. */
-const HELD_MS = 250
+/** While the way by number brings messages, and nothing could be claimed by key lately. */
+const BY_KEY_EVERY_MS = 50
 
-/** Somebody else had what was wanted, for milliseconds as a rule. Not all at once again, and up to HELD_MS each time. */
-const CONTENDED_MS = 5
-const CONTENDED_SPREAD_MS = 15
-
-/** A walk along the keys of a source, over several claims. */
-interface Round {
-  /** The next claim looks behind this key; null: from the first one on. */
-  after: string | null
-  /** Nothing has come since it began with the first key. */
-  dry: boolean
-  wanted: boolean
-  looked: boolean
-}
-
-const newRound = (): Round => ({ after: null, dry: true, wanted: false, looked: false })
+/** Until an instance that knows nothing of the way by number is looked for again. */
+const ENTER_EVERY_MS = 10_000
 
 export function createSlotClaims(options: SlotClaimsOptions): SlotClaims {
   const { pool, rules, instanceId, maxBytes, lowWater } = options
   const { from: sources, maxAttempts } = options.processor
-  const rounds = new Map<string, Round>()
-  const dryRounds = new Map<string, number>()
-  const reaches = new Map<string, number>()
-  let replannedAt = Number.NEGATIVE_INFINITY
+  const byKey = createSlotsByKey(pool)
+  const byNumber = createSlotsByNumber(pool)
   const unknown = new Map<string, readonly string[]>()
   /** An instance that asks for order is heeded by those that do not (yet). */
   const orderedElsewhere = new Set<string>()
   const ordered = (source: string): boolean => rules.ordered || orderedElsewhere.has(source)
   let entered = false
-  let linedUpAt = Number.NEGATIVE_INFINITY
-  let allLinedUp = false
+  let enteredAt = Number.NEGATIVE_INFINITY
+  let above = new Map<string, string | null>()
+  /** Where the next look by number begins; nothing that is not lined up is open at or below it, as far as can be seen. */
+  const lows = new Map<string, bigint>()
+  let known = 0n
+  /** When what is in any order was lined up to its end. */
+  const linedUpAt = new Map<string, number>()
+  /** By key comes first from then on; it alternates while both ways bring messages. */
+  const byKeyFrom = new Map<string, number>()
   let turn = 0
   let againMs = 0
 
   /** What the newest claims missed. Before a claim: what one has brought must reach its caller, whatever fails. */
   async function enter(): Promise<void> {
-    if (!entered) await enterDefault(pool, sources, rules)
+    const waits = sources.some((source) => (above.get(source) ?? null) === null)
+    if (!entered || (waits && performance.now() > enteredAt + ENTER_EVERY_MS)) {
+      await (entered ? trustNumbers(pool, sources) : enterDefault(pool, sources, rules))
+      above = await byNumberAbove(pool, sources)
+      enteredAt = performance.now()
+    }
     entered = true
     for (const [source, keys] of unknown) {
-      await enterKeys(pool, source, keys)
+      await enterKeys(pool, source, keys, lowWater.settled)
       unknown.delete(source)
     }
   }
 
-  /** Resolves to the milliseconds until the next look for what is not lined up. */
-  async function linedUp(): Promise<number> {
-    const waitMs = linedUpAt + LINE_UP_EVERY_MS - performance.now()
-    if (waitMs > 0) return waitMs
-    const { messages, last, head, passed } = await lineUp(pool, sources, await lowWater.low(), LINE_UP)
-    allLinedUp = messages < LINE_UP && !passed
-    if (messages === LINE_UP) {
-      if (last !== null && !passed) lowWater.claimed(BigInt(last))
-      return 0
+  /** Begins again where the low-water mark says, when it went back. */
+  async function look(): Promise<void> {
+    const low = BigInt(await lowWater.low())
+    if (low < known) {
+      lows.clear()
+      linedUpAt.clear()
     }
-    linedUpAt = performance.now()
-    if (passed) return LINE_UP_EVERY_MS
-    lowWater.claimed(BigInt(head))
-    return IDLE_MS
+    known = low
+    for (const source of sources) if ((lows.get(source) ?? -1n) < low) lows.set(source, low)
   }
 
-  async function claimOf(
-    source: string,
-    after: string | null,
-    limit: number,
-  ): Promise<{ seen: KeysSeen; rows: SlotRow[] }> {
-    const reach = reaches.get(source) ?? FIRST_KEYS
-    const lock = Math.min(limit, reach)
-    const startedAt = performance.now()
-    try {
-      const walk = { after, look: LOOK_KEYS, lock, keylessFirst: turn % 2 === 0 }
-      const claimed = await claimInSlots(pool, request(source, limit), walk)
-      const nothing = claimed.rows.length === 0 && met(claimed.seen) === 0
-      // After a lull the first claims are small again: a plan from then is found out by a few keys, not by a thousand.
-      reaches.set(source, nothing ? FIRST_KEYS : nextReach(reach, lock, limit, claimed))
-      return claimed
-    } finally {
-      const endedAt = performance.now()
-      if (endedAt - startedAt > SLOW_MS && endedAt > replannedAt + REPLAN_EVERY_MS) {
-        replannedAt = endedAt
-        pool.replan()
-      }
-    }
+  function passed(source: string, low: bigint): void {
+    lows.set(source, low)
+    const least = [...lows.values()].reduce((a, b) => (a < b ? a : b))
+    if (least <= known) return
+    lowWater.claimed(least)
+    known = least
+  }
+
+  /** In order: lines up what is in any order. Resolves to the milliseconds until it is worth it again, or undefined: all is. */
+  async function inOrder(source: string): Promise<number | undefined> {
+    const low = lows.get(source) ?? 0n
+    const upTo = above.get(source) ?? null
+    const at = linedUpAt.get(source)
+    if (upTo !== null && low >= BigInt(upTo)) return undefined
+    if (upTo === null && at !== undefined && at + LINE_UP_EVERY_MS > performance.now()) return undefined
+    const unlined = { above: low.toString(), upTo, limit: LINE_UP, inWork: true }
+    const { messages, passed: some, head } = await lineUp(pool, source, unlined)
+    if (some) return LINE_UP_EVERY_MS
+    if (messages === LINE_UP) return 0
+    linedUpAt.set(source, performance.now())
+    passed(source, BigInt(upTo ?? head))
+    return undefined
   }
 
   const request = (source: string, limit: number): SlotRequest => ({
@@ -187,35 +178,45 @@ export function createSlotClaims(options: SlotClaimsOptions): SlotClaims {
     ordered: ordered(source),
   })
 
-  /** Where the next walk begins, and when it is worth it. */
-  function next(source: string, round: Round, seen: KeysSeen, rows: readonly SlotRow[]): number {
-    const { keys, wanted, at_end: atEnd, last } = seen
-    if (rows.length > 0) {
-      const reached = lastKey(seen, rows)
-      dryRounds.delete(source)
-      // With no more places, or bytes, the others have not had their turn.
-      if (atEnd && reached === (keys.at(-1) ?? null) && wanted === keys.length) rounds.delete(source)
-      else
-        rounds.set(source, {
-          ...newRound(),
-          after: reached ?? (keys.length + seen.unknown.length > 0 ? round.after : last),
-          dry: false,
-        })
-      return 0
+  function heed(source: string, way: Way): void {
+    entered &&= way.hasDefault
+    if (way.unknown.length > 0) unknown.set(source, way.unknown)
+    if (way.ordered && !rules.ordered && !orderedElsewhere.has(source)) againMs = 0
+    if (way.ordered) orderedElsewhere.add(source)
+    else orderedElsewhere.delete(source)
+    againMs = way.hasDefault && way.rows.length === 0 ? Math.min(againMs, way.againMs) : 0
+  }
+
+  async function claimByKey(source: string, limit: number): Promise<SlotRow[]> {
+    const low = (lows.get(source) ?? 0n).toString()
+    const way = await byKey.claim(request(source, limit), low, turn % 2 === 0)
+    heed(source, way)
+    byKeyFrom.set(source, way.rows.length > 0 ? 0 : performance.now() + BY_KEY_EVERY_MS)
+    return way.rows
+  }
+
+  async function claimByNumber(source: string, limit: number): Promise<SlotRow[]> {
+    const way = await byNumber.claim(request(source, limit), lows.get(source) ?? 0n, turn % 2 === 0)
+    heed(source, way)
+    above.set(source, way.above)
+    passed(source, way.low)
+    return way.rows
+  }
+
+  async function claimOf(source: string, limit: number): Promise<SlotRow[]> {
+    if (ordered(source)) {
+      const waitMs = await inOrder(source)
+      if (waitMs !== undefined) {
+        againMs = Math.min(againMs, waitMs)
+        return []
+      }
     }
-    if (seen.unknown.length > 0) return 0
-    round.wanted ||= wanted > 0
-    round.looked ||= seen.looked > 0
-    if (!atEnd) {
-      rounds.set(source, { ...round, after: last })
-      return 0
-    }
-    rounds.delete(source)
-    if (!round.dry) return 0
-    if (!round.wanted) return round.looked ? HELD_MS : Number.POSITIVE_INFINITY
-    const times = dryRounds.get(source) ?? 0
-    dryRounds.set(source, times + 1)
-    return Math.min(HELD_MS, (CONTENDED_MS + Math.random() * CONTENDED_SPREAD_MS) * 2 ** times)
+    if (ordered(source) && (above.get(source) ?? null) === null) return await claimByKey(source, limit)
+    const from = byKeyFrom.get(source) ?? 0
+    const keysFirst = from === 0 ? turn % 2 === 0 : performance.now() > from
+    const [first, second] = keysFirst ? [claimByKey, claimByNumber] : [claimByNumber, claimByKey]
+    const rows = await first(source, limit)
+    return rows.length > 0 ? rows : await second(source, limit)
   }
 
   return {
@@ -224,56 +225,27 @@ export function createSlotClaims(options: SlotClaimsOptions): SlotClaims {
     },
     async claim(limit) {
       await enter()
-      againMs = await linedUp()
+      await look()
+      againMs = IDLE_MS
       turn += 1
       for (let i = 0; i < sources.length; i += 1) {
         const source = sources[(turn + i) % sources.length]
         if (source === undefined) break
-        if (ordered(source) && !allLinedUp) continue
-        const round = rounds.get(source) ?? newRound()
-        const { seen, rows } = await claimOf(source, round.after, limit)
-        entered &&= seen.has_default
-        if (seen.unknown.length > 0) unknown.set(source, seen.unknown)
-        if (seen.ordered && !rules.ordered) againMs = orderedElsewhere.has(source) ? againMs : 0
-        if (seen.ordered) orderedElsewhere.add(source)
-        else orderedElsewhere.delete(source)
-        againMs = Math.min(againMs, seen.has_default ? next(source, round, seen, rows) : 0)
+        const rows = await claimOf(source, limit)
         if (rows.length > 0) return rows
       }
       return []
     },
     async claimSuspect() {
-      await linedUp()
+      await look()
       for (const { source, group_key: key } of await suspectKeys(pool, sources, rules.ordered)) {
-        if (ordered(source) && !allLinedUp) continue
-        const rows = await claimSuspectInSlots(pool, request(source, 1), key)
+        if (ordered(source) && (await inOrder(source)) !== undefined) continue
+        const low = (lows.get(source) ?? 0n).toString()
+        const rows = await claimSuspectInSlots(pool, request(source, 1), key, low)
         if (rows.length > 0) return rows
       }
       return []
     },
     someSuspect: async () => (await suspectKeys(pool, sources, rules.ordered)).length > 0,
   }
-}
-
-/** Keys with something to claim, as far as they are known. */
-const met = ({ wanted, unknown }: KeysSeen): number => wanted + unknown.length
-
-/** How many keys the next claims lock, by what these have given. One for few messages says nothing of those for many. */
-function nextReach(
-  reach: number,
-  lock: number,
-  limit: number,
-  { seen, rows }: { seen: KeysSeen; rows: readonly SlotRow[] },
-): number {
-  if (rows.length < limit)
-    return met(seen) < lock ? reach : Math.max(reach, Math.min(limit, lock * KEYS_STEP))
-  if (lock < reach) return reach
-  const used = new Set(rows.map(({ slot_key: key }) => key)).size
-  return Math.min(reach, Math.max(FIRST_KEYS, used * KEYS_STEP))
-}
-
-/** The last key in turn that got a place. */
-function lastKey({ keys }: KeysSeen, rows: readonly SlotRow[]): string | null {
-  const got = new Set(rows.map(({ slot_key: key }) => key))
-  return keys.findLast((key) => got.has(key)) ?? null
 }

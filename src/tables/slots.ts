@@ -1,8 +1,8 @@
 import type { Preparing, Queryable } from '../db/pool.ts'
-import { fillIdentifiers, loadStatements } from '../db/statements.ts'
 import type { ClaimedRow } from './inbox.ts'
+import { slotStatements } from './slotStatements.ts'
 
-const sql = withParts(load())
+const sql = slotStatements()
 
 /** What a source's config asks for. */
 export interface SlotRules {
@@ -21,28 +21,56 @@ export async function enterDefault(
   await db.query(sql.enter_default, [sources, perKey, ordered])
 }
 
-/** Gives keys their rows. What is in work already holds its slot. */
-export async function enterKeys(db: Queryable, source: string, keys: readonly string[]): Promise<void> {
-  await db.query(sql.enter_keys, [source, keys])
+/** As `enterDefault`, for an instance that knows nothing of numbers and has ended since. */
+export async function trustNumbers(db: Queryable, sources: readonly string[]): Promise<void> {
+  await db.query(sql.trust_numbers, [sources])
+}
+
+/** By source: messages above this number that are not lined up are in its order; null: none are. */
+export async function byNumberAbove(
+  db: Queryable,
+  sources: readonly string[],
+): Promise<Map<string, string | null>> {
+  const { rows } = await db.query<{ source: string; above: string | null }>(sql.by_number_above, [sources])
+  return new Map(rows.map(({ source, above }) => [source, above]))
+}
+
+/** Gives keys their rows. What is in work already holds its slot, lined up or above the settled mark. */
+export async function enterKeys(
+  db: Queryable,
+  source: string,
+  keys: readonly string[],
+  settled: string,
+): Promise<void> {
+  await db.query(sql.enter_keys, [source, keys, settled])
 }
 
 export interface LinedUp {
+  /** Found; when there were `limit` of them there may be more. */
   readonly messages: number
-  readonly last: string | null
   /** The newest message of all. */
   readonly head: string
   /** Some were left out because somebody else has their rows locked. */
   readonly passed: boolean
 }
 
-/** Lets messages be found by their key that came in otherwise, `limit` at most. */
+/** Which messages are lined up. */
+export interface Unlined {
+  readonly above: string
+  /** null: up to the newest. */
+  readonly upTo: string | null
+  readonly limit: number
+  readonly inWork: boolean
+}
+
+/** Lets messages be found by their key that are not. */
 export async function lineUp(
   db: Queryable,
-  sources: readonly string[],
-  low: string,
-  limit: number,
+  source: string,
+  { above, upTo, limit, inWork }: Unlined,
 ): Promise<LinedUp> {
-  const { rows } = await db.query<LinedUp & Record<string, unknown>>(sql.line_up, [sources, low, limit])
+  const values = [source, above, upTo, limit, inWork]
+  const { rows } = await db.query<LinedUp & Record<string, unknown>>(sql.line_up, values)
   const [row] = rows
   if (row === undefined) throw new Error('line_up returned no row')
   return row
@@ -72,8 +100,8 @@ export interface SlotRow extends ClaimedRow {
 }
 
 /** One row has no message: what the walk has seen, and of each key that was claimed from what is in use, and the limit. */
-type Answer = Record<string, unknown> &
-  ({ inbox_id: null; seen: KeysSeen; slots: Slots | null } | ({ seen: null; slots: null } & SlotRow))
+type Answer<Seen> = Record<string, unknown> &
+  ({ inbox_id: null; seen: Seen; slots: Slots | null } | ({ seen: null; slots: null } & SlotRow))
 type Slots = Readonly<Record<string, readonly [number, number | null]>>
 
 export interface SlotRequest {
@@ -95,52 +123,98 @@ export interface SlotWalk {
   readonly lock: number
   /** Messages without a key come first, and get the larger half. */
   readonly keylessFirst: boolean
+  /** In order: nothing that is not lined up is open at or below it. */
+  readonly low: string
+}
+
+/** What a claim has met among the messages that are not lined up. */
+export interface NumbersSeen {
+  readonly looked: number
+  /** The greatest number looked at. */
+  readonly last: string | null
+  /** The least number that was not claimed. */
+  readonly left: string | null
+  /** How many of them had room. */
+  readonly room: number
+  readonly unknown: readonly string[]
+  readonly above: string | null
+  readonly has_default: boolean
+  readonly ordered: boolean
+}
+
+/** Where a claim goes along the numbers. */
+export interface NumberWalk {
+  readonly above: string
+  /** Messages looked at, at most. */
+  readonly look: number
+  /** Of those that have room, as many are tried, the others left for the next claim. */
+  readonly tried: number
+  readonly keylessFirst: boolean
+}
+
+/** Claims what is not lined up, as far as its keys have room. In order, nothing may be open at or below `above` that is not lined up. */
+export async function claimByNumber(
+  db: Preparing,
+  request: SlotRequest,
+  { above, look, tried, keylessFirst }: NumberWalk,
+): Promise<{ seen: NumbersSeen; rows: SlotRow[] }> {
+  const statement = request.ordered ? 'claim_by_number_in_order' : 'claim_by_number'
+  const values = [...valuesOf(request), above, look, tried, keylessFirst]
+  const answer = await db.prepared<Answer<NumbersSeen>>(`tidemark_slots_${statement}`, sql[statement], values)
+  const { seen, rows } = read(answer.rows)
+  if (seen == null) throw new Error('claim_by_number did not say what it has seen')
+  return { seen, rows }
 }
 
 /** Claims what the slots of the keys along the way leave room for. */
 export async function claimInSlots(
   db: Preparing,
   request: SlotRequest,
-  { after, look, lock, keylessFirst }: SlotWalk,
+  { after, look, lock, keylessFirst, low }: SlotWalk,
 ): Promise<{ seen: KeysSeen; rows: SlotRow[] }> {
   const statement = request.ordered ? 'claim_in_order' : 'claim'
-  const values = [...valuesOf(request, false), after, look, lock, keylessFirst]
-  const answer = await db.prepared<Answer>(`tidemark_slots_${statement}`, sql[statement], values)
+  const values = [...valuesOf(request), false, after, look, lock, keylessFirst]
+  if (request.ordered) values.push(low)
+  const answer = await db.prepared<Answer<KeysSeen>>(`tidemark_slots_${statement}`, sql[statement], values)
   const { seen, rows } = read(answer.rows)
   if (seen == null) throw new Error('claim did not say what it has seen')
   return { seen, rows }
 }
 
-/** Claims a suspect of this key, or one without a key. */
+/** Claims a suspect of this key, or one without a key; `low` as for {@link SlotWalk}. */
 export async function claimSuspectInSlots(
   db: Preparing,
   request: SlotRequest,
   key: string | null,
+  low: string,
 ): Promise<SlotRow[]> {
   const statement = request.ordered ? 'claim_suspect_in_order' : 'claim_suspect'
-  const values = [...valuesOf(request, true), key]
-  const answer = await db.prepared<Answer>(`tidemark_slots_${statement}`, sql[statement], values)
+  const values = [...valuesOf(request), true, key]
+  if (request.ordered) values.push(low)
+  const answer = await db.prepared<Answer<null>>(`tidemark_slots_${statement}`, sql[statement], values)
   return read(answer.rows).rows
 }
 
-function read(answer: readonly Answer[]): { seen: KeysSeen | undefined; rows: SlotRow[] } {
+/** In order, what was claimed has the one slot of its key. */
+const ONE_IN_ORDER = [1, 1] as const
+
+function read<Seen>(answer: readonly Answer<Seen>[]): { seen: Seen | undefined; rows: SlotRow[] } {
   const said = answer.find((row) => row.inbox_id === null)
   const rows: SlotRow[] = []
   for (const row of answer) {
     if (row.inbox_id === null) continue
-    const slot = row.slot_key === null ? undefined : said?.slots?.[row.slot_key]
-    rows.push(slot === undefined ? row : { ...row, in_use: slot[0], most: slot[1] })
+    const [in_use, most] = row.slot_key === null ? [] : (said?.slots?.[row.slot_key] ?? ONE_IN_ORDER)
+    rows.push(Object.assign(row, { in_use, most })) // a copy of each is a microsecond
   }
   return { seen: said?.seen, rows }
 }
 
-const valuesOf = (request: SlotRequest, suspects: boolean): unknown[] => [
+const valuesOf = (request: SlotRequest): unknown[] => [
   request.source,
   request.instanceId,
   request.limit,
   request.maxAttempts,
   request.maxBytes,
-  suspects,
 ]
 
 /** Where suspects wait that may be claimed. */
@@ -155,76 +229,4 @@ export async function suspectKeys(
   ordered: boolean,
 ): Promise<SuspectKey[]> {
   return (await db.query<SuspectKey & Record<string, unknown>>(sql.suspect_keys, [sources, ordered])).rows
-}
-
-/** How many messages without a key a claim takes, and when. */
-interface Keyless extends Record<string, string> {
-  readonly keyless: string
-  readonly keyless_turn: string
-}
-
-/** The statements of the file, put together: the two ways to claim, each by turn and in order. */
-function withParts(parts: ReturnType<typeof load>) {
-  const { bytes, slots } = parts
-  const keylessSuspect = { keyless: parts.keyless_suspect, keyless_turn: '0::bigint' }
-  const claim = (text: string, ordered: boolean, keyless: Keyless, more: Record<string, string>): string => {
-    const pick = fillIdentifiers(ordered ? parts.pick_in_order : parts.pick, { bytes })
-    return fillIdentifiers(text, {
-      default: fillIdentifiers(parts.default, { in_order: String(ordered) }),
-      most: ordered ? parts.most_in_order : parts.most,
-      in_use: parts.in_use,
-      take: fillIdentifiers(parts.take, { bytes, pick, ...keyless }),
-      slots,
-      ...more,
-    })
-  }
-  const walking = (ordered: boolean): string =>
-    claim(
-      parts.claim,
-      ordered,
-      { keyless: parts.keyless, keyless_turn: parts.keyless_turn },
-      {
-        first_may: parts.first_may,
-        order: ordered ? parts.in_order : parts.by_turn,
-        due: ordered ? parts.due_in_order : parts.due,
-      },
-    )
-  return {
-    enter_default: parts.enter_default,
-    enter_keys: parts.enter_keys,
-    line_up: parts.line_up,
-    claim: walking(false),
-    claim_in_order: walking(true),
-    claim_suspect: claim(parts.claim_suspect, false, keylessSuspect, {}),
-    claim_suspect_in_order: claim(parts.claim_suspect, true, keylessSuspect, {}),
-    suspect_keys: parts.suspect_keys,
-  }
-}
-
-function load() {
-  return loadStatements('slots', [
-    'enter_default',
-    'enter_keys',
-    'line_up',
-    'claim',
-    'claim_suspect',
-    'default',
-    'first_may',
-    'by_turn',
-    'in_order',
-    'due',
-    'due_in_order',
-    'most',
-    'most_in_order',
-    'in_use',
-    'take',
-    'slots',
-    'keyless',
-    'keyless_suspect',
-    'keyless_turn',
-    'bytes',
-    'pick',
-    'pick_in_order',
-    'suspect_keys',
-  ])
 }

@@ -1,8 +1,10 @@
 /** One instance's claims in the schedules of slots, in steps: what it saw when it began, and where its statement stops. */
 import assert from 'node:assert/strict'
-import type { Client } from 'pg'
+import type { Client, Pool } from 'pg'
 import type { Preparing } from '../../src/db/pool.ts'
 import type { ClaimedRow } from '../../src/tables/inbox.ts'
+import { lineUp } from '../../src/tables/slots.ts'
+import type { Random } from './random.ts'
 
 export const SOURCE = 'bag'
 
@@ -17,11 +19,14 @@ export interface Claimer {
   /** `began`: it stands at the gate, or has found nothing to claim. `waits`: it went on, and waits for somebody's lock. */
   phase: 'idle' | 'began' | 'waits' | 'took'
   claiming: Promise<void>
-  /** What it could see when it began: open messages that are lined up, and what was in force of each key. */
+  /** What it could see when it began: open messages, and what was in force of each key. */
   open: readonly string[]
   force: ReadonlyMap<string, Force>
   unknown: readonly string[]
   rows: readonly ClaimedRow[]
+  /** Where its looks by number begin: when it is committed, and now. */
+  low: string
+  lowNow: string
 }
 
 export interface Force extends Record<string, unknown> {
@@ -40,11 +45,13 @@ export const newClaimer = (client: Client, number: number): Claimer => ({
   force: new Map(),
   unknown: [],
   rows: [],
+  low: '0',
+  lowNow: '0',
 })
 
 export const OPEN = `
   SELECT inbox_id FROM service_ops.integration_inbox
-   WHERE source = '${SOURCE}' AND status NOT IN ('DONE', 'DISCARDED') AND next_attempt_at IS NOT NULL`
+   WHERE source = '${SOURCE}' AND status NOT IN ('DONE', 'DISCARDED')`
 
 /** $1 a message, $2 those that were open: what of them is earlier in the order of the source. */
 export const EARLIER = `
@@ -73,4 +80,14 @@ export function preparing(client: Client, edit: Edit, gate?: number): Preparing 
     prepared: (_name, text, values) =>
       client.query(edit(gate === undefined ? text : stop(text)), [...values]),
   }
+}
+
+/** Lines up what the looks of this instance have not passed yet, all of it or some. */
+export async function lineUpSome(pool: Pool, { low }: Claimer, random: Random): Promise<void> {
+  await lineUp(pool, SOURCE, {
+    above: low,
+    upTo: random.chance(0.5) ? null : String(BigInt(low) + BigInt(random.between(1, 8))),
+    limit: random.between(1, 10),
+    inWork: random.chance(0.3),
+  })
 }

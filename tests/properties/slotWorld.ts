@@ -10,9 +10,24 @@ import assert from 'node:assert/strict'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Client, Pool } from 'pg'
 import { giveBack, reclaim, writeDone, writeFailed } from '../../src/tables/inbox.ts'
-import { claimInSlots, claimSuspectInSlots, enterDefault, enterKeys, lineUp } from '../../src/tables/slots.ts'
+import {
+  claimByNumber,
+  claimInSlots,
+  claimSuspectInSlots,
+  enterDefault,
+  enterKeys,
+} from '../../src/tables/slots.ts'
 import { Random } from './random.ts'
-import { AT_THE_GATE, EARLIER, IN_FORCE, OPEN, SOURCE, newClaimer, preparing } from './slotClaimer.ts'
+import {
+  AT_THE_GATE,
+  EARLIER,
+  IN_FORCE,
+  OPEN,
+  SOURCE,
+  lineUpSome,
+  newClaimer,
+  preparing,
+} from './slotClaimer.ts'
 import type { Claimer, Edit, Force } from './slotClaimer.ts'
 
 /** `unsafe`: too many at once, or out of order; `stuck`: what should have gone on did not. */
@@ -109,7 +124,7 @@ export class SlotWorld {
     else if (what === 'reclaim') await reclaim(this.#pool, claimer.name, 100, this.#random.chance(0.5))
     else if (what === 'limit') await this.#limit()
     else if (what === 'person') await this.#personActs()
-    else await lineUp(this.#pool, [SOURCE], '0', 100)
+    else await lineUpSome(this.#pool, claimer, this.#random)
     await this.#check()
   }
 
@@ -140,7 +155,18 @@ export class SlotWorld {
     const claim = async (): Promise<void> => {
       if (this.#random.chance(0.2)) {
         const key = this.#random.pick([null, ...KEYS]) ?? null
-        claimer.rows = await claimSuspectInSlots(claims, { ...request, limit: 1 }, key)
+        claimer.rows = await claimSuspectInSlots(claims, { ...request, limit: 1 }, key, claimer.low)
+      } else if (this.#random.chance(0.5)) {
+        const look = this.#random.between(1, 8)
+        const { seen, rows } = await claimByNumber(claims, request, {
+          above: claimer.low,
+          look,
+          tried: this.#random.between(1, look),
+          keylessFirst: this.#random.chance(0.5),
+        })
+        claimer.unknown = seen.unknown
+        claimer.rows = rows
+        claimer.lowNow = seen.left === null ? (seen.last ?? claimer.low) : String(BigInt(seen.left) - 1n)
       } else {
         const after = this.#random.pick([null, null, ...KEYS]) ?? null
         const walk = {
@@ -148,6 +174,7 @@ export class SlotWorld {
           look: 100,
           lock: this.#random.between(1, 4),
           keylessFirst: this.#random.chance(0.5),
+          low: claimer.low,
         }
         const { seen, rows } = await claimInSlots(claims, request, walk)
         claimer.unknown = seen.unknown
@@ -155,6 +182,7 @@ export class SlotWorld {
       }
     }
     const over = new AbortController()
+    claimer.lowNow = claimer.low
     claimer.phase = 'began'
     claimer.claiming = claim().finally(() => over.abort())
     claimer.claiming.catch(() => undefined)
@@ -201,11 +229,12 @@ export class SlotWorld {
     }
     claimer.rows = []
     claimer.phase = 'idle'
+    if (!lost) claimer.low = claimer.lowNow
     claimer.unknown = []
-    if (unknown.length > 0) await enterKeys(this.#pool, SOURCE, unknown)
+    if (unknown.length > 0) await enterKeys(this.#pool, SOURCE, unknown, '0')
   }
 
-  /** Rows come in order of time, most of them; some transactions commit late. */
+  /** Rows come in order of time, most of them; some transactions commit late. Those that are late are lined up. */
   async #send(): Promise<void> {
     if (this.#writerBusy) {
       await this.#writer.query('COMMIT')
@@ -217,12 +246,13 @@ export class SlotWorld {
     for (let i = this.#random.between(1, 5); i > 0; i -= 1) {
       this.#clock += 1
       this.#sent += 1
-      const at = this.#random.chance(0.2) ? this.#random.between(0, this.#clock) : this.#clock
+      const isLate = this.#random.chance(0.2)
+      const at = isLate ? this.#random.between(0, this.#clock) : this.#clock
       const key = this.#random.chance(0.1) ? null : this.#random.pick(KEYS)
       await this.#writer.query(
         `INSERT INTO service_ops.integration_inbox (source, message_id, group_key, source_created_at, next_attempt_at, payload, trace_id, max_attempts)
          VALUES ($1, $2, $3, to_timestamp($4), CASE WHEN $5 THEN clock_timestamp() END, '{}', $2, $6)`,
-        [SOURCE, String(this.#sent), key, at, this.#random.chance(0.9), MAX_ATTEMPTS],
+        [SOURCE, String(this.#sent), key, at, isLate || this.#random.chance(0.5), MAX_ATTEMPTS],
       )
     }
     if (this.#random.chance(0.6)) await this.#send()
@@ -316,6 +346,7 @@ export class SlotWorld {
       }
     for (const claimer of this.#claimers) {
       await claimer.client.query('ROLLBACK')
+      claimer.low = claimer.lowNow = '0'
       claimer.phase = 'idle'
       claimer.rows = []
     }
@@ -334,21 +365,12 @@ export class SlotWorld {
     const client = this.#claimers[0]?.client
     assert.ok(client)
     const claims = preparing(client, this.#edit)
+    const request = { source: SOURCE, instanceId: 'end', limit: 50, maxAttempts: 3, maxBytes: 1_000_000 }
+    const walk = { after: null, look: 100, lock: 50, keylessFirst: true, low: '0' }
     let claimed = 0
     for (let idle = 0; idle < 3;) {
-      const { seen, rows } = await claimInSlots(
-        claims,
-        {
-          source: SOURCE,
-          instanceId: 'end',
-          limit: 50,
-          maxAttempts: 3,
-          maxBytes: 1_000_000,
-          ordered: this.#ordered,
-        },
-        { after: null, look: 100, lock: 50, keylessFirst: true },
-      )
-      await enterKeys(this.#pool, SOURCE, seen.unknown)
+      const { seen, rows } = await claimInSlots(claims, { ...request, ordered: this.#ordered }, walk)
+      await enterKeys(this.#pool, SOURCE, seen.unknown, '0')
       await writeDone(
         this.#pool,
         'end',

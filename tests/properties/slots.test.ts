@@ -23,6 +23,29 @@ const MUTANTS: Readonly<Record<string, Mutant>> = {
   'a key is claimed from that somebody has written since the statement began': {
     parts: [['w.place IN (SELECT g.place FROM got g)', 'w.group_key IN (SELECT g.group_key FROM got g)']],
   },
+  'by number, a key is claimed from that somebody has written since the statement began': {
+    parts: [['r.place IN (SELECT g.place FROM got g)', 'r.group_key IN (SELECT g.group_key FROM got g)']],
+  },
+  'by number, what is in work of a key is not counted': {
+    parts: [['k.ids[:greatest(s.most - s.in_use, 0)]', 'k.ids[:s.most]']],
+  },
+  'order: by number, what is lined up before it is passed': {
+    ordered: true,
+    parts: [
+      [
+        '(h.at, h.inbox_id) > (coalesce(m.source_created_at',
+        'true OR (h.at, h.inbox_id) > (coalesce(m.source_created_at',
+      ],
+    ],
+  },
+  'order: by key, what is not lined up before it is passed': {
+    ordered: true,
+    parts: [['r.key IN (SELECT b.group_key FROM behind b)', 'false']],
+  },
+  'order: by number, what is in work of a key is not counted': {
+    ordered: true,
+    parts: [['k.ids[:greatest(s.most - s.in_use, 0)]', 'k.ids']],
+  },
   'a claim forgets what the one before took': {
     parts: [
       ['n.ids || n.new_ids', 'n.new_ids'],

@@ -8,10 +8,15 @@ export const BARE = 'bench.inbox'
 type Fill = 'fill_bare' | 'fill_inbox' | 'fill_keyed'
 
 /** A full table, with nothing left of the contestant before. */
-export async function fillInbox(server: BenchServer, fill: Fill, rows: number, keys?: number): Promise<void> {
+export async function fillInbox(
+  server: BenchServer,
+  fill: Fill,
+  rows: number,
+  keyed?: { readonly keys: number; readonly ordered: boolean },
+): Promise<void> {
   await server.query(benchSql('empty'))
   await server.query('CHECKPOINT')
-  await server.query(benchSql(fill), keys === undefined ? [rows] : [rows, keys])
+  await server.query(benchSql(fill), keyed === undefined ? [rows] : [rows, keyed.keys, keyed.ordered])
   await server.query(`VACUUM (ANALYZE) ${fill === 'fill_bare' ? BARE : INBOX}`)
 }
 

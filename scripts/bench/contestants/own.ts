@@ -68,7 +68,8 @@ export function ownDrain(
     table: INBOX,
     ...told,
     async prepare() {
-      await fillInbox(server, keys === undefined ? 'fill_inbox' : 'fill_keyed', rows, keys)
+      const keyed = keys === undefined ? undefined : { keys, ordered: config.ordered === true }
+      await fillInbox(server, keyed === undefined ? 'fill_inbox' : 'fill_keyed', rows, keyed)
       const processor = await drainingProcessor(server, config)
       const check = allDone(server, 'count_inbox', rows)
       return {
