@@ -74,7 +74,7 @@ SELECT (SELECT count(*)::integer FROM c) AS messages, (SELECT count(*) FROM u) <
 
 -- name: claim
 -- $1 source, $2 instance, $3 messages at most, $4 attempts a message has, $5 bytes at most, $6 suspects: false, $7 after this key (NULL: from the
--- first), $8 keys looked at, $9 keys locked at most, $10 messages without a key come first. A walk from key to key, one probe each, by the first entry that each has in
+-- first), $8 keys looked at, $9 keys locked at most, $10 messages without a key come first, and last whether it claims ahead. A walk from key to key, one probe each, by the first entry that each has in
 -- an index. Of keys that have something due and a slot free the rows are locked, and what there is room for is claimed of those
 -- that nobody has written since the statement began. One row without a message says what the walk has met, and what is in use now.
 WITH RECURSIVE :"default",
@@ -119,7 +119,7 @@ SELECT seen.*, took.*
 
 -- name: claim_by_number
 -- $1 to $5 as for claim, $6 above this number, $7 messages looked at, $8 of them looked for a key that nobody else has locked,
--- $9 messages without a key get the larger half. What is not lined up, in order of number: of keys that have a slot free as many as there is
+-- $9 messages without a key get the larger half, $10 whether it claims ahead. What is not lined up, in order of number: of keys that have a slot free as many as there is
 -- room for. Joins are FULL, so that no plan compares all pairs. One row without a message says what was seen.
 WITH :"default",
 win AS MATERIALIZED (
@@ -343,12 +343,14 @@ kept AS (                      -- every row of fit is locked, and so will be cla
 :"took"
 
 -- name: took
+-- Claimed ahead: as in inbox.sql.
 took AS (
   UPDATE service_ops.integration_inbox m
-     SET status = 'PROCESSING', claim = m.claim + 1, attempts = m.attempts + 1, max_attempts = greatest($4::integer, m.attempts + 1),
-         locked_by = $2, locked_at = clock_timestamp(), updated_at = clock_timestamp()
+     SET status = 'PROCESSING', claim = m.claim + 1, attempts = m.attempts + (NOT :"claimed_ahead")::integer,
+         max_attempts = greatest($4::integer, m.attempts + 1), locked_by = $2,
+         locked_at = CASE WHEN NOT :"claimed_ahead" THEN clock_timestamp() END, updated_at = clock_timestamp()
    WHERE m.inbox_id = ANY (ARRAY(SELECT fit.inbox_id FROM fit))
-  RETURNING m.inbox_id, m.source, m.message_id, m.payload, m.group_key, m.claim, m.attempts, m.max_attempts, m.trace_id, m.traceparent,
+  RETURNING m.inbox_id, m.source, m.message_id, m.payload, m.group_key, m.claim, m.attempts + (m.locked_at IS NULL)::integer AS attempts, m.max_attempts, m.trace_id,
             left(m.group_key, 200) AS slot_key, false AS fresh, m.interruptions_in_a_row,
             to_char(m.source_created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS source_created_at,
             extract(epoch FROM clock_timestamp() - CASE WHEN isfinite(m.source_created_at) THEN m.source_created_at ELSE m.created_at END) * 1000 AS age_ms)

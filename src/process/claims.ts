@@ -95,7 +95,7 @@ export function createClaims(options: ClaimsOptions): Claims {
     const durable = processor.exclusive
     const request = { sources, instanceId, limit, low, maxAttempts, maxBytes: CLAIM_BYTES, ahead, durable }
     if (turn === 'one suspect') return slots?.claimSuspect() ?? claimSuspect(pool, request)
-    return slots?.claim(limit) ?? claimMessages(pool, request)
+    return slots?.claim(limit, ahead) ?? claimMessages(pool, request)
   }
 
   async function take(rows: readonly ClaimedRow[], ahead: boolean, askedAt: number): Promise<void> {

@@ -139,7 +139,7 @@ export function createProcessor(options: ProcessorOptions): Processor {
     work,
     concurrency,
     // Where somebody says how many, more would not be that.
-    mayClaimAhead: !gathers && options.room === undefined,
+    mayClaimAhead: options.room === undefined,
     execution,
     settle,
     quarantine,

@@ -73,7 +73,7 @@ export interface SlotClaimsOptions {
 
 export interface SlotClaims {
   /** Claims up to so many messages. */
-  claim(limit: number): Promise<ClaimedRow[]>
+  claim(limit: number, ahead?: boolean): Promise<ClaimedRow[]>
   /** Claims one suspect whose key has room. */
   claimSuspect(): Promise<ClaimedRow[]>
   /** Whether a suspect may be claimed now; one whose key is full or held would make the others wait in vain. */
@@ -169,13 +169,14 @@ export function createSlotClaims(options: SlotClaimsOptions): SlotClaims {
     return undefined
   }
 
-  const request = (source: string, limit: number): SlotRequest => ({
+  const request = (source: string, limit: number, ahead = false): SlotRequest => ({
     source,
     instanceId,
     limit,
     maxAttempts,
     maxBytes,
     ordered: ordered(source),
+    ahead,
   })
 
   function heed(source: string, way: Way): void {
@@ -187,23 +188,23 @@ export function createSlotClaims(options: SlotClaimsOptions): SlotClaims {
     againMs = way.hasDefault && way.rows.length === 0 ? Math.min(againMs, way.againMs) : 0
   }
 
-  async function claimByKey(source: string, limit: number): Promise<SlotRow[]> {
+  async function claimByKey(source: string, limit: number, ahead: boolean): Promise<SlotRow[]> {
     const low = (lows.get(source) ?? 0n).toString()
-    const way = await byKey.claim(request(source, limit), low, turn % 2 === 0)
+    const way = await byKey.claim(request(source, limit, ahead), low, turn % 2 === 0)
     heed(source, way)
     byKeyFrom.set(source, way.rows.length > 0 ? 0 : performance.now() + BY_KEY_EVERY_MS)
     return way.rows
   }
 
-  async function claimByNumber(source: string, limit: number): Promise<SlotRow[]> {
-    const way = await byNumber.claim(request(source, limit), lows.get(source) ?? 0n, turn % 2 === 0)
+  async function claimByNumber(source: string, limit: number, ahead: boolean): Promise<SlotRow[]> {
+    const way = await byNumber.claim(request(source, limit, ahead), lows.get(source) ?? 0n, turn % 2 === 0)
     heed(source, way)
     above.set(source, way.above)
     passed(source, way.low)
     return way.rows
   }
 
-  async function claimOf(source: string, limit: number): Promise<SlotRow[]> {
+  async function claimOf(source: string, limit: number, ahead: boolean): Promise<SlotRow[]> {
     if (ordered(source)) {
       const waitMs = await inOrder(source)
       if (waitMs !== undefined) {
@@ -211,19 +212,19 @@ export function createSlotClaims(options: SlotClaimsOptions): SlotClaims {
         return []
       }
     }
-    if (ordered(source) && (above.get(source) ?? null) === null) return await claimByKey(source, limit)
+    if (ordered(source) && (above.get(source) ?? null) === null) return await claimByKey(source, limit, ahead)
     const from = byKeyFrom.get(source) ?? 0
     const keysFirst = from === 0 ? turn % 2 === 0 : performance.now() > from
     const [first, second] = keysFirst ? [claimByKey, claimByNumber] : [claimByNumber, claimByKey]
-    const rows = await first(source, limit)
-    return rows.length > 0 ? rows : await second(source, limit)
+    const rows = await first(source, limit, ahead)
+    return rows.length > 0 ? rows : await second(source, limit, ahead)
   }
 
   return {
     get againMs() {
       return againMs
     },
-    async claim(limit) {
+    async claim(limit, ahead = false) {
       await enter()
       await look()
       againMs = IDLE_MS
@@ -231,7 +232,7 @@ export function createSlotClaims(options: SlotClaimsOptions): SlotClaims {
       for (let i = 0; i < sources.length; i += 1) {
         const source = sources[(turn + i) % sources.length]
         if (source === undefined) break
-        const rows = await claimOf(source, limit)
+        const rows = await claimOf(source, limit, ahead)
         if (rows.length > 0) return rows
       }
       return []

@@ -9,7 +9,8 @@ interface Keyless extends Record<string, string> {
 /** The statements of the file, put together: the ways to claim, each by turn and in order. */
 export function slotStatements() {
   const parts = load()
-  const { bytes, took, reached, first_lined } = parts
+  const { bytes, reached, first_lined } = parts
+  const took = (claimed_ahead: string): string => fillIdentifiers(parts.took, { claimed_ahead })
   const keylessSuspect = { keyless: parts.keyless_suspect, keyless_turn: '0::bigint' }
   const common = (ordered: boolean, trusted: string) => ({
     default: fillIdentifiers(parts.default, { in_order: String(ordered), and_trusted: trusted }),
@@ -20,6 +21,7 @@ export function slotStatements() {
     text: string,
     ordered: boolean,
     low: string,
+    claimedAhead: string,
     keyless: Keyless,
     more: Record<string, string>,
   ): string => {
@@ -31,7 +33,7 @@ export function slotStatements() {
       ahead: ordered ? fillIdentifiers(parts.ahead, { low, first_lined }) + '\n' : '',
       not_ahead: ordered ? ' ' + parts.not_ahead : '',
       in_use: parts.in_use,
-      take: fillIdentifiers(parts.take, { bytes, pick, took, ...keyless }),
+      take: fillIdentifiers(parts.take, { bytes, pick, took: took(claimedAhead), ...keyless }),
       ...more,
     })
   }
@@ -40,6 +42,7 @@ export function slotStatements() {
       parts.claim,
       ordered,
       '$11',
+      ordered ? '$12::boolean' : '$11::boolean',
       { keyless: parts.keyless, keyless_turn: parts.keyless_turn },
       {
         first_may: ordered
@@ -53,7 +56,7 @@ export function slotStatements() {
     fillIdentifiers(parts.claim_by_number, {
       ...common(ordered, ordered ? ' AND $6::bigint >= l.by_number_above' : ''),
       bytes,
-      took,
+      took: took('$10::boolean'),
       ids_of_key: ordered ? parts.first_of_key : parts.ids_of_key,
       slots_of_keys: ordered ? parts.slots_of_keys_in_order : parts.slots_of_keys,
       new_of_keys: ordered ? parts.new_of_keys_in_order : parts.new_of_keys,
@@ -71,8 +74,8 @@ export function slotStatements() {
     claim_in_order: walking(true),
     claim_by_number: byNumber(false),
     claim_by_number_in_order: byNumber(true),
-    claim_suspect: byKey(parts.claim_suspect, false, '', keylessSuspect, {}),
-    claim_suspect_in_order: byKey(parts.claim_suspect, true, '$8', keylessSuspect, {}),
+    claim_suspect: byKey(parts.claim_suspect, false, '', 'false', keylessSuspect, {}),
+    claim_suspect_in_order: byKey(parts.claim_suspect, true, '$8', 'false', keylessSuspect, {}),
   }
 }
 

@@ -111,6 +111,8 @@ export interface SlotRequest {
   readonly maxAttempts: number
   readonly maxBytes: number
   readonly ordered: boolean
+  /** More than can begin at once: attempts are counted when handlers have begun. Default: false. */
+  readonly ahead?: boolean
 }
 
 /** Where a claim goes along the keys. */
@@ -159,7 +161,7 @@ export async function claimByNumber(
   { above, look, tried, keylessFirst }: NumberWalk,
 ): Promise<{ seen: NumbersSeen; rows: SlotRow[] }> {
   const statement = request.ordered ? 'claim_by_number_in_order' : 'claim_by_number'
-  const values = [...valuesOf(request), above, look, tried, keylessFirst]
+  const values = [...valuesOf(request), above, look, tried, keylessFirst, request.ahead === true]
   const answer = await db.prepared<Answer<NumbersSeen>>(`tidemark_slots_${statement}`, sql[statement], values)
   const { seen, rows } = read(answer.rows)
   if (seen == null) throw new Error('claim_by_number did not say what it has seen')
@@ -175,6 +177,7 @@ export async function claimInSlots(
   const statement = request.ordered ? 'claim_in_order' : 'claim'
   const values = [...valuesOf(request), false, after, look, lock, keylessFirst]
   if (request.ordered) values.push(low)
+  values.push(request.ahead === true)
   const answer = await db.prepared<Answer<KeysSeen>>(`tidemark_slots_${statement}`, sql[statement], values)
   const { seen, rows } = read(answer.rows)
   if (seen == null) throw new Error('claim did not say what it has seen')
