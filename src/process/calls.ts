@@ -25,6 +25,8 @@ export interface Calls {
   quiet(): Promise<void>
   /** Something is under way that may bring messages into work; call the result when it has. */
   hold(): () => void
+  /** A claim has brought these. They are in work; whether they begin or are given back follows. */
+  expect(messages: readonly InWork[]): void
   /** Runs the handler: one call for all in a batch processor, else one call each, when there is a place. */
   begin(messages: readonly InWork[]): void
   /** Gives back what was claimed, unrun. */
@@ -77,6 +79,8 @@ export function createCalls(options: CallsOptions): Calls {
   /** Claimed, and without a place yet: by message, in order. */
   const waiting = new Map<string, { readonly one: InWork; readonly release: () => void }>()
   const pace = new Pace()
+  /** Expected, and neither begun nor given back yet. */
+  const coming = new Set<InWork>()
   let ahead = 0
   let holds = 0
   let whenQuiet: (() => void)[] = []
@@ -177,7 +181,7 @@ export function createCalls(options: CallsOptions): Calls {
 
   function giveBack(messages: readonly InWork[], reason: Interruption): void {
     for (const one of messages) {
-      inWork.set(one.claim.inboxId, one)
+      coming.delete(one)
       const release = waiting.get(one.claim.inboxId)?.release ?? hold()
       waiting.delete(one.claim.inboxId)
       settleAll([one], [{ kind: 'interrupted', reason }], 0, release)
@@ -199,16 +203,26 @@ export function createCalls(options: CallsOptions): Calls {
     },
     get wanted() {
       const free = concurrency - running.size
-      if (work.kind === 'batch') return { messages: free > 0 ? work.batchSize : 0, ahead: false }
+      if (work.kind === 'batch') {
+        const expected = Math.ceil(coming.size / work.batchSize)
+        return { messages: free > expected ? work.batchSize : 0, ahead: false }
+      }
       ahead = options.mayClaimAhead ? pace.ahead(concurrency) : 0
-      if (waiting.size > ahead / 2) return { messages: 0, ahead: false }
-      return { messages: free + ahead - waiting.size, ahead: ahead > 0 }
+      const placeless = waiting.size + coming.size
+      if (placeless > ahead / 2 && placeless >= free) return { messages: 0, ahead: false }
+      return { messages: free + ahead - placeless, ahead: ahead > 0 }
     },
     has: ({ claim }) => inWork.get(claim.inboxId)?.claim.claim === claim.claim,
     quiet: () => (holds === 0 ? Promise.resolve() : new Promise((resolve) => whenQuiet.push(resolve))),
     hold,
+    expect(messages) {
+      for (const one of messages) {
+        inWork.set(one.claim.inboxId, one)
+        coming.add(one)
+      }
+    },
     begin(messages) {
-      for (const one of messages) inWork.set(one.claim.inboxId, one)
+      for (const one of messages) coming.delete(one)
       if (work.kind !== 'batch') {
         for (const one of messages) waiting.set(one.claim.inboxId, { one, release: hold() })
         next()

@@ -4,6 +4,7 @@
  * Whoever claims holds its calls from before the question until what came is in work or given back, so that a drain waits
  * for an answer on its way.
  */
+import { setImmediate as immediate } from 'node:timers/promises'
 import type { Pool } from '../db/pool.ts'
 import type { Pressure } from '../db/pressure.ts'
 import { claimMessages, claimSuspect } from '../tables/inbox.ts'
@@ -37,6 +38,8 @@ export interface ClaimsOptions {
   readonly quietMs?: (() => number) | undefined
   /** A message was claimed. */
   onPicked(message: InWork): void
+  /** Should not happen: what a claim has brought could not be seen to. */
+  readonly onError: (error: unknown) => void
   /** Why what a claim has brought may not begin any more; undefined: it may. */
   closed(): Interruption | undefined
 }
@@ -57,6 +60,12 @@ export const IDLE_MS = 2_000
 /** Until the next look at the connections while they are short; when they are refused, asking again is no use so soon. */
 const TIGHT_MS = 25
 const REFUSED_MS = 1_000
+
+/** The loop's own turn comes with the first of these, and sends what it asks for before the second. */
+async function afterNextClaim(): Promise<void> {
+  await immediate()
+  await immediate()
+}
 
 const NOTHING: Calls['wanted'] = { messages: 0, ahead: false }
 
@@ -79,14 +88,22 @@ export function createClaims(options: ClaimsOptions): Claims {
 
   async function claim(turn: Turn, limit: number, ahead: boolean, low: string): Promise<number> {
     const release = calls.hold()
+    let coming: readonly InWork[] = []
     try {
       const askedAt = performance.now()
       const rows = await ask(turn, limit, ahead, low)
       lastAt = performance.now()
-      await take(rows, ahead, askedAt)
+      for (const row of rows) if (row.fresh) lowWater.claimed(BigInt(row.inbox_id))
+      // A server that crashed may have forgotten a claim; made again it has the same number, and its handler runs already.
+      coming = rows.map((row) => toInWork(row, ahead)).filter((one) => !calls.has(one))
+      calls.expect(coming)
+      const taken = take(coming, askedAt, rows.length === limit && limit > 1).finally(release)
+      if (rows.length < limit || limit === 1) await taken
+      else taken.catch(options.onError)
       return rows.length
-    } finally {
-      release()
+    } catch (error) {
+      if (coming.length === 0) release()
+      throw error
     }
   }
 
@@ -98,17 +115,22 @@ export function createClaims(options: ClaimsOptions): Claims {
     return slots?.claim(limit, ahead) ?? claimMessages(pool, request)
   }
 
-  async function take(rows: readonly ClaimedRow[], ahead: boolean, askedAt: number): Promise<void> {
-    // A server that crashed may have forgotten a claim; made again it has the same number, and its handler runs already.
-    const taken = rows.map((row) => toInWork(row, ahead)).filter((one) => !calls.has(one))
-    const ours = await ownership.afterAnswer(taken, askedAt)
-    for (const row of rows) if (row.fresh) lowWater.claimed(BigInt(row.inbox_id))
-    for (const one of taken) options.onPicked(one)
-    // Where it is ours after all, or nothing is known.
-    calls.giveBack(
-      taken.filter((one) => !ours.includes(one)),
-      'answer of the claim too late',
-    )
+  /**
+   * @param later the claim was full, and another is worth it: that is sent first, so that the database has something to do while
+   * these are seen to
+   */
+  async function take(coming: readonly InWork[], askedAt: number, later: boolean): Promise<void> {
+    if (later) await afterNextClaim()
+    const ours = await ownership.afterAnswer(coming, askedAt)
+    for (const one of coming) options.onPicked(one)
+    if (ours.length < coming.length) {
+      const known = new Set(ours)
+      // Where it is ours after all, or nothing is known.
+      calls.giveBack(
+        coming.filter((one) => !known.has(one)),
+        'answer of the claim too late',
+      )
+    }
     const closed = options.closed()
     if (closed === undefined) calls.begin(ours)
     else calls.giveBack(ours, closed)

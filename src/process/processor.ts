@@ -175,6 +175,7 @@ export function createProcessor(options: ProcessorOptions): Processor {
     most: options.room ?? (() => Number.POSITIVE_INFINITY),
     quietMs: options.quietMs,
     onPicked: (message) => settle.picked(message),
+    onError: (error) => strays.doubt(error),
     closed,
   })
 
