@@ -2,9 +2,10 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { freePort } from '../../tests/support/port.ts'
 import { untilReady } from './load.ts'
+import { publishedBin } from './published.ts'
 import type { BenchServer } from './server.ts'
 
 /** A real `tidemark start` process, which may be stopped and started again at the same port. */
@@ -18,7 +19,6 @@ export interface BenchInstance {
   end(): Promise<void>
 }
 
-const BIN = resolve(import.meta.dirname, '../../bin/tidemark.js')
 /** For intake and for actions. */
 const TOKEN = 'the-token-of-the-bench'
 
@@ -29,10 +29,11 @@ export async function startInstance(
   const folder = mkdtempSync(join(tmpdir(), 'tidemark-bench-instance-'))
   const file = join(folder, 'tidemark.config.mjs')
   writeFileSync(file, config)
+  const bin = await publishedBin()
   const port = await freePort()
   const address = `http://127.0.0.1:${port}`
   const start = async () => {
-    const started = spawn(process.execPath, [BIN, 'start', '--config', file], {
+    const started = spawn(process.execPath, [bin, 'start', '--config', file], {
       cwd: folder,
       stdio: 'ignore',
       env: {

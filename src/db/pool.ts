@@ -38,6 +38,15 @@ export function runPrepared<R extends QueryResultRow>(
   return db.prepared === undefined ? db.query<R>(text, values) : db.prepared<R>(name, text, values)
 }
 
+/** A lent connection, for statements that have one plan whatever is in the tables: it is kept as long as the connection is. */
+export function preparing(client: PoolClient, ownSession: boolean): MayPrepare {
+  if (!ownSession) return client
+  return {
+    query: (text, values) => client.query(text, values === undefined ? undefined : [...values]),
+    prepared: (name, text, values) => client.query({ name, text, values: [...values] }),
+  }
+}
+
 export interface PoolOptions extends ConnectionOptions {
   /** Connections at most. */
   readonly max: number

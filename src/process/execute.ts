@@ -11,6 +11,7 @@
  */
 import type { ResolvedProcessor } from '../config/resolved.ts'
 import type { HandlerContext, Message, SendOptions, TransactionalContext } from '../config/types.ts'
+import { preparing } from '../db/pool.ts'
 import type { Pool, PoolClient, Queryable } from '../db/pool.ts'
 import type { Pressure } from '../db/pressure.ts'
 import { CONNECTION_STATES, READ_TIMEOUT_TEXT, sqlState } from '../db/sqlstate.ts'
@@ -138,7 +139,8 @@ export async function executeTransactional(
           lent = client
           client.once('end', onBroken).once('error', onBroken)
           const idleMs = timeoutMs + IDLE_MARGIN_MS
-          const backend = await writeDoneFirst(client, instanceId, claim, idleMs, pool.ownSession !== false)
+          const own = preparing(client, pool.ownSession !== false)
+          const backend = await writeDoneFirst(own, instanceId, claim, idleMs)
           if (backend === undefined) throw new NotOurs()
           link.backend = backend
           const tx = handlerTx(client)

@@ -1,5 +1,5 @@
 import { runPrepared } from '../db/pool.ts'
-import type { MayPrepare, PoolClient, Queryable } from '../db/pool.ts'
+import type { MayPrepare, Queryable } from '../db/pool.ts'
 import { fillIdentifiers, loadStatements } from '../db/statements.ts'
 import type { Backend } from '../db/transaction.ts'
 import { storedIdSql } from './messageId.ts'
@@ -77,7 +77,7 @@ export async function claimMessages(db: MayPrepare, request: ClaimRequest): Prom
 /** A statement that runs many times a second. */
 function ask<R extends Record<string, unknown>>(
   db: MayPrepare,
-  statement: 'claim' | 'begun' | 'done',
+  statement: 'claim' | 'begun' | 'done' | 'done_first',
   values: readonly unknown[],
 ) {
   return runPrepared<R>(db, `tidemark_inbox_${statement}`, sql[statement], values)
@@ -132,18 +132,13 @@ export async function writeDone(
  * Resolves to the backend that has it; undefined: the claim is not ours.
  */
 export async function writeDoneFirst(
-  client: PoolClient,
+  client: MayPrepare,
   instanceId: string,
   { inboxId, claim }: Claim,
   idleMs: number,
-  prepare: boolean,
 ): Promise<Backend | undefined> {
-  const { rows } = await client.query<Backend>({
-    text: sql.done_first,
-    values: [instanceId, inboxId, claim, `${idleMs}ms`],
-    ...(prepare ? { name: 'tidemark_inbox_done_first' } : {}),
-  })
-  return rows[0]
+  const values = [instanceId, inboxId, claim, `${idleMs}ms`]
+  return (await ask<Backend & Record<string, unknown>>(client, 'done_first', values)).rows[0]
 }
 
 export interface Failure extends Claim {

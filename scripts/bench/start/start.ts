@@ -3,12 +3,13 @@ import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { freePort } from '../../../tests/support/port.ts'
 import { quoteIdentifier } from '../../../src/db/identifier.ts'
 import type { BenchPart } from '../part.ts'
 import { peerVersion } from '../peers.ts'
 import { cpuMs } from '../process.ts'
+import { publishedBin } from '../published.ts'
 import type { BenchServer } from '../server.ts'
 import { benchSql } from '../statements.ts'
 import { EXISTING, startOf, startText, startVerdicts } from './report.ts'
@@ -21,7 +22,6 @@ import type { Started } from './report.ts'
  * fills the caches of the disk.
  */
 
-const BIN = resolve(import.meta.dirname, '../../../bin/tidemark.js')
 const PEER = join(import.meta.dirname, 'peer.ts')
 /** Says that it is there, and stays. */
 const BARE_NODE = "process.send('started'); setInterval(() => {}, 60_000)"
@@ -90,10 +90,11 @@ async function onEmptyDatabase(server: BenchServer, config: string): Promise<Sta
 }
 
 async function tidemark(url: string, config: string): Promise<Started> {
+  const bin = await publishedBin()
   const port = await freePort()
   return timed(
     () =>
-      spawn(process.execPath, [BIN, 'start', '--config', config], {
+      spawn(process.execPath, [bin, 'start', '--config', config], {
         stdio: 'ignore',
         env: { PATH: process.env['PATH'], DATABASE_URL: url, HOST: '127.0.0.1', PORT: String(port) },
       }),
