@@ -89,6 +89,7 @@ RETURNING m.inbox_id;
 -- are found by the primary key alone (the planner takes an ARRAY(SELECT …) for ten values, an index's work whatever the
 -- statistics say), and the owner is compared as a column of the arrays: as constants, locked_by and status let it expect
 -- one row and compare all pairs (183 ms for 1,000 outcomes, against 5).
+WITH written AS (
 UPDATE service_ops.integration_inbox m
    SET status = 'DONE', processed_at = clock_timestamp(), updated_at = clock_timestamp(), locked_by = NULL, locked_at = NULL,
        next_attempt_at = NULL, last_error = NULL, attempts = m.attempts + (m.locked_at IS NULL)::integer
@@ -96,7 +97,10 @@ UPDATE service_ops.integration_inbox m
           FROM unnest($2::bigint[], $3::integer[]) u(inbox_id, claim) OFFSET 0) o
  WHERE m.inbox_id = ANY (ARRAY(SELECT unnest($2::bigint[])))
    AND m.inbox_id = o.inbox_id AND m.claim = o.claim AND m.locked_by = o.owner AND m.status = o.status
-RETURNING m.inbox_id;
+RETURNING m.inbox_id)
+SELECT count(*) = cardinality($2::bigint[]) AS all_of_them,       -- nearly always, and a row each is a microsecond of each
+       CASE WHEN count(*) < cardinality($2::bigint[]) THEN coalesce(array_agg(written.inbox_id::text), '{}') END AS inbox_ids
+  FROM written;
 
 -- name: done_first
 -- $1 instance, $2 id, $3 claim, $4 how long its session may be idle from here on. The first statement of a handler's transaction; also

@@ -123,8 +123,10 @@ export async function writeDone(
   claims: readonly Claim[],
 ): Promise<Set<string>> {
   const values = [instanceId, ids(claims), numbers(claims)]
-  const { rows } = await ask<{ inbox_id: string }>(db, 'done', values)
-  return new Set(rows.map((row) => row.inbox_id))
+  type Answer = Record<string, unknown> &
+    ({ all_of_them: true; inbox_ids: null } | { all_of_them: false; inbox_ids: string[] })
+  const [answer] = (await ask<Answer>(db, 'done', values)).rows
+  return new Set(answer?.all_of_them === true ? ids(claims) : answer?.inbox_ids)
 }
 
 /**
