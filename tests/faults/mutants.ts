@@ -39,8 +39,10 @@ const STUCK_MS = 10_000
 const INBOX = 'sql/queries/inbox.sql'
 const WATERMARK = 'sql/queries/watermark.sql'
 const OWNER = 'm.claim = o.claim AND m.locked_by = o.owner AND m.status = o.status'
-/** Statements that write an outcome: done, failed, give_back. */
-const OUTCOMES = 3
+/** Whether or not the row counts its claim yet. */
+const ATTEMPTS = 'm.attempts + (m.locked_at IS NULL)::integer'
+/** Statements that write for a claim: begun, done, failed, give_back. */
+const OUTCOMES = 4
 /** A parameter that is not compared any more must keep its type. */
 const UNFENCED = '$2::uuid IS NOT NULL AND $3::bigint IS NOT NULL AND $4::bigint IS NOT NULL'
 
@@ -92,15 +94,18 @@ export const SUITE_MUTANTS: readonly SuiteMutant[] = [
       {
         file: INBOX,
         from: 'm.group_key, m.claim, m.attempts',
-        to: 'm.group_key, m.attempts AS claim, m.attempts',
+        to: `m.group_key, ${ATTEMPTS} AS claim, m.attempts`,
         times: 2,
       },
       {
         file: INBOX,
         from: 'm.inbox_id = o.inbox_id AND m.claim = o.claim',
-        to: 'm.inbox_id = o.inbox_id AND m.attempts = o.claim',
-        times: 4,
+        to: `m.inbox_id = o.inbox_id AND ${ATTEMPTS} = o.claim`,
+        times: 5,
       },
+      // The same number again is taken for the same claim.
+      { file: 'src/process/claims.ts', from: '.filter((one) => !calls.has(one))', to: '' },
+      { file: INBOX, from: 'm.claim = $3::integer', to: `${ATTEMPTS} = $3::integer` },
     ],
     fault: 'claimed_again_beside_itself',
     seed: 1,
@@ -112,8 +117,8 @@ export const SUITE_MUTANTS: readonly SuiteMutant[] = [
     patches: [
       {
         file: 'src/process/settle.ts',
-        from: 'const state = await outcomes.giveBack({ ...one.claim, waitMs, counts })',
-        to: "const state: Settled = reason === 'drain' ? 'not ours' : await outcomes.giveBack({ ...one.claim, waitMs, counts })",
+        from: 'const state = await outcomes.giveBack({ ...one.claim, waitMs, counts, error })',
+        to: "const state: Settled = reason === 'drain' ? 'not ours' : await outcomes.giveBack({ ...one.claim, waitMs, counts, error })",
       },
     ],
     fault: 'drain_cut_short',

@@ -86,10 +86,16 @@ test('the fetch of a job that will be claimed does not wait for the disk, and it
   assert.equal((await pg.fetch('poll.source', { includeMetadata: true })).length, 1)
   assert.equal((await pg.fetch('job.report')).length, 0)
   const { rows } = await bosses.pool.query('SELECT what, synchronous_commit FROM seen ORDER BY n')
-  const { rows: planned } = await own.query<{ n: number }>(
-    `SELECT count(*)::int AS n FROM pg_prepared_statements WHERE name LIKE 'tidemark_boss_%'`,
-  )
-  assert.ok((planned[0]?.n ?? 0) >= 4, 'two inserts and two fetches')
+  const planned = new Set<string>()
+  const clients = await Promise.all(Array.from({ length: own.counts.total }, () => own.connect()))
+  for (const client of clients) {
+    const found = await client.query<{ name: string }>(
+      `SELECT name FROM pg_prepared_statements WHERE name LIKE 'tidemark_boss_%'`,
+    )
+    for (const { name } of found.rows) planned.add(name)
+    client.release()
+  }
+  assert.equal(planned.size, 4, 'an insert and a fetch of each queue')
   assert.deepEqual(rows, [
     { what: 'fetch', synchronous_commit: 'off' },
     { what: 'claim', synchronous_commit: 'on' },
