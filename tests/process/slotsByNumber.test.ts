@@ -58,6 +58,27 @@ describe('messages of a source with slots that come in while it has them', () =>
   })
 })
 
+test('what is committed late is found, however quiet the other sources of its processor are', async (t) => {
+  const { url, send, sql, become } = await keyed(t)
+  const one = held(t, url, { from: ['quiet', SOURCE], slots: { perKey: 2 } }, 'one', () => true)
+  one.processor.start()
+  await until('the sources have slots', async () => (await defaultRow(sql)).rowCount === 2)
+  const late = await sql.connect()
+  try {
+    await late.query('BEGIN')
+    await late.query(
+      `INSERT INTO service_ops.integration_inbox (source, message_id, group_key, payload, trace_id) VALUES ($1, 'late', 'b', '{}', 'x')`,
+      [SOURCE],
+    )
+    await send('a', ['a1'], { undated: true })
+    await become({ a1: 'DONE 1' })
+    await late.query('COMMIT')
+  } finally {
+    late.release()
+  }
+  await become({ late: 'DONE 1' })
+})
+
 describe('order between what is lined up and what is not', () => {
   test('is that of the source, whichever of the two comes first', async (t) => {
     const { url, send, sql, become } = await keyed(t)
