@@ -182,6 +182,7 @@ SELECT seen.*, took.*
           'room', (SELECT count(*) FROM room) + (SELECT count(*) FROM keyless),
           'unknown', ARRAY(SELECT k.group_key FROM keys k WHERE NOT k.group_key IN (SELECT l.group_key FROM l)),
           'above', (SELECT d.by_number_above::text FROM d),
+          'paused', coalesce((SELECT d.paused FROM d), false),
           'has_default', EXISTS (SELECT FROM d),
           'ordered', coalesce((SELECT d.ordered FROM d), false)) AS seen, :"slots" AS slots) seen
   FULL JOIN took ON false;

@@ -74,6 +74,7 @@ interface Running {
 
 export function createCalls(options: CallsOptions): Calls {
   const { work, concurrency, execution, settle, quarantine } = options
+  /** By message: the newest claim of each, which may begin before it is known here that the outcome of the last one is written. */
   const inWork = new Map<string, InWork>()
   const running = new Set<Running>()
   /** Claimed, and without a place yet: by message, in order. */
@@ -134,7 +135,7 @@ export function createCalls(options: CallsOptions): Calls {
     let open = messages.length
     const waits: WaitsForOutcome = {
       settled(one, againMs) {
-        inWork.delete(one.claim.inboxId)
+        if (inWork.get(one.claim.inboxId) === one) inWork.delete(one.claim.inboxId)
         if (one.slot !== undefined) options.onFree() // its slot is free only now
         if (againMs !== undefined) options.onAgain(againMs)
         open -= 1
@@ -182,8 +183,10 @@ export function createCalls(options: CallsOptions): Calls {
   function giveBack(messages: readonly InWork[], reason: Interruption): void {
     for (const one of messages) {
       coming.delete(one)
-      const release = waiting.get(one.claim.inboxId)?.release ?? hold()
-      waiting.delete(one.claim.inboxId)
+      const place = waiting.get(one.claim.inboxId)
+      const waits = place?.one === one
+      if (waits) waiting.delete(one.claim.inboxId)
+      const release = waits ? place.release : hold()
       settleAll([one], [{ kind: 'interrupted', reason }], 0, release)
     }
   }

@@ -65,6 +65,8 @@ export class LowWater {
   #keptAt = 0
   /** When the newest look was asked for, by the monotonic clock. */
   lookedAt = Number.NEGATIVE_INFINITY
+  /** The first fresh message that nobody had claimed, of all sources, as the newest look saw it. */
+  firstNew: bigint | undefined
   /** Whether suspects wait to be claimed, as the newest look or whoever claimed the last one knows. */
   suspects = false
   /** Whether the newest look saw every message of these sources finished: none is fresh, in work, or waits for its time. */
@@ -123,6 +125,7 @@ export class LowWater {
       throw new DatabaseWentBack()
     }
     const firstNew = seen.first_new === null ? undefined : BigInt(seen.first_new)
+    this.firstNew = firstNew
     if (firstNew !== undefined && firstNew <= this.#low) this.#low = firstNew - 1n
     const firstOpen = seen.first_open === null ? undefined : BigInt(seen.first_open)
     const proven = firstOpen === undefined || firstOpen > this.#closed ? this.#closed : firstOpen - 1n

@@ -112,6 +112,7 @@ export function createSlotClaims(options: SlotClaimsOptions): SlotClaims {
   /** Where the next look by number begins; nothing that is not lined up is open at or below it, as far as can be seen. */
   const lows = new Map<string, bigint>()
   let known = 0n
+  let lookedAt = Number.NEGATIVE_INFINITY
   /** When what is in any order was lined up to its end. */
   const linedUpAt = new Map<string, number>()
   /** By key comes first from then on; it alternates while both ways bring messages. */
@@ -134,7 +135,10 @@ export function createSlotClaims(options: SlotClaimsOptions): SlotClaims {
     }
   }
 
-  /** Begins again where the low-water mark says, when it went back. */
+  /**
+   * Begins again where the low-water mark says, when it went back. That mark is the least of all sources: one that is far ahead
+   * of a quiet one also goes back to what a look back has found below its own.
+   */
   async function look(): Promise<void> {
     const low = BigInt(await lowWater.low())
     if (low < known) {
@@ -142,6 +146,11 @@ export function createSlotClaims(options: SlotClaimsOptions): SlotClaims {
       linedUpAt.clear()
     }
     known = low
+    if (lowWater.lookedAt !== lookedAt) {
+      lookedAt = lowWater.lookedAt
+      const first = lowWater.firstNew
+      for (const [source, at] of lows) if (first !== undefined && first <= at) lows.set(source, first - 1n)
+    }
     for (const source of sources) if ((lows.get(source) ?? -1n) < low) lows.set(source, low)
   }
 

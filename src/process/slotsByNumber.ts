@@ -42,7 +42,7 @@ export function createSlotsByNumber(pool: Pool): SlotsByNumber {
   function again(source: string, seen: NumbersSeen, cut: boolean): number {
     if (seen.unknown.length > 0 || cut) return 0
     if (seen.looked === 0) return Number.POSITIVE_INFINITY
-    if (seen.room === 0) return HELD_MS
+    if (seen.room === 0 || seen.paused) return HELD_MS
     const before = contended.get(source) ?? 0
     contended.set(source, before + 1)
     return contendedMs(before)
@@ -62,7 +62,8 @@ export function createSlotsByNumber(pool: Pool): SlotsByNumber {
         tried,
         keylessFirst,
       })
-      const cut = seen.looked === look && rows.length < limit
+      // While the source is paused there is nothing behind them either.
+      const cut = seen.looked === look && rows.length < limit && !seen.paused
       const stuck = cut && factor === most && seen.unknown.length === 0 && seen.room < limit
       if (stuck) await clear(source, low, seen)
       times.set(source, cut ? factor * 2 : Math.max(1, factor / 2))

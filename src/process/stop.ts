@@ -78,7 +78,7 @@ class Call implements HandlerCall {
   }
 
   limit(): void {
-    if (this.#over) return
+    if (this.#over || this.#reason !== undefined) return
     this.#endLimit ??= startLimit(this.#timeoutMs, () => this.end(new HandlerTimeout(this.#timeoutMs)))
   }
 
@@ -86,6 +86,7 @@ class Call implements HandlerCall {
   end(reason: Error): void {
     if (this.#over || this.#reason !== undefined) return
     this.#reason = reason
+    this.#endLimit?.() // work that does not listen may never end, and its timer would keep the process from ending
     this.#controller?.abort(reason)
     this.#reject(reason)
   }

@@ -140,6 +140,8 @@ export interface NumbersSeen {
   readonly room: number
   readonly unknown: readonly string[]
   readonly above: string | null
+  /** The whole source is. */
+  readonly paused: boolean
   readonly has_default: boolean
   readonly ordered: boolean
 }

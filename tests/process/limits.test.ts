@@ -242,7 +242,8 @@ describe('no connection returns to the pool inside a transaction', () => {
     await send(...names, 'good')
     const processor = processorOn(t, pool, work, choices)
     processor.start()
-    const over = /^(DEAD 1|DONE 1|NEW 0 \+1)$/
+    // One that hangs may have met others that were claimed ahead of it, and given back then.
+    const over = /^((DEAD|DONE) 1( \+1)?|NEW 0 \+[12])$/
     await until(
       'each to have its end',
       async () => Object.values(await fates()).every((fate) => over.test(fate)),

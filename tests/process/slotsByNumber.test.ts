@@ -58,6 +58,44 @@ describe('messages of a source with slots that come in while it has them', () =>
   })
 })
 
+test('stay as they are while their source is paused, however many there are', async (t) => {
+  const { url, send, sql } = await keyed(t)
+  const one = held(t, url, { slots: { perKey: 1 } })
+  one.processor.start()
+  await until('the source has slots', async () => (await defaultRow(sql)).rowCount === 1)
+  await sql.query(`UPDATE service_ops.slot_limit SET paused = true WHERE group_key = '*'`)
+  await send(null, numbered('n', 500), { undated: true })
+  await send('a', numbered('a', 500), { undated: true })
+  const looks = one.processor.state.lastClaimAt ?? 0
+  await until('many looks', () => {
+    one.processor.wake()
+    return (one.processor.state.lastClaimAt ?? 0) > looks + 1_000
+  })
+  assert.equal(await linedUp(sql), 0)
+  assert.equal(one.begun.length, 0)
+})
+
+test('what is committed late is found, however quiet the other sources of its processor are', async (t) => {
+  const { url, send, sql, become } = await keyed(t)
+  const one = held(t, url, { from: ['quiet', SOURCE], slots: { perKey: 2 } }, 'one', () => true)
+  one.processor.start()
+  await until('the sources have slots', async () => (await defaultRow(sql)).rowCount === 2)
+  const late = await sql.connect()
+  try {
+    await late.query('BEGIN')
+    await late.query(
+      `INSERT INTO service_ops.integration_inbox (source, message_id, group_key, payload, trace_id) VALUES ($1, 'late', 'b', '{}', 'x')`,
+      [SOURCE],
+    )
+    await send('a', ['a1'], { undated: true })
+    await become({ a1: 'DONE 1' })
+    await late.query('COMMIT')
+  } finally {
+    late.release()
+  }
+  await become({ late: 'DONE 1' })
+})
+
 describe('order between what is lined up and what is not', () => {
   test('is that of the source, whichever of the two comes first', async (t) => {
     const { url, send, sql, become } = await keyed(t)
