@@ -34,7 +34,8 @@ s AS MATERIALIZED (                       -- living transactions; one of an unkn
 f AS (SELECT min(since) AS floor FROM a WHERE may_write),   -- now() of a living transaction can be older than its virtualxid
 c AS (
   SELECT me.poller, k.cand_ts AS noted, x.cand_ts, s.live, f.floor, x.reset, k.window_known,
-         to_regclass($9)::oid::text || ' ' || $8::text AS window_source,
+         -- With the server's start: an older release enters that in the candidate, and leaves window_known as it was.
+         to_regclass($9)::oid::text || ' ' || $8::text || ' ' || extract(epoch FROM pg_postmaster_start_time())::text AS window_source,
          NOT x.reset AND NOT (k.cand_vx && s.live) AS closed,
          CASE WHEN x.scan_from < me.edge THEN x.scan_from END AS scan_from
     FROM me CROSS JOIN s CROSS JOIN f
@@ -119,7 +120,8 @@ UPDATE service_ops.integration_poll_watermark w
                                     WHEN n.is_last THEN w.proven
                                     WHEN last.created_at IS NULL THEN w.edge
                                     ELSE least(w.proven, last.created_at) END),
-       -- Without the task's row not everything was taken in (see fresh).
+       -- Where one page was without the task's row, not everything was taken in (see fresh).
+       scan_snapshot = CASE WHEN EXISTS (SELECT FROM f) THEN w.scan_snapshot END,
        window_snapshot = CASE WHEN n.is_last THEN CASE WHEN w.window_source IS NOT NULL AND EXISTS (SELECT FROM f) THEN w.scan_snapshot END
                               ELSE w.window_snapshot END,
        window_from = CASE WHEN n.is_last THEN w.scan_start ELSE w.window_from END,
