@@ -116,6 +116,28 @@ test('what a page left out, since the row of its task was missing, is looked for
   assert.equal(await taken({ intake, source, fence: first.fence }), 20)
 })
 
+test('what a page read of another table, which had the name for a while, is no part of what was seen', async (t) => {
+  const { intake, source, fence } = await seen(t, `CREATE TABLE other (LIKE note INCLUDING ALL);`)
+  const { pool } = intake
+  await pool.query(insert(30))
+  await pool.query('UPDATE service_ops.poll_candidate SET window_known = false')
+  let pages = 0
+  const db = {
+    query: (async (text: string, values: unknown[]) => {
+      if (text.includes('is_last')) {
+        pages += 1
+        if (pages === 2)
+          await pool.query('ALTER TABLE note RENAME TO former; ALTER TABLE other RENAME TO note')
+      }
+      return pool.query(text, values)
+    }) as typeof pool.query,
+  }
+  const first = await intake.pass(source, fence, { db })
+  assert.equal(first.rowsInserted, 10)
+  await pool.query('ALTER TABLE note RENAME TO other; ALTER TABLE former RENAME TO note')
+  assert.equal(await taken({ intake, source, fence: first.fence }), 50)
+})
+
 for (const [name, after] of [
   ['', ''],
   // As a release does that knows of no window: its row has what it wrote, and what the reset dropped is not back.
