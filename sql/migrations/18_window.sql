@@ -21,7 +21,7 @@ COMMENT ON COLUMN service_ops.integration_poll_watermark.scan_snapshot IS 'Snaps
 COMMENT ON COLUMN service_ops.integration_poll_watermark.scan_start IS 'Time from which on the present pass reads.';
 COMMENT ON COLUMN service_ops.integration_poll_watermark.window_snapshot IS 'Snapshot that the newest completed pass began with: rows whose transaction had ended by then were seen. NULL: nobody knows.';
 COMMENT ON COLUMN service_ops.integration_poll_watermark.window_from IS 'Time from which on that pass had read.';
-COMMENT ON COLUMN service_ops.integration_poll_watermark.window_source IS 'Table, by its number, and condition of which this is true. NULL: nothing is told from the age of its rows.';
+COMMENT ON COLUMN service_ops.integration_poll_watermark.window_source IS 'Table, by its number, condition and start of the server of which this is true. NULL: nothing is told from the age of its rows.';
 COMMENT ON COLUMN service_ops.poll_candidate.window_known IS 'What the watermark says was seen was not made void by a reset since.';
 
 DO $$ BEGIN

@@ -34,7 +34,8 @@ s AS MATERIALIZED (                       -- living transactions; one of an unkn
 f AS (SELECT min(since) AS floor FROM a WHERE may_write),   -- now() of a living transaction can be older than its virtualxid
 c AS (
   SELECT me.poller, k.cand_ts AS noted, x.cand_ts, s.live, f.floor, x.reset, k.window_known,
-         to_regclass($9)::oid::text || ' ' || $8::text AS window_source,
+         -- With the server's start: an older release enters that in the candidate, and leaves window_known as it was.
+         to_regclass($9)::oid::text || ' ' || $8::text || ' ' || extract(epoch FROM pg_postmaster_start_time())::text AS window_source,
          NOT x.reset AND NOT (k.cand_vx && s.live) AS closed,
          CASE WHEN x.scan_from < me.edge THEN x.scan_from END AS scan_from
     FROM me CROSS JOIN s CROSS JOIN f
@@ -119,9 +120,10 @@ UPDATE service_ops.integration_poll_watermark w
                                     WHEN n.is_last THEN w.proven
                                     WHEN last.created_at IS NULL THEN w.edge
                                     ELSE least(w.proven, last.created_at) END),
-       -- Without the task's row not everything was taken in (see fresh).
-       window_snapshot = CASE WHEN n.is_last THEN CASE WHEN w.window_source IS NOT NULL AND EXISTS (SELECT FROM f) THEN w.scan_snapshot END
-                              ELSE w.window_snapshot END,
+       -- Where one page was without the task's row, not everything was taken in (see fresh); nor where one has read another table,
+       -- which had the name for a while.
+       scan_snapshot = CASE WHEN whole.it_is THEN w.scan_snapshot END,
+       window_snapshot = CASE WHEN n.is_last THEN CASE WHEN whole.it_is THEN w.scan_snapshot END ELSE w.window_snapshot END,
        window_from = CASE WHEN n.is_last THEN w.scan_start ELSE w.window_from END,
        last_created_at = CASE WHEN ahead.it_is THEN last.created_at ELSE w.last_created_at END,
        last_message_id = CASE WHEN ahead.it_is THEN last.id::text ELSE w.last_message_id END,
@@ -132,6 +134,8 @@ UPDATE service_ops.integration_poll_watermark w
  CROSS JOIN LATERAL (
        SELECT last.created_at > me.last_created_at OR (me.last_created_at IS NULL AND last.created_at IS NOT NULL)
               OR (last.created_at = me.last_created_at AND last.id > CAST(me.last_message_id AS :"id_type")) AS it_is) ahead
+ CROSS JOIN LATERAL (
+       SELECT EXISTS (SELECT FROM f) AND split_part(me.window_source, ' ', 1) = CAST(:"relation" AS regclass)::oid::text AS it_is) whole
  WHERE w.poller = me.poller
 RETURNING n.n, i.inserted, i.late, w.scan_ts IS NOT NULL AS more, w.edge::text AS edge, n.skims;
 

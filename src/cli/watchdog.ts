@@ -15,6 +15,8 @@
  * - *A debugger holds the program*: while one is attached nothing is counted.
  */
 import inspector from 'node:inspector'
+import { getCompileCacheDir } from 'node:module'
+import { dirname } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import type { Settings } from '../config/settings.ts'
 
@@ -54,7 +56,7 @@ export function watchEventLoop(
   // Compiled, the file beside this one ends otherwise, and a URL is not rewritten as an import is.
   const file = `./watchdogThread${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`
   const workerData: Watched = { shared, limitMs, service, instanceId, format }
-  const thread = new Worker(new URL(file, import.meta.url), { workerData, stdin: false })
+  const thread = new Worker(new URL(file, import.meta.url), { workerData, stdin: false, env: threadEnv() })
   thread.unref()
   // Whatever ends the thread, the work goes on without it.
   thread.on('error', () => clearInterval(timer))
@@ -64,4 +66,11 @@ export function watchEventLoop(
       await thread.terminate()
     },
   }
+}
+
+/** A thread finds its sources compiled where its environment says so, and only there. */
+function threadEnv(): NodeJS.ProcessEnv {
+  const cache = getCompileCacheDir()
+  // The folder that was asked for has one for each version of Node.
+  return cache === undefined ? process.env : { ...process.env, NODE_COMPILE_CACHE: dirname(cache) }
 }

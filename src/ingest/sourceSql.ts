@@ -119,6 +119,7 @@ export function prepareSource(source: ResolvedSource, relation: SourceRelation |
   const parts: Omit<PageSql, 'payload' | 'trace_id' | 'message_id' | 'is_seen'> = {
     columns: columns.join(', '),
     source: relation.qualified,
+    relation: pg.escapeLiteral(relation.qualified),
     created_at: quoteIdentifier(source.createdAt),
     id: quoteIdentifier(id.name),
     id_type: id.type,

@@ -21,7 +21,7 @@
  * *When it is forgotten.* A reset drops the poller's candidate, and with it `window_known`; so do older releases, which know
  * nothing of this. A watermark row made again has no window. After a restart, a recovery or a copy of the data (another start
  * time, see begin) xids may mean something else: what was seen is forgotten with the candidate. A condition that has changed, or
- * another table under this name, has another `window_source`; a row of another table in its place has another `tableoid`.
+ * another table under this name, has another `window_source`, which has the start time, too; a row of another table in its place has another `tableoid`.
  * Xids are circular: the snapshot is not used when 2^30 have been drawn since.
  *
  * *Where it is not used.* Views have no xmin, and foreign tables none of ours. A partition that is attached brings rows

@@ -5,7 +5,7 @@ const { take_in: TAKE_IN } = loadStatements('take_in', ['take_in'])
 const KEYSETS = loadStatements('keyset', ['dated', 'undated'])
 
 /** The parts that a source decides of a statement which takes rows in and proves nothing. */
-export interface TakeInSql extends Omit<PageSql, 'scan_from' | 'is_seen'> {
+export interface TakeInSql extends Omit<PageSql, 'scan_from' | 'is_seen' | 'relation'> {
   /** SQL: a timestamptz as the time column has it. */
   readonly bound: (timestamptz: string) => string
   /** SQL: the time of a row as timestamptz. */

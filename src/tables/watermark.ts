@@ -73,6 +73,8 @@ export interface SourceWindow {
 export interface PageSql {
   readonly columns: string
   readonly source: string
+  /** The same as a literal. */
+  readonly relation: string
   readonly created_at: string
   readonly id: string
   readonly id_type: string
@@ -143,9 +145,9 @@ function readingSql(parts: PageSql): string {
 }
 
 function takeStatement(reading: string, parts: PageSql, from: string): string {
-  const { payload, stored_id, message_id, group_key, trace_id, id_type } = parts
+  const { payload, stored_id, message_id, group_key, trace_id, id_type, relation } = parts
   const fresh = fillIdentifiers(from, from === sql.fresh ? { payload, stored_id } : { payload })
-  return fillIdentifiers(sql.page, { reading, fresh, message_id, group_key, trace_id, id_type })
+  return fillIdentifiers(sql.page, { reading, fresh, message_id, group_key, trace_id, id_type, relation })
 }
 
 type KeysetSql = Pick<

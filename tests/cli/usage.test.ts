@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
@@ -26,6 +26,25 @@ describe('the command line', () => {
       assert.deepEqual([code, stdout], [64, ''], args.join(' '))
       assert.match(stderr, named)
     }
+  })
+
+  test("compiles a checkout once for its own processes, and nobody else's", async (context) => {
+    const folder = await emptyFolder(context)
+    const told = join(folder, 'told.mjs')
+    const text = `import { getCompileCacheDir } from 'node:module'
+      process.on('exit', () => console.error(JSON.stringify([process.env.NODE_COMPILE_CACHE, getCompileCacheDir()])))`
+    await writeFile(told, text)
+    const run = async (env: Record<string, string>): Promise<(string | null | undefined)[]> => {
+      const options = { cwd: folder, env: { NODE_OPTIONS: `--import=${told}`, ...env } }
+      const { stderr } = await tidemark(['--version'], options)
+      return JSON.parse(stderr) as (string | null | undefined)[]
+    }
+    const [variable, cache] = await run({})
+    assert.equal(variable, null, 'what a handler starts would write its own there')
+    assert.match(cache ?? '', /\.cache.tidemark/)
+    // Empty: there is to be none, least of all in the folder that somebody stands in.
+    assert.deepEqual(await run({ NODE_COMPILE_CACHE: '' }), ['', null])
+    assert.deepEqual(await readdir(folder), ['told.mjs'])
   })
 
   test('shows help and version on stdout and exits 0', async () => {

@@ -75,6 +75,69 @@ test('everything is looked for after a restart of the server', async (t) => {
   assert.equal(await taken(world), ROWS)
 })
 
+test('everything is looked for after a restart, also where an older release has noted a candidate since', async (t) => {
+  const world = await seen(t)
+  const { rowCount } = await world.intake.pool.query(
+    // All that such a release leaves as it was.
+    `UPDATE service_ops.integration_poll_watermark SET window_source = replace(window_source,
+       ' ' || extract(epoch FROM pg_postmaster_start_time()), ' ' || extract(epoch FROM pg_postmaster_start_time()) - 86400)
+      WHERE window_source LIKE '% ' || extract(epoch FROM pg_postmaster_start_time())`,
+  )
+  assert.equal(rowCount, 1)
+  assert.equal(await taken(world), ROWS)
+})
+
+test('what a page left out, since the row of its task was missing, is looked for', async (t) => {
+  const { intake, source, fence } = await seen(t)
+  const { pool } = intake
+  // The clock stepped back: the pass begins before the edge, where a page takes nothing in without that row.
+  await pool.query("UPDATE service_ops.integration_poll_watermark SET edge = now() + interval '1 hour'")
+  await pool.query(
+    "UPDATE service_ops.poll_candidate SET scan_from = now() - interval '1 hour', window_known = false",
+  )
+  const task = (
+    await pool.query<{ row: unknown }>(
+      'DELETE FROM service_ops.background_task t RETURNING to_jsonb(t) AS row',
+    )
+  ).rows[0]
+  let pages = 0
+  const db = {
+    query: (async (text: string, values: unknown[]) => {
+      if (text.includes('is_last') && (pages += 1) === 3)
+        await pool.query(
+          'INSERT INTO service_ops.background_task SELECT * FROM jsonb_populate_record(NULL::service_ops.background_task, $1)',
+          [task?.row],
+        )
+      return pool.query(text, values)
+    }) as typeof pool.query,
+  }
+  const first = await intake.pass(source, fence, { db })
+  assert.deepEqual([first.outcome, first.rowsInserted], ['completed', 10])
+  assert.equal(await taken({ intake, source, fence: first.fence }), 20)
+})
+
+test('what a page read of another table, which had the name for a while, is no part of what was seen', async (t) => {
+  const { intake, source, fence } = await seen(t, `CREATE TABLE other (LIKE note INCLUDING ALL);`)
+  const { pool } = intake
+  await pool.query(insert(30))
+  await pool.query('UPDATE service_ops.poll_candidate SET window_known = false')
+  let pages = 0
+  const db = {
+    query: (async (text: string, values: unknown[]) => {
+      if (text.includes('is_last')) {
+        pages += 1
+        if (pages === 2)
+          await pool.query('ALTER TABLE note RENAME TO former; ALTER TABLE other RENAME TO note')
+      }
+      return pool.query(text, values)
+    }) as typeof pool.query,
+  }
+  const first = await intake.pass(source, fence, { db })
+  assert.equal(first.rowsInserted, 10)
+  await pool.query('ALTER TABLE note RENAME TO other; ALTER TABLE former RENAME TO note')
+  assert.equal(await taken({ intake, source, fence: first.fence }), 50)
+})
+
 for (const [name, after] of [
   ['', ''],
   // As a release does that knows of no window: its row has what it wrote, and what the reset dropped is not back.
