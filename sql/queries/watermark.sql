@@ -108,7 +108,7 @@ ins AS (
          CASE WHEN $7::text IS NULL THEN 'NEW' ELSE 'DEAD' END, $7::text,
          CASE WHEN $7::text IS NOT NULL THEN timestamptz 'infinity'
               WHEN (SELECT lined.up FROM lined) = 'all' THEN statement_timestamp()       -- lined up by its key
-              WHEN (SELECT lined.up FROM lined) = 'late' AND p.created_at < (SELECT me.last_created_at FROM me) THEN statement_timestamp() END
+              WHEN (SELECT lined.up FROM lined) = 'late' AND p.created_at < coalesce((SELECT me.last_created_at FROM me), 'infinity') THEN statement_timestamp() END
     FROM :"fresh"
   ON CONFLICT (source, message_id) DO NOTHING
   RETURNING source_created_at),
