@@ -204,7 +204,8 @@ export class SlotWorld {
             this.#violated(`${id} was claimed while ${earlier.inbox_id} before it is open`)
         }
       for (const key of new Set(claimer.rows.map((row) => row.group_key))) {
-        const inForce = force.get(key ?? '*')
+        // A key that got its row between that look and the claim has what the default says.
+        const inForce = force.get(key ?? '*') ?? force.get('*')
         assert.ok(inForce)
         if (inForce.paused) this.#violated(`${key} was claimed of while it is paused`)
         if (key !== null) this.#allowed.set(`${name} ${key}`, this.#ordered ? 1 : inForce.most)
