@@ -22,7 +22,7 @@ const PREPARED = "OR (l.pid IS NULL AND l.locktype = 'transactionid'"
 const FLOOR_OF_CANDIDATE = 'least(now(), c.floor)'
 const FLOOR_OF_PROOF = 'least(c.cand_ts, c.floor, now())'
 
-const WINDOW = 'THEN w.scan_snapshot END'
+const WINDOW = 'CASE WHEN whole.it_is THEN w.scan_snapshot END ELSE'
 
 /** Left out of a statement, a parameter would have no type: it is compared with itself, or stands where it never counts. */
 const unguarded = (guard: string): readonly [string, string] => [
@@ -79,13 +79,13 @@ export const RANDOM_MUTANTS = {
   },
   floor_of_proof_alone: {
     why: 'a transaction older than its virtualxid can be prepared by the time of the proof, and its session idle',
-    seed: 23,
+    seed: 198,
     begin: replacing([FLOOR_OF_CANDIDATE, 'now()']),
   },
   window_of_the_last_page: {
     why: 'what ended between two pages of a pass may lie where the first one has been',
-    seed: 3,
-    page: replacing([WINDOW, 'THEN pg_current_snapshot() END']),
+    seed: 2,
+    page: replacing([WINDOW, 'CASE WHEN whole.it_is THEN pg_current_snapshot() END ELSE']),
   },
   window_of_an_unfinished_pass: {
     why: 'what a pass has not come to was not seen',
