@@ -4,6 +4,7 @@ import { endTransactions } from '../tables/instance.ts'
 import { hasWork, lostOwners, reclaim } from '../tables/inbox.ts'
 import type { Reclaimed } from '../tables/inbox.ts'
 import type { Log } from '../telemetry/log.ts'
+import type { Tally } from '../telemetry/tally.ts'
 
 /** One statement's worth, so that no lock is held for long. */
 const BATCH = 1_000
@@ -22,6 +23,7 @@ export async function reclaimFrom(
   instanceId: string,
   state: 'dead' | 'frozen',
   log: Log,
+  tally?: Tally,
 ): Promise<boolean> {
   if (state === 'frozen') await endSessions(db, instanceId)
   let messages = 0
@@ -29,6 +31,7 @@ export async function reclaimFrom(
     const taken = await reclaim(db, instanceId, BATCH, state === 'frozen')
     messages += taken.length
     for (const one of taken) {
+      tally?.of(one.source).interrupt(one.status === 'DEAD')
       if (one.had_slot) sayReleased(one, log)
       if (one.status === 'DEAD') sayDead(one, log)
     }
@@ -78,6 +81,6 @@ function sayDead(one: Reclaimed, log: Log): void {
 }
 
 /** The look at start: owners of messages that have no living record are dead. */
-export async function reclaimFromLost(db: Queryable, log: Log): Promise<void> {
-  for (const owner of await lostOwners(db)) await reclaimFrom(db, owner, 'dead', log)
+export async function reclaimFromLost(db: Queryable, log: Log, tally?: Tally): Promise<void> {
+  for (const owner of await lostOwners(db)) await reclaimFrom(db, owner, 'dead', log, tally)
 }

@@ -64,6 +64,7 @@ const OURS: readonly string[] = [
 
 /** Read by verify(), migrations, operators and starts alone. To stop what runs for want of one would be the greater loss. */
 const BOOKKEEPING: ReadonlySet<string> = new Set([
+  'service_ops.history_minute',
   'service_ops.invariant',
   'service_ops.migrations',
   'service_ops.operator_action',
