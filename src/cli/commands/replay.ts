@@ -58,11 +58,11 @@ export function replayVerb(ending: Ending): Command {
 
 async function run(name: string, range: ReplayRange, flags: Flags, progress: Progress): Promise<number> {
   const { settings, poller, maxAttempts } = await pollerSetup(flags, name)
+  progress.show(undefined, `${name}: looking at its source`)
   return withPool(settings, async (db) => {
     const { source } = await checkSource(db, poller.source)
     requireSameSource(name, await findTask(db, name), source)
     const options = { db, name, source, pageSize: poller.pageSize }
-    progress.show(undefined, `${name}: looking at its source`)
     const look = await lookAtRange(
       {
         ...options,
