@@ -31,9 +31,10 @@ export async function reclaimFrom(
     const taken = await reclaim(db, instanceId, BATCH, state === 'frozen')
     messages += taken.length
     for (const one of taken) {
-      tally?.of(one.source).interrupt(one.status === 'DEAD')
       if (one.had_slot) sayReleased(one, log)
-      if (one.status === 'DEAD') sayDead(one, log)
+      if (one.status !== 'DEAD') continue
+      sayDead(one, log)
+      tally?.of(one.source).lose()
     }
     if (taken.length < BATCH) break
   }

@@ -53,11 +53,11 @@ export class SourceTally implements Record<Count, number> {
   ingested = 0
   /** Messages whose handler has ended well. */
   done = 0
-  /** Attempts that failed and will be followed by another. */
+  /** Attempts that failed, the last one of a dead message included. */
   failed = 0
   /** Messages given up, whatever their last attempt ended by. */
   dead = 0
-  /** Claims that ended through no fault of the message: given back, or taken back from an instance that is gone or frozen. */
+  /** Claims given back through no fault of the message. */
   interrupted = 0
   readonly latency = new Buckets(LATENCY_BOUNDS_S)
   readonly handler = new Buckets(HANDLER_BOUNDS_S)
@@ -71,15 +71,21 @@ export class SourceTally implements Record<Count, number> {
 
   /** A handler threw, or ran past its limit. `dead`: there is no attempt after this one. */
   fail(handlerMs: number, dead: boolean): void {
-    if (dead) this.dead += 1
-    else this.failed += 1
     this.handler.add(handlerMs / 1000)
+    this.failed += 1
+    if (dead) this.dead += 1
   }
 
-  /** A claim came back. `dead`: it was one too many. */
+  /** A claim was given back. `dead`: it was one too many, and counts as an attempt that failed. */
   interrupt(dead: boolean): void {
-    if (dead) this.dead += 1
-    else this.interrupted += 1
+    this.interrupted += 1
+    if (dead) this.lose()
+  }
+
+  /** A message is dead without a handler's word: its process died with it, or it was interrupted too often. */
+  lose(): void {
+    this.failed += 1
+    this.dead += 1
   }
 }
 

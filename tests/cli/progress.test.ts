@@ -95,8 +95,7 @@ async function slowReplay(t: Scope) {
     CREATE TABLE shop_orders (id bigint PRIMARY KEY, created_at timestamptz NOT NULL DEFAULT now());
     CREATE INDEX ON shop_orders (created_at, id);
     INSERT INTO shop_orders SELECT generate_series(1, 1200);
-    INSERT INTO service_ops.background_task (id, task_name, kind, led, source_table, source_columns, config_hash, release)
-    VALUES (1, 'orders', 'poller', true, 'public.shop_orders', '{"id": "id", "created_at": "created_at", "where": "true"}', '', '');
+    INSERT INTO service_ops.background_task (id, task_name, kind, led, config_hash, release) VALUES (1, 'orders', 'poller', true, '', '');
     INSERT INTO service_ops.integration_poll_watermark (id, poller, edge, holder, term, pass)
     VALUES (1, 'orders', now() + interval '1 hour', gen_random_uuid(), 1, 1)`)
   const folder = await mkdtemp(join(tmpdir(), 'tidemark-progress-'))

@@ -74,7 +74,7 @@ test('the history of two instances is what became of the messages; a kill loses 
   const { done = 0, failed = 0, dead = 0, ingested = 0, handler_p50: median = 1 } = await counted()
   assert.ok(done >= 360 && done <= 720, `${done} of 720 done, of which a killed one had its part`)
   assert.ok(dead >= 40 && dead <= 80, `${dead} of 80 dead`)
-  assert.equal(failed >= 40 && failed <= 80, true, `${failed} of 80 failed once`)
+  assert.ok(failed >= 80 && failed <= 160, `${failed} of 160 attempts failed`)
   assert.ok(ingested >= 400 && ingested <= 800, `${ingested} of 800 taken in`)
   assert.ok(median < 1)
   const { rows } = await sql.query<{ key: string }>(

@@ -23,7 +23,7 @@ async function historyOf(t: Scope) {
   const own = database.pool()
   return {
     db: own as Queryable,
-    begin(instanceId: string, db: Queryable = own): Counting {
+    begin(this: void, instanceId: string, db: Queryable = own): Counting {
       const tally = new Tally()
       const log = recordedLog()
       const history = startHistory({ db, instanceId, tally, log, minuteMs: MINUTE_MS })
@@ -31,7 +31,7 @@ async function historyOf(t: Scope) {
       return { tally, history, log }
     },
     /** What the history has of one thing, by minute. */
-    async minutes(name: string, key: string): Promise<Map<number, number>> {
+    async minutes(this: void, name: string, key: string): Promise<Map<number, number>> {
       const { rows } = await own.query<{ at: Date; value: number }>(
         'SELECT at, value FROM service_ops.history_minute WHERE name = $1 AND key = $2 ORDER BY at',
         [name, key],

@@ -17,7 +17,7 @@ test('bounds rise', () => {
     )
 })
 
-test('each source has its own counts; an end that is final is no failure or interruption besides', () => {
+test('each source has its own counts; an end that is final is a failure, whatever brought it about', () => {
   const tally = new Tally()
   tally.of('orders').finish(20, 3)
   tally.of('orders').fail(5, false)
@@ -25,8 +25,9 @@ test('each source has its own counts; an end that is final is no failure or inte
   tally.of('mails').interrupt(false)
   tally.of('mails').interrupt(true)
   const { done, failed, dead, interrupted, latency, handler } = tally.of('orders')
-  assert.deepEqual([done, failed, dead, interrupted], [1, 1, 1, 0])
+  assert.deepEqual([done, failed, dead, interrupted], [1, 2, 1, 0])
   assert.deepEqual([latency.sumS, handler.sumS], [0.02, 0.015])
-  assert.deepEqual([tally.of('mails').interrupted, tally.of('mails').dead], [1, 1])
+  const { interrupted: back, dead: lost, failed: counted } = tally.of('mails')
+  assert.deepEqual([back, lost, counted], [2, 1, 1])
   assert.deepEqual([...tally.sources.keys()], ['orders', 'mails'])
 })
