@@ -51,7 +51,8 @@ const CLOSE_MOST_MS = 10_000
 
 /** Makes an instance of a config; nothing runs before `start()`. Throws ConfigInvalid or SettingsInvalid. */
 export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions = {}): Runner {
-  const { settings, parts, config, allJobs, identity, log } = setUp(userConfig, options)
+  const decided = setUp(userConfig, options)
+  const { settings, parts, config, identity, log, tally } = decided
   const startedAt = performance.now()
   const ending = new AbortController()
   let addresses: Addresses | undefined
@@ -116,6 +117,7 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
         readiness: () => condition.readiness(),
         pool: () => pools?.work,
         work: () => work,
+        tally,
       }),
       admin: createAdmin(() => port.database()),
       nextFreePort: options.nextFreePort === true,
@@ -151,29 +153,24 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
     signal.throwIfAborted()
     unprepare = await options.prepare?.(opened.work)
     const joined = (membership = join({
-      settings,
-      identity,
+      ...decided,
       session,
       pools: opened,
       tasks: [...config.pollers, ...config.processors, ...config.jobs].map(({ name }) => name),
       now: () => ({ state: condition.state, circuits: work?.deliveries.broken ?? [] }),
       onPaused: (paused, askedAt) => work?.pauses.told(paused, askedAt),
       onTakenBack: wakeAll,
-      log,
     }))
     await persist('to announce itself', () => joined.announce())
-    await persist('to take back what the lost had', () => takeBackLost(opened.work, identity.instanceId, log))
+    const takeBack = () => takeBackLost(opened.work, identity.instanceId, log, tally)
+    await persist('to take back what the lost had', takeBack)
     const registered = await registerAll(opened.work, config, settings.release, log, persist)
     signal.throwIfAborted()
     const wiring = {
-      settings,
-      config,
-      allJobs,
-      identity,
+      ...decided,
       pools: opened,
       session,
       registered,
-      log,
       mayLead: () => work !== undefined && condition.schemaFits && !signal.aborted,
       onDemand: (poller: string) => refused?.demand(poller),
       onQueueError: () => denied.suspect(opened.reserved),

@@ -30,6 +30,7 @@ import { within } from '../kit/within.ts'
 import { inWorkElsewhere } from '../tables/inbox.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
+import type { Tally } from '../telemetry/tally.ts'
 import { LONGEST_WAIT_MS } from './ahead.ts'
 import { createCalls } from './calls.ts'
 import type { RunnableProcessor } from './calls.ts'
@@ -56,10 +57,10 @@ export interface ProcessorOptions {
   readonly quietMs?: () => number
   /** Sends jobs for handlers. */
   readonly send?: ExecuteOptions['send']
-  /** One for all processors of an instance. */
+  /** Each is one for all processors of an instance. Default of the tally: one of its own, which nobody reads. */
   readonly pressure: Pressure
-  /** One for all processors of an instance. */
   readonly quarantine: Quarantine
+  readonly tally?: Tally | undefined
   /** An operator holds it: nothing may begin. Whoever changes that wakes it. Default: nobody does. */
   readonly paused?: () => boolean
   /** Milliseconds for which nothing is claimed, although it may be; whoever changes that wakes it. Default: undefined. */
@@ -119,7 +120,7 @@ export function createProcessor(options: ProcessorOptions): Processor {
   const { pool, processor, instanceId, pressure, quarantine, log, paused = () => false } = options
   const { name, from: sources, work, concurrency } = processor
   const outcomes = createOutcomes(pool, instanceId, log)
-  const settle = createSettlement(processor, outcomes, log)
+  const settle = createSettlement(processor, outcomes, log, options.tally)
   const lowWater = new LowWater(pool, sources)
   const strays = createStrays(pool, instanceId, sources, log)
   const ownership = new Ownership(pool)

@@ -3,6 +3,7 @@ import { DeliveryFailed } from '../errors.ts'
 import { backoffMs } from '../kit/backoff.ts'
 import { cleanError, errorText } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
+import { Tally } from '../telemetry/tally.ts'
 import type { Result } from './execute.ts'
 import type { InWork } from './inWork.ts'
 import { backsOff, countsInARow } from './interruption.ts'
@@ -29,6 +30,7 @@ export function createSettlement(
   processor: Pick<ResolvedProcessor, 'name' | 'backoff'>,
   outcomes: Outcomes,
   log: Log,
+  tally = new Tally(),
 ): Settlement {
   let finished = 0
   let givenBack = 0
@@ -55,13 +57,16 @@ export function createSettlement(
     log.event('slot_released', msg, { ...fieldsOf(one), reason })
   }
 
-  function done(one: InWork, durationMs: number): void {
+  /** `at`: when it was known, by the monotonic clock. */
+  function done(one: InWork, durationMs: number, at: number): void {
     finished += 1
+    const latencyMs = one.ageMs + at - one.claimedAt
+    tally.of(one.message.source).finish(latencyMs, durationMs)
     if (log.leavesOut?.('message_done') !== true)
       log.event('message_done', `${processor.name}: ${one.message.messageId} done`, {
         ...fieldsOf(one),
         duration_ms: Math.round(durationMs),
-        latency_ms: Math.round(one.ageMs + performance.now() - one.claimedAt),
+        latency_ms: Math.round(latencyMs),
       })
     released(one, 'done')
   }
@@ -100,6 +105,7 @@ export function createSettlement(
     })
     const fields = { ...fieldsOf(one), class: errorClass, text, duration_ms: Math.round(durationMs) }
     const attempt = `attempt ${message.attempts} of ${message.maxAttempts}`
+    if (state === 'FAILED' || state === 'DEAD') tally.of(message.source).fail(durationMs, state === 'DEAD')
     if (state === 'FAILED') {
       finished += 1
       const msg = `${processor.name}: ${message.messageId} failed, ${attempt}: ${text}; again in ${waitMs} ms`
@@ -133,6 +139,7 @@ export function createSettlement(
       lost(one)
       return undefined
     }
+    tally.of(one.message.source).interrupt(state === 'DEAD')
     interrupted(one, reason, state !== 'given back')
     if (state !== 'DEAD') return waitMs
     const { attempts, maxAttempts, messageId } = one.message
@@ -161,12 +168,12 @@ export function createSettlement(
         )
       switch (result.kind) {
         case 'committed':
-          done(one, durationMs)
+          done(one, durationMs, performance.now())
           waits.settled(one)
           return
         case 'done':
-          outcomes.done(one.claim, (state) => {
-            if (state === 'DONE') done(one, durationMs)
+          outcomes.done(one.claim, (state, at) => {
+            if (state === 'DONE') done(one, durationMs, at)
             else lost(one)
             waits.settled(one)
           })

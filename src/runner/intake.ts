@@ -19,6 +19,7 @@ import type { Walk } from '../process/retention.ts'
 import { takeMessages } from '../tables/intake.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
+import type { Tally } from '../telemetry/tally.ts'
 import { GO_ON_MS, retentionEveryMs } from './duties.ts'
 
 /** Attempts of a message whose source has no processor in this instance's config. */
@@ -33,6 +34,7 @@ export interface IntakeOptions {
   readonly pool: () => Pool | undefined
   /** Undefined before the parts run. */
   readonly work: () => { readonly pressure: Pressure; announce(source: string): void } | undefined
+  readonly tally: Tally
 }
 
 /**
@@ -51,7 +53,10 @@ export function createIntake(options: IntakeOptions): IntakePort | undefined {
     const db = pool()
     if (db === undefined) throw new Error('not connected yet')
     const taken = await takeMessages(db, rows, apart)
-    for (const source of new Set(taken.map((one) => one.source))) work()?.announce(source)
+    for (const [source, messages] of Map.groupBy(taken, (one) => one.source)) {
+      options.tally.of(source).ingested += messages.length
+      work()?.announce(source)
+    }
     return taken
   })
   sayDoors(options)

@@ -67,6 +67,7 @@ const OURS: readonly string[] = [
  * stop what runs for want of one would be the greater loss.
  */
 const BOOKKEEPING: ReadonlySet<string> = new Set([
+  'service_ops.history_minute',
   'service_ops.invariant',
   'service_ops.message_attempt',
   'service_ops.migrations',

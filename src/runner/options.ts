@@ -8,6 +8,7 @@ import { resolveConfig } from '../config/validate.ts'
 import type { Pool } from '../db/pool.ts'
 import { createLog } from '../telemetry/log.ts'
 import type { Log } from '../telemetry/log.ts'
+import { Tally } from '../telemetry/tally.ts'
 
 /** What an instance can be started with. */
 export type Part = 'intake' | 'pollers' | 'processors' | 'jobs'
@@ -40,6 +41,8 @@ export interface SetUp {
   readonly allJobs: readonly ResolvedJob[]
   readonly identity: Identity
   readonly log: Log
+  /** What this instance counts. */
+  readonly tally: Tally
 }
 
 const ALL_PARTS: readonly Part[] = ['intake', 'pollers', 'processors', 'jobs']
@@ -67,5 +70,5 @@ export function setUp(userConfig: TidemarkConfig, options: RunnerOptions): SetUp
       format: settings.logFormat,
       redact: config.log.redact,
     })
-  return { settings, parts, config, allJobs: whole.jobs, identity, log }
+  return { settings, parts, config, allJobs: whole.jobs, identity, log, tally: new Tally() }
 }

@@ -27,6 +27,7 @@ import type { Processor } from '../process/processor.ts'
 import { Quarantine } from '../process/quarantine.ts'
 import { findTask } from '../tables/task.ts'
 import type { Log } from '../telemetry/log.ts'
+import type { Tally } from '../telemetry/tally.ts'
 import { announcer } from './announcer.ts'
 import { fitConcurrency } from './concurrency.ts'
 import { obeyPauses } from './control.ts'
@@ -35,6 +36,8 @@ import type { Deliveries } from './deliveries.ts'
 import { commonDuties, pollerDuties, lookAgain } from './duties.ts'
 import type { Pools } from './foundation.ts'
 import { hear } from './hear.ts'
+import { startHistory } from './history.ts'
+import type { History } from './history.ts'
 import { intakeDuty } from './intake.ts'
 import { startPauses } from './pauses.ts'
 import type { Pauses } from './pauses.ts'
@@ -64,6 +67,7 @@ export interface WorkOptions {
   readonly session: SessionAddress | undefined
   readonly registered: Registered
   readonly log: Log
+  readonly tally: Tally
   readonly mayLead: () => boolean
   /** A pass was asked for of a poller that does not run here. */
   readonly onDemand: (poller: string) => void
@@ -93,11 +97,12 @@ export interface Work extends Pick<JobSide, 'boss' | 'jobs' | 'send' | 'redrive'
   announce(source: string): void
   readonly pauses: Pauses
   readonly deliveries: Deliveries
+  readonly history: History
 }
 
 /** Leaves nothing behind when it fails, and may be called again then. */
 export async function startWork(options: WorkOptions): Promise<Work> {
-  const { settings, identity, pools, session, registered, log } = options
+  const { settings, identity, pools, session, registered, log, tally } = options
   const tasks = [...options.config.pollers, ...options.config.processors, ...options.config.jobs]
   const pauses = await startPauses({
     db: pools.reserved,
@@ -119,7 +124,7 @@ export async function startWork(options: WorkOptions): Promise<Work> {
     log,
   })
   const { boss, jobs, send, redrive } = side
-  const duties = commonDuties(pools.work, identity.instanceId, options.allJobs, log)
+  const duties = commonDuties(pools.work, identity.instanceId, options.allJobs, log, tally)
   const upkeep = createUpkeep({ boss, log, duties })
   try {
     await side.start()
@@ -142,6 +147,7 @@ export async function startWork(options: WorkOptions): Promise<Work> {
         instanceId: identity.instanceId,
         pressure,
         quarantine,
+        tally,
         send,
         quietMs: () => (isHeard ? QUIET_MS : IDLE_MS),
         log,
@@ -179,7 +185,10 @@ export async function startWork(options: WorkOptions): Promise<Work> {
     ticks.set(name, tick)
     const processor = registered.processors.find(({ from }) => from.includes(name))
     const maxAttempts = processor?.maxAttempts ?? DEFAULT_ATTEMPTS
-    const onInserted = (): void => announce(name)
+    const onInserted = (rows: number): void => {
+      tally.of(name).ingested += rows
+      announce(name)
+    }
     for (const duty of pollerDuties({ pool: pools.work, log, registered: one, maxAttempts, onInserted }))
       upkeep.add(duty)
     return {
@@ -264,6 +273,7 @@ export async function startWork(options: WorkOptions): Promise<Work> {
     pauses,
     pressure,
     deliveries,
+    history: startHistory({ db: pools.work, instanceId: identity.instanceId, tally, log }),
     addPoller(one) {
       const made = makePoller(one)
       pollers.push(made)

@@ -12,6 +12,7 @@ import type { Readiness } from '../../src/http/statusPort.ts'
 import { createRunner } from '../../src/runner.ts'
 import type { Part } from '../../src/runner.ts'
 import { createIntake } from '../../src/runner/intake.ts'
+import { Tally } from '../../src/telemetry/tally.ts'
 import { createLog } from '../../src/telemetry/log.ts'
 import { createDatabase } from '../support/database.ts'
 import { keptLines } from '../telemetry/lines.ts'
@@ -137,6 +138,7 @@ describe('when messages cannot be taken in', () => {
       readiness: () => ready,
       pool: () => pool,
       work: () => ({ pressure, announce: () => undefined }),
+      tally: new Tally(),
     })
     assert.ok(intake)
     const request: IntakeRequest = {

@@ -9,9 +9,11 @@ import {
   type MessagePage,
   type ShownMessage,
 } from '../../tables/operator.ts'
+import { span } from '../../kit/span.ts'
 import { readOnly, withDatabase } from '../database.ts'
 import { EXIT } from '../exitCodes.ts'
-import { coloured, complain, print, printable, printJson, span, table } from '../terminal.ts'
+import { withProgress } from '../progress.ts'
+import { coloured, complain, print, printable, printJson, table } from '../terminal.ts'
 import { databaseSetup, readingVerb, verb, type Ending, type ReadingFlags } from '../verb.ts'
 import { changeMessages, DISCARD, RETRY, type Change } from './inbox/change.ts'
 import { filterOf, isFiltered, readId, readLimit, withFilter, type FilterFlags } from './inbox/filter.ts'
@@ -82,7 +84,9 @@ function changeVerb(name: string, description: string, change: Change, ending: E
       if (flags.all !== true) refuseEverything(flags, command, ', or --all for every one')
       const { settings } = await databaseSetup(flags)
       const request = { change, filter: filterOf(flags), limit: flags.limit ?? Number.POSITIVE_INFINITY }
-      ending.code = await withDatabase(settings, (client) => changeMessages(client, settings, request))
+      ending.code = await withProgress((progress) =>
+        withDatabase(settings, (client) => changeMessages(client, settings, request, progress)),
+      )
     })
 }
 
