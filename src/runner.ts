@@ -8,7 +8,6 @@
  * and any number of times; all callers wait for the same end. Losing the database ends neither the process nor its start.
  */
 import type { TidemarkConfig } from './config/types.ts'
-import { createProbe } from './http/probe.ts'
 import type { Listening } from './http/server.ts'
 import type { Loop } from './kit/loop.ts'
 import { within } from './kit/within.ts'
@@ -30,8 +29,9 @@ import { createMissing } from './runner/missing.ts'
 import { setUp } from './runner/options.ts'
 import type { RunnerOptions } from './runner/options.ts'
 import { createPersist } from './runner/persist.ts'
-import { createPort } from './runner/port.ts'
+import { createOutlook } from './runner/outlook.ts'
 import { startPulse } from './runner/pulse.ts'
+import { createQuietly } from './runner/quietly.ts'
 import { retryRefused } from './runner/refused.ts'
 import type { Refused } from './runner/refused.ts'
 import { registerAll } from './runner/registration.ts'
@@ -40,7 +40,6 @@ import { findWay, openAddresses } from './runner/way.ts'
 import type { Addresses } from './runner/way.ts'
 import { startWork } from './runner/work.ts'
 import type { Work } from './runner/work.ts'
-import { cleanError } from './telemetry/errorText.ts'
 
 export type { Runner } from './runner/api.ts'
 export type { Part, RunnerOptions } from './runner/options.ts'
@@ -51,7 +50,8 @@ const CLOSE_MOST_MS = 10_000
 
 /** Makes an instance of a config; nothing runs before `start()`. Throws ConfigInvalid or SettingsInvalid. */
 export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions = {}): Runner {
-  const { settings, parts, config, allJobs, identity, log } = setUp(userConfig, options)
+  const { settings, parts, config, allJobs, identity, log, counting } = setUp(userConfig, options)
+  const { meter } = counting
   const startedAt = performance.now()
   const ending = new AbortController()
   let addresses: Addresses | undefined
@@ -75,6 +75,7 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
     work?.jobs.wake()
   }
   const condition = createCondition(log, wakeAll)
+  const quietly = createQuietly(log)
   const missing = createMissing({
     log,
     onGone() {
@@ -88,19 +89,15 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
     },
   })
   const denied = createDenied(log, SCHEMAS)
-  const port = createPort({
+  const { port, probe, ...outlook } = createOutlook({
+    config,
+    settings,
     condition,
+    counting,
     pools: () => pools,
-    parts: () => ({
-      boss: work?.boss,
-      leaders: work?.leaders,
-      pollers: work?.pollers ?? [],
-      processors: work?.processors ?? [],
-      failedTasks: refused?.names ?? [],
-      waiting: work?.deliveries.waiting ?? [],
-    }),
+    work: () => work,
+    refused: () => refused,
   })
-  const probe = createProbe(() => port.probeDatabase())
 
   async function begin(): Promise<void> {
     const { signal } = ending
@@ -113,11 +110,13 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
         config,
         settings,
         log,
+        meter,
         readiness: () => condition.readiness(),
         pool: () => pools?.work,
         work: () => work,
       }),
       admin: createAdmin(() => port.database()),
+      metrics: outlook.metrics,
       nextFreePort: options.nextFreePort === true,
       log,
     })
@@ -131,7 +130,9 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
       failed(own, error) {
         missing.failed(own.reserved, error)
         denied.failed(own.reserved, error)
+        meter.databaseFailed(error)
       },
+      broke: (error) => meter.databaseFailed(error),
     })
     pools = opened
     const applicationName = `tidemark:${identity.instanceId}`
@@ -174,6 +175,7 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
       session,
       registered,
       log,
+      meter,
       mayLead: () => work !== undefined && condition.schemaFits && !signal.aborted,
       onDemand: (poller: string) => refused?.demand(poller),
       onQueueError: () => denied.suspect(opened.reserved),
@@ -209,14 +211,6 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
     if (pools !== undefined && !condition.databaseAway) await membership?.announce()
   }
 
-  async function quietly(act: () => Promise<unknown> | undefined): Promise<void> {
-    try {
-      await act()
-    } catch (error) {
-      log.event('cleanup_failed', `stopping: ${cleanError(error).text}`, cleanError(error))
-    }
-  }
-
   /** Asked for by a start that failed and by a stop; done once. */
   function close(limitMs: number): Promise<void> {
     return (closing ??= closeAll(limitMs))
@@ -225,6 +219,7 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
   /** Everything behind the work, in the order opposite to its start. */
   async function closeAll(limitMs: number): Promise<void> {
     const ended = work
+    outlook.stop()
     if (ended !== undefined) await quietly(() => stopWork(ended))
     await quietly(() =>
       Promise.all([membership?.stop(), pulse?.stop(), missing.stop(), denied.stop(), refused?.stop()]),

@@ -3,6 +3,7 @@ import { DeliveryFailed } from '../errors.ts'
 import { backoffMs } from '../kit/backoff.ts'
 import { cleanError, errorText } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
+import type { Meter } from '../telemetry/metrics/meter.ts'
 import type { Result } from './execute.ts'
 import type { InWork } from './inWork.ts'
 import { backsOff, countsInARow } from './interruption.ts'
@@ -19,6 +20,8 @@ export interface WaitsForOutcome {
 /** Turns results into outcomes, sees them written, and says what became of each message. */
 export interface Settlement {
   picked(one: InWork): void
+  /** A handler call has ended, well or not; `first` is its message, or one of them. */
+  handled(first: InWork, durationMs: number): void
   /** Sees its outcome written, and then tells who waits for it. */
   settle(one: InWork, result: Result, durationMs: number, waits: WaitsForOutcome): void
   readonly finished: number
@@ -29,6 +32,7 @@ export function createSettlement(
   processor: Pick<ResolvedProcessor, 'name' | 'backoff'>,
   outcomes: Outcomes,
   log: Log,
+  meter: Pick<Meter, 'done' | 'handled'>,
 ): Settlement {
   let finished = 0
   let givenBack = 0
@@ -55,13 +59,16 @@ export function createSettlement(
     log.event('slot_released', msg, { ...fieldsOf(one), reason })
   }
 
-  function done(one: InWork, durationMs: number): void {
+  /** @param at when it was known to be written, by the monotonic clock */
+  function done(one: InWork, durationMs: number, at: number): void {
     finished += 1
+    const latencyMs = one.ageMs + at - one.claimedAt
+    meter.done(one.message.source, latencyMs)
     if (log.leavesOut?.('message_done') !== true)
       log.event('message_done', `${processor.name}: ${one.message.messageId} done`, {
         ...fieldsOf(one),
         duration_ms: Math.round(durationMs),
-        latency_ms: Math.round(one.ageMs + performance.now() - one.claimedAt),
+        latency_ms: Math.round(latencyMs),
       })
     released(one, 'done')
   }
@@ -144,6 +151,7 @@ export function createSettlement(
       const msg = `${processor.name}: ${one.message.messageId} has a slot of ${one.message.groupKey ?? ''}: ${inUse} of ${max ?? 'any number'} in use`
       log.event('slot_acquired', msg, { ...fieldsOf(one), in_use: inUse, max })
     },
+    handled: ({ message }, durationMs) => meter.handled(message.source, durationMs),
     settle(one, result, durationMs, waits) {
       const wait = (outcome: Promise<number | undefined>): void =>
         void outcome.then(
@@ -152,12 +160,12 @@ export function createSettlement(
         )
       switch (result.kind) {
         case 'committed':
-          done(one, durationMs)
+          done(one, durationMs, performance.now())
           waits.settled(one)
           return
         case 'done':
-          outcomes.done(one.claim, (state) => {
-            if (state === 'DONE') done(one, durationMs)
+          outcomes.done(one.claim, (state, at) => {
+            if (state === 'DONE') done(one, durationMs, at)
             else lost(one)
             waits.settled(one)
           })

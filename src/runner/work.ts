@@ -27,6 +27,7 @@ import type { Processor } from '../process/processor.ts'
 import { Quarantine } from '../process/quarantine.ts'
 import { findTask } from '../tables/task.ts'
 import type { Log } from '../telemetry/log.ts'
+import type { Meter } from '../telemetry/metrics/meter.ts'
 import { announcer } from './announcer.ts'
 import { fitConcurrency } from './concurrency.ts'
 import { obeyPauses } from './control.ts'
@@ -64,6 +65,7 @@ export interface WorkOptions {
   readonly session: SessionAddress | undefined
   readonly registered: Registered
   readonly log: Log
+  readonly meter: Meter
   readonly mayLead: () => boolean
   /** A pass was asked for of a poller that does not run here. */
   readonly onDemand: (poller: string) => void
@@ -74,6 +76,8 @@ export interface WorkOptions {
 interface RunningPoller {
   readonly poller: Poller
   readonly everyMs: number
+  /** How far behind its commit a row's time may lie. */
+  readonly slackMs: number
   readonly source: PreparedSource
 }
 
@@ -97,7 +101,7 @@ export interface Work extends Pick<JobSide, 'boss' | 'jobs' | 'send' | 'redrive'
 
 /** Leaves nothing behind when it fails, and may be called again then. */
 export async function startWork(options: WorkOptions): Promise<Work> {
-  const { settings, identity, pools, session, registered, log } = options
+  const { settings, identity, pools, session, registered, log, meter } = options
   const tasks = [...options.config.pollers, ...options.config.processors, ...options.config.jobs]
   const pauses = await startPauses({
     db: pools.reserved,
@@ -134,7 +138,7 @@ export async function startWork(options: WorkOptions): Promise<Work> {
   const pressure = watchPressure(pools.work, log)
   const quarantine = new Quarantine()
   // From here on nothing can fail: what is begun is begun whole.
-  const deliveries = createDeliveries(log)
+  const deliveries = createDeliveries(log, { onOutcome: (outcome) => meter.delivered(outcome) })
   const processors = fitConcurrency(registered.processors, pools.work.max, log).map((processor) =>
     deliveries.make(processor, (way) =>
       createProcessor({
@@ -145,6 +149,7 @@ export async function startWork(options: WorkOptions): Promise<Work> {
         send,
         quietMs: () => (isHeard ? QUIET_MS : IDLE_MS),
         log,
+        meter,
         ...way,
         paused: () => pauses.isPaused(processor.name),
       }),
@@ -180,10 +185,12 @@ export async function startWork(options: WorkOptions): Promise<Work> {
     const processor = registered.processors.find(({ from }) => from.includes(name))
     const maxAttempts = processor?.maxAttempts ?? DEFAULT_ATTEMPTS
     const onInserted = (): void => announce(name)
+    const slackMs = SLACK_MS + latenessMs
     for (const duty of pollerDuties({ pool: pools.work, log, registered: one, maxAttempts, onInserted }))
       upkeep.add(duty)
     return {
       everyMs,
+      slackMs,
       source,
       poller: createPoller({
         db: pools.work,
@@ -191,13 +198,17 @@ export async function startWork(options: WorkOptions): Promise<Work> {
         source,
         tick,
         held: () => pauses.reason(name),
-        slackMs: SLACK_MS + latenessMs,
+        slackMs,
         everyMs,
         pageSize: poller.pageSize,
         maxAttempts,
         instanceId: identity.instanceId,
         log,
-        onInserted,
+        onInserted(rows, late) {
+          meter.polled(name, rows, late)
+          onInserted()
+        },
+        onRun: (outcome) => meter.passed(name, outcome),
         onDoubt: (reason) => lookAgain({ pool: pools.work, upkeep, log, poller: name, reason }),
       }),
     }
