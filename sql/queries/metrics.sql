@@ -4,9 +4,9 @@
 -- $1 by source, after how many seconds in work a message is stuck, as {"source": seconds}; $2 the same for every other source; $3 group keys to be
 -- named. One document from one snapshot, by the same rules as the views of \d service_ops.*_status.
 --
--- What is open is looked for as processor_status does it, for all sources in one walk over the primary key from the lowest mark on. ORDER BY keeps
--- the planner on that index: it cannot know how high the mark is, expects a third of the table, and would read all of it. Sources of tasks that
--- nobody living has are left out, or a processor that was removed would make the walk longer each day.
+-- What is open is looked for as processor_status does it, for all sources in one walk over the primary key from the lowest mark on: 8 ms beside a
+-- million finished messages. Before the table was first analyzed the planner reads all of it instead, and whoever asks does so less often then.
+-- Sources of tasks that nobody living has are left out, or a processor that was removed would make the walk longer each day.
 WITH alive AS MATERIALIZED (
   SELECT i.instance_id, i.tasks
     FROM service_ops.runner_instance i
@@ -22,12 +22,11 @@ sources AS MATERIALIZED (
            UNION SELECT jsonb_object_keys($1::jsonb)) s
     LEFT JOIN service_ops.inbox_low_water w USING (source)),
 open AS (
-  (SELECT m.source, m.status, m.group_key, m.locked_by, m.locked_at, m.updated_at, m.created_at
-     FROM service_ops.integration_inbox m
-     JOIN sources s ON s.source = m.source AND m.inbox_id > s.low
-    WHERE m.inbox_id > (SELECT min(l.low) FROM sources l)
-      AND CASE WHEN m.status IN ('NEW', 'PROCESSING') AND m.next_attempt_at IS NULL THEN true ELSE false END
-    ORDER BY m.inbox_id)
+  SELECT m.source, m.status, m.group_key, m.locked_by, m.locked_at, m.updated_at, m.created_at
+    FROM service_ops.integration_inbox m
+    JOIN sources s ON s.source = m.source AND m.inbox_id > s.low
+   WHERE m.inbox_id > (SELECT min(l.low) FROM sources l)
+     AND CASE WHEN m.status IN ('NEW', 'PROCESSING') AND m.next_attempt_at IS NULL THEN true ELSE false END
    UNION ALL
   SELECT m.source, m.status, m.group_key, m.locked_by, m.locked_at, m.updated_at, m.created_at
     FROM sources s

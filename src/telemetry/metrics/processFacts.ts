@@ -1,4 +1,4 @@
-import type { Gauges } from './text.ts'
+import type { Gauges } from './tally.ts'
 
 /** User and system time of this process so far. */
 export function cpuSeconds(): number {

@@ -1,5 +1,5 @@
 import { METRICS } from './catalog.ts'
-import type { CounterName, HistogramName, LabelValues } from './catalog.ts'
+import type { CounterName, GaugeName, HistogramName, LabelValues } from './catalog.ts'
 
 /** One series of a histogram. Told of thousands of values a second, so it is a few numbers and nothing else. */
 export class Buckets {
@@ -32,6 +32,9 @@ export interface Series<T> {
   readonly values: readonly string[]
   value: T
 }
+
+/** Values of the gauges at one moment. What is not here is not known, and absent from the text. */
+export type Gauges = { readonly [N in GaugeName]?: readonly Series<number>[] }
 
 /**
  * What one instance has counted since it started, as plain numbers: counting costs nanoseconds, and the library that writes

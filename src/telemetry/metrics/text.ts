@@ -2,10 +2,7 @@ import type { Histogram } from 'prom-client'
 import { METRICS } from './catalog.ts'
 import type { CounterName, GaugeName, HistogramName, MetricFacts, MetricName } from './catalog.ts'
 import { cpuSeconds } from './processFacts.ts'
-import type { Buckets, Series, Tallies } from './tally.ts'
-
-/** Values of the gauges at this moment. What is not here is not known, and absent from the text. */
-export type Gauges = { readonly [N in GaugeName]?: readonly Series<number>[] }
+import type { Buckets, Gauges, Series, Tallies } from './tally.ts'
 
 /** What `GET /metrics` is, as Prometheus' text format has it. */
 export const CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
