@@ -11,6 +11,7 @@ import { guardDashboard } from './guard.ts'
 import { createHealth, type HealthReporter, type ServiceFacts } from './health.ts'
 import { intakeRoutes } from './intake.ts'
 import type { IntakePort } from './intakePort.ts'
+import type { MetricsPort } from './metricsPort.ts'
 import { page } from './page.ts'
 import type { DatabaseProbe } from './probe.ts'
 import { requestTrace, type RequestVariables } from './requestTrace.ts'
@@ -26,6 +27,8 @@ export interface AppOptions extends ServiceFacts {
   readonly intake?: IntakePort
   /** Undefined: operators' actions are off, as they are without a token. */
   readonly admin?: AdminPort
+  /** Undefined: there is no `/metrics`. */
+  readonly metrics?: MetricsPort
   /** Shared with whoever else looks at the database. Default: one of its own, by the port. */
   readonly probe?: DatabaseProbe
   /** Shared with the app on the other port. Default: one of its own. */
@@ -39,11 +42,17 @@ export type App = Hono<{ Variables: RequestVariables }>
 
 /** Builds the app. It asks `port` anew at every request, and so may be made before anything else has started. */
 export function createApp(port: StatusPort, log: Log, options: AppOptions): App {
-  const { service, version, features, settings, admin, serves = 'everything' } = options
+  const { service, version, features, settings, admin, metrics, serves = 'everything' } = options
   const health = options.health ?? createHealth(port, { service, version, features }, log, options.probe)
   const guard = guardDashboard(settings)
   const app: App = new Hono()
 
+  if (metrics !== undefined)
+    app.use(async (_context, next) => {
+      const answered = metrics.requested()
+      await next()
+      answered()
+    })
   app.use(requestTrace(log))
   // Whether a domain is HTTPS alone, subdomains included, is for whoever ends TLS in front of us.
   app.use(
@@ -68,6 +77,11 @@ export function createApp(port: StatusPort, log: Log, options: AppOptions): App 
     const report = await health.report()
     return context.json(report, report.status === 'unhealthy' ? 503 : 200)
   })
+  // Without the dashboard's token, which scrapers do not have: whoever wants it unseen sets OPS_PORT.
+  if (metrics !== undefined && serves !== 'the public')
+    app.get('/metrics', async (context) =>
+      context.body(await metrics.text(), 200, { 'Content-Type': metrics.contentType }),
+    )
   if (options.intake !== undefined && serves !== 'operators')
     app.route('/inbox', intakeRoutes(port, options.intake, settings))
   // What is above has limits of its own, which REQUEST_TIMEOUT_SECONDS must not undercut.

@@ -47,6 +47,10 @@ export function intakeRoutes(
   const { corsOrigins, requestTimeoutMs } = settings
   const routes = new Hono<Env>()
 
+  routes.use('/:source', async (context, next) => {
+    await next()
+    if (context.req.method === 'POST') intake.answered?.(context.req.param('source'), context.res.status)
+  })
   routes.use(async (context, next) => {
     const origin = context.req.header('Origin')
     if (origin === undefined || isAllowed(origin, corsOrigins, context.req.header('Host'))) return next()

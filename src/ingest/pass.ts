@@ -40,8 +40,8 @@ export interface PassOptions {
   readonly signal: AbortSignal
   /** The pass number that stands in the row from now on, also when the pass fails later. */
   onBegun(pass: string): void
-  /** Rows came in, page by page. */
-  onInserted(rows: number): void
+  /** Rows came in, page by page; `late` of them behind the greatest cursor. */
+  onInserted(rows: number, late: number): void
   onRefusedRow(reason: string, row: RefusedRow): void
   onRemade(edge: string): void
   onClockStepped(behindMs: number): void
@@ -99,7 +99,7 @@ async function pagesOf(options: PassOptions): Promise<PassResult> {
     }
     total.rowsRead += page.rows
     total.rowsInserted += page.inserted
-    if (page.inserted > 0) options.onInserted(page.inserted)
+    if (page.inserted > 0) options.onInserted(page.inserted, page.late)
     total.lateRows += page.late
     total.edge = page.edge
     if (!page.more) return { outcome: 'completed', ...total }

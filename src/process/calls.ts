@@ -124,7 +124,10 @@ export function createCalls(options: CallsOptions): Calls {
         next()
         if (running.size === 0) pace.turned(false)
         if (waiting.size <= ahead / 2) options.onFree()
-        settleAll(messages, results, performance.now() - startedAt, release)
+        const durationMs = performance.now() - startedAt
+        const [first] = messages
+        if (first !== undefined) settle.handled(first, durationMs)
+        settleAll(messages, results, durationMs, release)
       })
   }
 

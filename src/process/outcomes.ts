@@ -24,15 +24,13 @@ export type Settled = 'DONE' | 'FAILED' | 'DEAD' | 'given back' | 'counted' | 'n
 
 interface Entry<T extends Claim> {
   readonly item: T
+  /** `at`: when the answer came, by the monotonic clock; one reading for a whole batch. */
   settled(state: Settled, at: number): void
 }
 
 export interface Outcomes {
-  /**
-   * Most messages end so, thousands a second: told by a call, since promises would cost more than the rest. `at`: when its
-   * batch was written, by the monotonic clock.
-   */
-  done(claim: Claim, settled: (state: Settled, at: number) => void): void
+  /** Most messages end so, thousands a second: told by a call, since promises would cost more than the rest. */
+  done(claim: Claim, settled: Entry<Claim>['settled']): void
   failed(failure: Failure): Promise<Settled>
   giveBack(claim: Return): Promise<Settled>
   /** Handlers of what was claimed ahead run on: their attempts count from now on, if they are not settled first. */

@@ -4,7 +4,6 @@ import { endTransactions } from '../tables/instance.ts'
 import { hasWork, lostOwners, reclaim } from '../tables/inbox.ts'
 import type { Reclaimed } from '../tables/inbox.ts'
 import type { Log } from '../telemetry/log.ts'
-import type { Tally } from '../telemetry/tally.ts'
 
 /** One statement's worth, so that no lock is held for long. */
 const BATCH = 1_000
@@ -23,7 +22,6 @@ export async function reclaimFrom(
   instanceId: string,
   state: 'dead' | 'frozen',
   log: Log,
-  tally?: Tally,
 ): Promise<boolean> {
   if (state === 'frozen') await endSessions(db, instanceId)
   let messages = 0
@@ -34,7 +32,6 @@ export async function reclaimFrom(
       if (one.had_slot) sayReleased(one, log)
       if (one.status !== 'DEAD') continue
       sayDead(one, log)
-      tally?.of(one.source).lose()
     }
     if (taken.length < BATCH) break
   }
@@ -82,6 +79,6 @@ function sayDead(one: Reclaimed, log: Log): void {
 }
 
 /** The look at start: owners of messages that have no living record are dead. */
-export async function reclaimFromLost(db: Queryable, log: Log, tally?: Tally): Promise<void> {
-  for (const owner of await lostOwners(db)) await reclaimFrom(db, owner, 'dead', log, tally)
+export async function reclaimFromLost(db: Queryable, log: Log): Promise<void> {
+  for (const owner of await lostOwners(db)) await reclaimFrom(db, owner, 'dead', log)
 }

@@ -3,7 +3,7 @@ import { DeliveryFailed } from '../errors.ts'
 import { backoffMs } from '../kit/backoff.ts'
 import { cleanError, errorText } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
-import { Tally } from '../telemetry/tally.ts'
+import type { Meter } from '../telemetry/metrics/meter.ts'
 import type { Result } from './execute.ts'
 import type { InWork } from './inWork.ts'
 import { backsOff, countsInARow } from './interruption.ts'
@@ -20,6 +20,8 @@ export interface WaitsForOutcome {
 /** Turns results into outcomes, sees them written, and says what became of each message. */
 export interface Settlement {
   picked(one: InWork): void
+  /** A handler call has ended, well or not; `first` is its message, or one of them. */
+  handled(first: InWork, durationMs: number): void
   /** Sees its outcome written, and then tells who waits for it. */
   settle(one: InWork, result: Result, durationMs: number, waits: WaitsForOutcome): void
   readonly finished: number
@@ -30,7 +32,7 @@ export function createSettlement(
   processor: Pick<ResolvedProcessor, 'name' | 'backoff'>,
   outcomes: Outcomes,
   log: Log,
-  tally = new Tally(),
+  meter: Pick<Meter, 'done' | 'handled'>,
 ): Settlement {
   let finished = 0
   let givenBack = 0
@@ -57,11 +59,11 @@ export function createSettlement(
     log.event('slot_released', msg, { ...fieldsOf(one), reason })
   }
 
-  /** `at`: when it was known, by the monotonic clock. */
+  /** @param at when it was known to be written, by the monotonic clock */
   function done(one: InWork, durationMs: number, at: number): void {
     finished += 1
     const latencyMs = one.ageMs + at - one.claimedAt
-    tally.of(one.message.source).finish(latencyMs, durationMs)
+    meter.done(one.message.source, latencyMs)
     if (log.leavesOut?.('message_done') !== true)
       log.event('message_done', `${processor.name}: ${one.message.messageId} done`, {
         ...fieldsOf(one),
@@ -105,7 +107,6 @@ export function createSettlement(
     })
     const fields = { ...fieldsOf(one), class: errorClass, text, duration_ms: Math.round(durationMs) }
     const attempt = `attempt ${message.attempts} of ${message.maxAttempts}`
-    if (state === 'FAILED' || state === 'DEAD') tally.of(message.source).fail(durationMs, state === 'DEAD')
     if (state === 'FAILED') {
       finished += 1
       const msg = `${processor.name}: ${message.messageId} failed, ${attempt}: ${text}; again in ${waitMs} ms`
@@ -139,7 +140,6 @@ export function createSettlement(
       lost(one)
       return undefined
     }
-    tally.of(one.message.source).interrupt(state === 'DEAD')
     interrupted(one, reason, state !== 'given back')
     if (state !== 'DEAD') return waitMs
     const { attempts, maxAttempts, messageId } = one.message
@@ -160,6 +160,7 @@ export function createSettlement(
       const msg = `${processor.name}: ${one.message.messageId} has a slot of ${one.message.groupKey ?? ''}: ${inUse} of ${max ?? 'any number'} in use`
       log.event('slot_acquired', msg, { ...fieldsOf(one), in_use: inUse, max })
     },
+    handled: ({ message }, durationMs) => meter.handled(message.source, durationMs),
     settle(one, result, durationMs, waits) {
       const wait = (outcome: Promise<number | undefined>): void =>
         void outcome.then(

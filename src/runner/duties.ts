@@ -19,7 +19,6 @@ import { findTask } from '../tables/task.ts'
 import { askForSweep } from '../tables/sweep.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
-import type { Tally } from '../telemetry/tally.ts'
 import { takeBackLost } from './lost.ts'
 import type { RegisteredPoller } from './registration.ts'
 
@@ -56,7 +55,6 @@ export function commonDuties(
   instanceId: string,
   jobs: readonly ResolvedJob[],
   log: Log,
-  tally: Tally,
 ): Duty[] {
   return [
     {
@@ -87,7 +85,7 @@ export function commonDuties(
       name: 'lost_messages',
       everyMs: LOST_EVERY_MS,
       async run() {
-        await takeBackLost(pool, instanceId, log, tally)
+        await takeBackLost(pool, instanceId, log)
         await bringRetriesForward(pool, log)
       },
     },

@@ -1,5 +1,5 @@
 /**
- * How counts reach the history: what this process counts in memory (telemetry/tally.ts) goes to `history_minute` once a minute.
+ * How counts reach the history: what this process counts in memory (telemetry/metrics/tally.ts) goes to `history_minute` once a minute.
  *
  *     counted ──a minute is over, or the drain──▶ batch: its minute, its number ──written──▶ history
  *                                                  ▲ └──not, or nobody knows──┐
@@ -30,13 +30,14 @@ import type { Counted, CountedMinute } from '../tables/history.ts'
 import { bucketKey } from '../tables/history/points.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
-import { COUNTS } from '../telemetry/tally.ts'
-import type { Buckets, Tally } from '../telemetry/tally.ts'
+import { METRICS } from '../telemetry/metrics/catalog.ts'
+import type { CounterName, HistogramName } from '../telemetry/metrics/catalog.ts'
+import type { Tallies } from '../telemetry/metrics/tally.ts'
 
 export interface HistoryOptions {
   readonly db: Queryable
   readonly instanceId: string
-  readonly tally: Tally
+  readonly tallies: Tallies
   readonly log: Pick<Log, 'event'>
   /** Length of a minute, in milliseconds. Default: 60,000; tests have no time for that. */
   readonly minuteMs?: number
@@ -59,7 +60,7 @@ const AGAIN_MS = 10_000
 const MOST_WAITING = 60
 
 export function startHistory(options: HistoryOptions): History {
-  const { db, instanceId, tally, log, minuteMs = MINUTE_MS } = options
+  const { db, instanceId, tallies, log, minuteMs = MINUTE_MS } = options
   const waiting: CountedMinute[] = []
   /** What stands in batches already, by name and key. */
   let batched = new Map<string, number>()
@@ -76,7 +77,7 @@ export function startHistory(options: HistoryOptions): History {
     const halfMs = (performance.now() - since) / 2
     since = performance.now()
     const at = Math.floor((databaseNow(known) - halfMs) / minuteMs) * minuteMs
-    const all = countedBy(tally)
+    const all = countedBy(tallies)
     const counted = all.flatMap((one) => {
       const value = one.value - (batched.get(idOf(one)) ?? 0)
       return value === 0 ? [] : [{ ...one, value }]
@@ -155,15 +156,35 @@ function joined(older: CountedMinute, later: CountedMinute): CountedMinute {
   return { ...later, counted: [...values.values()] }
 }
 
-/** Everything that was counted since the process started, as rows of the history. */
-function countedBy(tally: Tally): Counted[] {
-  return [...tally.sources].flatMap(([source, counts]) => [
-    ...COUNTS.map((name) => ({ name, key: source, value: counts[name] })),
-    ...bucketsOf('latency', source, counts.latency),
-    ...bucketsOf('handler', source, counts.handler),
-  ])
+/** Which counter is which name of the history; what is done, the latencies tell. */
+const COUNTERS: readonly (readonly [name: string, counter: CounterName])[] = [
+  ['ingested', 'tidemark_messages_taken_in_total'],
+  ['failed', 'tidemark_messages_failed_total'],
+  ['dead', 'tidemark_messages_dead_total'],
+  ['interrupted', 'tidemark_messages_interrupted_total'],
+]
+
+/** Everything that was counted since the process started, as rows of the history. The first label of each is the source. */
+function countedBy(tallies: Tallies): Counted[] {
+  const counts = COUNTERS.flatMap(([name, counter]) =>
+    tallies.counter(counter).map(({ values: [key = ''], value }) => ({ name, key, value })),
+  )
+  const done = tallies
+    .histogram('tidemark_message_latency_seconds')
+    .map(({ values: [key = ''], value }) => ({ name: 'done', key, value: value.count }))
+  return [
+    ...counts,
+    ...done,
+    ...bucketsOf(tallies, 'latency', 'tidemark_message_latency_seconds'),
+    ...bucketsOf(tallies, 'handler', 'tidemark_handler_duration_seconds'),
+  ]
 }
 
-function bucketsOf(name: string, source: string, { boundsS, counts }: Buckets): Counted[] {
-  return Array.from(counts, (value, i) => ({ name, key: bucketKey(source, boundsS[i]), value }))
+function bucketsOf(tallies: Tallies, name: string, histogram: HistogramName): Counted[] {
+  const bounds = METRICS[histogram].buckets
+  return tallies
+    .histogram(histogram)
+    .flatMap(({ values: [source = ''], value: { counts } }) =>
+      Array.from(counts, (value, i) => ({ name, key: bucketKey(source, bounds[i]), value })),
+    )
 }

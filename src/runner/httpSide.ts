@@ -9,6 +9,7 @@ import type { Listening } from '../http/server.ts'
 import type { IntakePort } from '../http/intakePort.ts'
 import type { StatusPort } from '../http/statusPort.ts'
 import type { Log } from '../telemetry/log.ts'
+import type { MetricsPort } from '../http/metricsPort.ts'
 import type { Part } from './options.ts'
 
 export interface HttpSideOptions {
@@ -19,6 +20,7 @@ export interface HttpSideOptions {
   /** Undefined: this instance takes nothing in. */
   readonly intake: IntakePort | undefined
   readonly admin: AdminPort
+  readonly metrics: MetricsPort
   /** A taken port means the next free one. */
   readonly nextFreePort: boolean
   readonly log: Log
@@ -26,7 +28,7 @@ export interface HttpSideOptions {
 
 /** Builds the app and listens; with OPS_PORT two of them, of which the address of the first is given. It asks the ports anew at every request, so it may be first of all that starts. */
 export async function listenForHttp(options: HttpSideOptions): Promise<Listening> {
-  const { settings, parts, port, probe, intake, admin, log } = options
+  const { settings, parts, port, probe, intake, admin, metrics, log } = options
   const { opsPort } = settings
   const facts = { service: settings.serviceName, version: settings.release, features: parts }
   const shared = {
@@ -34,6 +36,7 @@ export async function listenForHttp(options: HttpSideOptions): Promise<Listening
     settings,
     probe,
     admin,
+    metrics,
     ...(intake && { intake }),
     health: createHealth(port, facts, log, probe),
   }

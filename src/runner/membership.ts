@@ -9,7 +9,6 @@ import { keepSentinel } from '../leader/sentinel.ts'
 import { reclaimFrom } from '../process/reclaim.ts'
 import type { InstanceRecord } from '../tables/instance.ts'
 import type { Log } from '../telemetry/log.ts'
-import type { Tally } from '../telemetry/tally.ts'
 import type { Pools } from './foundation.ts'
 
 export interface MembershipOptions {
@@ -26,7 +25,6 @@ export interface MembershipOptions {
   /** What an instance had that is gone may be open again, and be done here. */
   readonly onTakenBack: () => void
   readonly log: Log
-  readonly tally: Tally
 }
 
 const FAILED = {
@@ -84,7 +82,7 @@ export function join(options: MembershipOptions): Membership {
     async onGone(instanceId, how) {
       // Neither must keep the other from its own.
       const [messages, jobs] = await Promise.allSettled([
-        reclaimFrom(pools.work, instanceId, how, log, options.tally),
+        reclaimFrom(pools.work, instanceId, how, log),
         takeBackJobs(pools.work, instanceId, how, log),
       ])
       if (messages.status === 'rejected') throw messages.reason

@@ -27,7 +27,7 @@ import type { Processor } from '../process/processor.ts'
 import { Quarantine } from '../process/quarantine.ts'
 import { findTask } from '../tables/task.ts'
 import type { Log } from '../telemetry/log.ts'
-import type { Tally } from '../telemetry/tally.ts'
+import type { Counting } from './counting.ts'
 import { announcer } from './announcer.ts'
 import { fitConcurrency } from './concurrency.ts'
 import { obeyPauses } from './control.ts'
@@ -67,7 +67,7 @@ export interface WorkOptions {
   readonly session: SessionAddress | undefined
   readonly registered: Registered
   readonly log: Log
-  readonly tally: Tally
+  readonly counting: Counting
   readonly mayLead: () => boolean
   /** A pass was asked for of a poller that does not run here. */
   readonly onDemand: (poller: string) => void
@@ -78,6 +78,8 @@ export interface WorkOptions {
 interface RunningPoller {
   readonly poller: Poller
   readonly everyMs: number
+  /** How far behind its commit a row's time may lie. */
+  readonly slackMs: number
   readonly source: PreparedSource
 }
 
@@ -102,7 +104,8 @@ export interface Work extends Pick<JobSide, 'boss' | 'jobs' | 'send' | 'redrive'
 
 /** Leaves nothing behind when it fails, and may be called again then. */
 export async function startWork(options: WorkOptions): Promise<Work> {
-  const { settings, identity, pools, session, registered, log, tally } = options
+  const { settings, identity, pools, session, registered, log } = options
+  const { meter } = options.counting
   const tasks = [...options.config.pollers, ...options.config.processors, ...options.config.jobs]
   const pauses = await startPauses({
     db: pools.reserved,
@@ -124,7 +127,7 @@ export async function startWork(options: WorkOptions): Promise<Work> {
     log,
   })
   const { boss, jobs, send, redrive } = side
-  const duties = commonDuties(pools.work, identity.instanceId, options.allJobs, log, tally)
+  const duties = commonDuties(pools.work, identity.instanceId, options.allJobs, log)
   const upkeep = createUpkeep({ boss, log, duties })
   try {
     await side.start()
@@ -139,7 +142,7 @@ export async function startWork(options: WorkOptions): Promise<Work> {
   const pressure = watchPressure(pools.work, log)
   const quarantine = new Quarantine()
   // From here on nothing can fail: what is begun is begun whole.
-  const deliveries = createDeliveries(log)
+  const deliveries = createDeliveries(log, { onOutcome: (outcome) => meter.delivered(outcome) })
   const processors = fitConcurrency(registered.processors, pools.work.max, log).map((processor) =>
     deliveries.make(processor, (way) =>
       createProcessor({
@@ -147,10 +150,10 @@ export async function startWork(options: WorkOptions): Promise<Work> {
         instanceId: identity.instanceId,
         pressure,
         quarantine,
-        tally,
         send,
         quietMs: () => (isHeard ? QUIET_MS : IDLE_MS),
         log,
+        meter,
         ...way,
         paused: () => pauses.isPaused(processor.name),
       }),
@@ -185,14 +188,13 @@ export async function startWork(options: WorkOptions): Promise<Work> {
     ticks.set(name, tick)
     const processor = registered.processors.find(({ from }) => from.includes(name))
     const maxAttempts = processor?.maxAttempts ?? DEFAULT_ATTEMPTS
-    const onInserted = (rows: number): void => {
-      tally.of(name).ingested += rows
-      announce(name)
-    }
+    const onInserted = (): void => announce(name)
+    const slackMs = SLACK_MS + latenessMs
     for (const duty of pollerDuties({ pool: pools.work, log, registered: one, maxAttempts, onInserted }))
       upkeep.add(duty)
     return {
       everyMs,
+      slackMs,
       source,
       poller: createPoller({
         db: pools.work,
@@ -200,13 +202,17 @@ export async function startWork(options: WorkOptions): Promise<Work> {
         source,
         tick,
         held: () => pauses.reason(name),
-        slackMs: SLACK_MS + latenessMs,
+        slackMs,
         everyMs,
         pageSize: poller.pageSize,
         maxAttempts,
         instanceId: identity.instanceId,
         log,
-        onInserted,
+        onInserted(rows, late) {
+          meter.polled(name, rows, late)
+          onInserted()
+        },
+        onRun: (outcome) => meter.passed(name, outcome),
         onDoubt: (reason) => lookAgain({ pool: pools.work, upkeep, log, poller: name, reason }),
       }),
     }
@@ -273,7 +279,12 @@ export async function startWork(options: WorkOptions): Promise<Work> {
     pauses,
     pressure,
     deliveries,
-    history: startHistory({ db: pools.work, instanceId: identity.instanceId, tally, log }),
+    history: startHistory({
+      db: pools.work,
+      instanceId: identity.instanceId,
+      tallies: options.counting.tallies,
+      log,
+    }),
     addPoller(one) {
       const made = makePoller(one)
       pollers.push(made)

@@ -145,6 +145,8 @@ export interface Events {
   job_started: { job: string; job_id?: string; attempt: number }
   job_done: { job: string; job_id?: string; attempt?: number; duration_ms: number }
   job_failed: ErrorFields & { job: string; job_id?: string; attempt?: number; duration_ms?: number }
+  /** A run of our own upkeep: retention, sweeps, records. */
+  duty_done: { job: string; duration_ms: number }
 
   reclaimed_jobs: { dead_instance: string; jobs: number; reason: string }
 

@@ -3,7 +3,9 @@ import { test } from 'node:test'
 import type { Queryable } from '../../src/db/pool.ts'
 import { startHistory } from '../../src/runner/history.ts'
 import type { History } from '../../src/runner/history.ts'
-import { Tally } from '../../src/telemetry/tally.ts'
+import { createMeter } from '../../src/telemetry/metrics/meter.ts'
+import type { Meter } from '../../src/telemetry/metrics/meter.ts'
+import { Tallies } from '../../src/telemetry/metrics/tally.ts'
 import { recordedLog } from '../db/recordedLog.ts'
 import { createDatabase } from '../support/database.ts'
 import type { Scope } from '../support/scope.ts'
@@ -13,7 +15,7 @@ import { until } from '../support/until.ts'
 const MINUTE_MS = 1_000
 
 interface Counting {
-  readonly tally: Tally
+  readonly meter: Meter
   readonly history: History
   readonly log: ReturnType<typeof recordedLog>
 }
@@ -24,11 +26,11 @@ async function historyOf(t: Scope) {
   return {
     db: own as Queryable,
     begin(this: void, instanceId: string, db: Queryable = own): Counting {
-      const tally = new Tally()
+      const tallies = new Tallies()
       const log = recordedLog()
-      const history = startHistory({ db, instanceId, tally, log, minuteMs: MINUTE_MS })
+      const history = startHistory({ db, instanceId, tallies, log, minuteMs: MINUTE_MS })
       t.after(() => history.stop(1_000))
-      return { tally, history, log }
+      return { meter: createMeter(tallies), history, log }
     },
     /** What the history has of one thing, by minute. */
     async minutes(this: void, name: string, key: string): Promise<Map<number, number>> {
@@ -50,9 +52,11 @@ test('counts of two instances add up in the minutes in which they were counted',
   await until('both to know the clock', async () => (await minutes('flushed', 'two')).size > 0)
   for (let n = 1; n <= 3; n += 1) {
     const before = (await minutes('flushed', 'one')).size
-    one.tally.of('orders').finish(20, 1)
-    two.tally.of('orders').finish(30, 1)
-    two.tally.of('orders').ingested += 2
+    one.meter.done('orders', 20)
+    one.meter.handled('orders', 1)
+    two.meter.done('orders', 30)
+    two.meter.handled('orders', 1)
+    two.meter.takenIn('orders', 2)
     await until('the minute to be written', async () => (await minutes('flushed', 'one')).size > before)
   }
   await Promise.all([one.history.stop(1_000), two.history.stop(1_000)])
@@ -72,7 +76,7 @@ test('what was counted before the end of a minute is in that minute, by the cloc
     )
     return rows[0]?.now ?? 0
   }
-  const { tally } = begin('one')
+  const { meter } = begin('one')
   await until('it to know the clock', async () => (await minutes('flushed', 'one')).size > 0)
   for (const name of ['first', 'second']) {
     const now = await until('the middle of a minute', async () => {
@@ -80,7 +84,7 @@ test('what was counted before the end of a minute is in that minute, by the cloc
       const into = at % MINUTE_MS
       return into > 300 && into < 700 ? at : undefined
     })
-    tally.of(name).ingested = 1
+    meter.takenIn(name, 1)
     await until('it to be written', async () => (await minutes('ingested', name)).size > 0)
     assert.deepEqual([...(await minutes('ingested', name)).keys()], [now - (now % MINUTE_MS)])
   }
@@ -88,9 +92,9 @@ test('what was counted before the end of a minute is in that minute, by the cloc
 
 test('an end writes what was counted since the last minute', async (t) => {
   const { begin, minutes } = await historyOf(t)
-  const { tally, history } = begin('one')
+  const { meter, history } = begin('one')
   await until('it to know the clock', async () => (await minutes('flushed', 'one')).size > 0)
-  tally.of('orders').done += 5
+  for (let n = 0; n < 5; n += 1) meter.done('orders', 20)
   await history.stop(1_000)
   assert.equal(sum(await minutes('done', 'orders')), 5)
 })
@@ -108,7 +112,7 @@ function troubled(db: Queryable, trouble: (ask: () => Promise<unknown>) => Promi
 test('a batch whose answer is lost is counted once, and what is counted meanwhile as well', async (t) => {
   const { begin, minutes, db } = await historyOf(t)
   let [losing, lost] = [false, 0]
-  const { tally, history, log } = begin(
+  const { meter, history, log } = begin(
     'one',
     troubled(db, async (ask) => {
       if (!losing || lost > 0) return
@@ -117,12 +121,12 @@ test('a batch whose answer is lost is counted once, and what is counted meanwhil
       throw new Error('the answer was lost')
     }),
   )
-  tally.of('mails').ingested = 1
+  meter.takenIn('mails', 1)
   await until('it to write', async () => (await minutes('flushed', 'one')).size > 0)
-  tally.of('orders').done = 3
+  for (let n = 0; n < 3; n += 1) meter.done('orders', 20)
   losing = true
   await until('an answer to be lost', () => lost > 0)
-  tally.of('orders').done = 4
+  meter.done('orders', 20)
   await history.stop(5_000)
   assert.equal(sum(await minutes('done', 'orders')), 4)
   assert.deepEqual(
@@ -135,7 +139,7 @@ test('what is counted while the database is away is written after it, in its own
   const { begin, minutes, db } = await historyOf(t)
   let away = false
   let refused = 0
-  const { tally, history } = begin(
+  const { meter, history } = begin(
     'one',
     troubled(db, async () => {
       if (!away) return
@@ -147,7 +151,7 @@ test('what is counted while the database is away is written after it, in its own
   away = true
   for (let n = 1; n <= 3; n += 1) {
     const before = refused
-    tally.of('orders').done += 1
+    meter.done('orders', 20)
     await until('another minute to go by', () => refused > before)
   }
   assert.equal((await minutes('done', 'orders')).size, 0)

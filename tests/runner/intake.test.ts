@@ -12,8 +12,8 @@ import type { Readiness } from '../../src/http/statusPort.ts'
 import { createRunner } from '../../src/runner.ts'
 import type { Part } from '../../src/runner.ts'
 import { createIntake } from '../../src/runner/intake.ts'
-import { Tally } from '../../src/telemetry/tally.ts'
 import { createLog } from '../../src/telemetry/log.ts'
+import { SILENT_METER } from '../../src/telemetry/metrics/meter.ts'
 import { createDatabase } from '../support/database.ts'
 import { keptLines } from '../telemetry/lines.ts'
 import { until } from '../support/until.ts'
@@ -135,10 +135,10 @@ describe('when messages cannot be taken in', () => {
       config: resolveConfig({ intakes: { orders: {} } }),
       settings: { intakeToken: TOKEN },
       log,
+      meter: SILENT_METER,
       readiness: () => ready,
       pool: () => pool,
       work: () => ({ pressure, announce: () => undefined }),
-      tally: new Tally(),
     })
     assert.ok(intake)
     const request: IntakeRequest = {

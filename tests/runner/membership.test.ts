@@ -4,7 +4,6 @@ import { test } from 'node:test'
 import { readSettings } from '../../src/config/settings.ts'
 import { openPools } from '../../src/runner/foundation.ts'
 import { join } from '../../src/runner/membership.ts'
-import { Tally } from '../../src/telemetry/tally.ts'
 import { recordingLog } from '../process/fixture.ts'
 import { createDatabase } from '../support/database.ts'
 import { relay } from '../support/relay.ts'
@@ -25,6 +24,7 @@ test('what a heartbeat learns is passed on: what is paused, a sentinel that nobo
   const pools = openPools(settings, { url: database.url, pooling: 'none', session: undefined }, identity, 1, {
     asked: () => (answered) => void (answers += Number(answered)),
     failed: () => undefined,
+    broke: () => undefined,
   })
   const learned: string[][] = []
   const { log } = recordingLog()
@@ -38,7 +38,6 @@ test('what a heartbeat learns is passed on: what is paused, a sentinel that nobo
     onPaused: (paused) => void learned.push([...paused.keys()]),
     onTakenBack: () => undefined,
     log,
-    tally: new Tally(),
   })
   t.after(async () => {
     await joined.stop()

@@ -1,4 +1,4 @@
-import { COUNTS, HANDLER_BOUNDS_S, LATENCY_BOUNDS_S } from '../../telemetry/tally.ts'
+import { METRICS } from '../../telemetry/metrics/catalog.ts'
 import { percentileOf } from './percentile.ts'
 
 /** One value of one series. */
@@ -15,8 +15,8 @@ export type StoredStep = HistoryPoint
 
 /** What is counted in buckets, by source and bound: where these end, in seconds. */
 const BUCKETED: Readonly<Record<string, readonly number[]>> = {
-  latency: LATENCY_BOUNDS_S,
-  handler: HANDLER_BOUNDS_S,
+  latency: METRICS.tidemark_message_latency_seconds.buckets,
+  handler: METRICS.tidemark_handler_duration_seconds.buckets,
 }
 
 /** An instance has told its counts, whether or not there were any. */
@@ -24,7 +24,8 @@ const TOLD = 'flushed'
 /** Whoever looks at what is so finds itself, at least. */
 const LOOKED = 'instances'
 
-const COUNTED: readonly string[] = [...COUNTS, 'late_rows']
+/** What instances count, and what passes say. */
+const COUNTED: readonly string[] = ['ingested', 'done', 'failed', 'dead', 'interrupted', 'late_rows']
 
 /** Of which a step has the sum. Of the others it has the greatest value. */
 export const SUMMED: readonly string[] = [...COUNTED, ...Object.keys(BUCKETED)]
