@@ -12,7 +12,6 @@ import { createProbe } from './http/probe.ts'
 import type { Listening } from './http/server.ts'
 import type { Loop } from './kit/loop.ts'
 import { within } from './kit/within.ts'
-import { createAdmin } from './runner/admin.ts'
 import type { Runner } from './runner/api.ts'
 import { runCleanUps } from './runner/cleanUps.ts'
 import { transactionalHandlers } from './runner/concurrency.ts'
@@ -117,7 +116,8 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
         pool: () => pools?.work,
         work: () => work,
       }),
-      admin: createAdmin(() => port.database()),
+      config,
+      ending: signal,
       nextFreePort: options.nextFreePort === true,
       log,
     })

@@ -28,6 +28,8 @@ export interface PollerStatus extends PauseStatus {
   readonly lag_seconds: number | null
   readonly rows_total: number | null
   readonly late_rows_total: number | null
+  readonly last_run_at: string | null
+  readonly next_run_at: string | null
   readonly last_outcome: string | null
   readonly last_rows_inserted: number | null
   readonly last_error: string | null
@@ -91,6 +93,8 @@ export interface InstanceStatus {
   readonly state: string
   readonly release: string
   readonly region: string | null
+  readonly machine_id: string | null
+  readonly process_group: string | null
   readonly leads: readonly string[]
   readonly seen_seconds_ago: number
   readonly started_at: string
