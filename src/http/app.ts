@@ -105,6 +105,8 @@ export function createApp(port: StatusPort, log: Log, options: AppOptions): App 
     // Neither the message nor the stack leaves the process: a caller is given the trace id to ask with.
     const status = error instanceof HTTPException ? error.status : 500
     const message = status === 504 ? `no answer within ${settings.requestTimeoutMs} ms` : 'see the log'
+    if (dashboard !== undefined && settings.dashboard !== 'off' && isBrowser(context))
+      return dashboard.failed(context, status === 504, message)
     return context.json(
       { error: status === 504 ? 'timeout' : 'internal', message, trace_id: context.get('traceId') },
       status,

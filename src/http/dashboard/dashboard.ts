@@ -9,6 +9,7 @@
  * view/text.ts alone, which makes hidden characters visible and keeps its direction to itself.
  */
 import { Hono } from 'hono'
+import type { Context } from 'hono'
 import { HTTPException } from 'hono/http-exception'
 import type { Settings } from '../../config/settings.ts'
 import { readInvariants } from '../../tables/status.ts'
@@ -43,7 +44,9 @@ export interface Dashboard {
   readonly routes: Hono<Env>
   readonly access: Access
   /** For a path that there is not. */
-  readonly notFound: (context: Parameters<Access['said']>[0]) => Response | Promise<Response>
+  readonly notFound: (context: Context<Env>) => Response | Promise<Response>
+  /** For what went wrong, or took too long. */
+  readonly failed: (context: Context<Env>, late: boolean, text: string) => Response | Promise<Response>
 }
 
 export function createDashboard(options: DashboardOptions): Dashboard {
@@ -89,6 +92,15 @@ export function createDashboard(options: DashboardOptions): Dashboard {
     access,
     notFound: (context) =>
       frame.problem(context, 404, 'No such page', `There is nothing at ${context.req.path.slice(0, 200)}.`),
+    failed: (context, late, text) =>
+      late
+        ? frame.problem(
+            context,
+            504,
+            'That took too long',
+            `There was ${text}. The command line has no such limit.`,
+          )
+        : frame.problem(context, 500, 'Something went wrong here', `It is written down: ${text}.`),
   }
 }
 
@@ -121,7 +133,7 @@ function verifying(frame: ReturnType<typeof createFrame>, port: DashboardPort) {
     }
   }
 
-  return async (context: Parameters<Access['said']>[0]) => {
+  return async (context: Context<Env>) => {
     if (!isSameOrigin(context))
       return frame.problem(context, 403, 'Not from here', 'This form is not one of this dashboard.')
     underWay ??= run().finally(() => (underWay = undefined))

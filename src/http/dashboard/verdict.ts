@@ -92,10 +92,7 @@ function pollers({ pollers }: StatusDocument): Finding[] {
           path,
         },
       ]
-    if (isLate)
-      return [
-        { level: 'act', text: `${name} has completed no pass for ${span(lag)}`, path },
-      ]
+    if (isLate) return [{ level: 'act', text: `${name} has completed no pass for ${span(lag)}`, path }]
     return []
   })
 }

@@ -3,7 +3,7 @@ import { describe, test } from 'node:test'
 import type { AdminPort } from '../../../src/http/adminPort.ts'
 import type { AppOptions } from '../../../src/http/app.ts'
 import { appOn, fakePort } from '../fixture.ts'
-import { BROWSER, browserOn, fakeDashboard, TOKEN } from './fixture.ts'
+import { BROWSER, browserOn, EMPTY, fakeDashboard, TOKEN } from './fixture.ts'
 
 const PAGES = [
   '/',
@@ -16,9 +16,6 @@ const PAGES = [
   '/actions',
   '/tasks/orders',
 ]
-
-/** A database in which there is nothing. */
-const EMPTY = { query: () => Promise.resolve({ rows: [], rowCount: 0 } as never) }
 
 function dashboardOn(
   settings: Partial<AppOptions['settings']>,

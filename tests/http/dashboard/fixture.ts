@@ -1,4 +1,4 @@
-import type { Pool } from '../../../src/db/pool.ts'
+import type { Pool, Queryable } from '../../../src/db/pool.ts'
 import { createPool } from '../../../src/db/pool.ts'
 import type { AdminPort } from '../../../src/http/adminPort.ts'
 import type { App, AppOptions } from '../../../src/http/app.ts'
@@ -20,6 +20,11 @@ export const NOTHING: StatusDocument = {
   leaders: [],
   leader_changes: [],
   instances: [],
+}
+
+/** A database in which there is nothing. */
+export const EMPTY: Queryable = {
+  query: () => Promise.resolve({ rows: [{ slots: [], ages: [] }], rowCount: 1 } as never),
 }
 
 /** A port without a database, for what needs none. */

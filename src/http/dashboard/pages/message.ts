@@ -105,7 +105,12 @@ function storyTime(at: string | null, before: string | null | undefined): Html {
   return html`${before?.startsWith(day) === true ? '' : `${day} `}${time(at, 'clock')}`
 }
 
-const ATTEMPT_TONES: Readonly<Record<string, Tone>> = { FAILED: 'watch', DEAD: 'act' }
+const ATTEMPT_TONES: Readonly<Record<string, Tone>> = {
+  failed: 'watch',
+  dead: 'act',
+  interrupted: 'quiet',
+  reclaimed: 'watch',
+}
 
 function attemptLine({
   claim,
@@ -119,7 +124,7 @@ function attemptLine({
   const took = began === null ? '' : ` after ${span(between(began, ended))}`
   return {
     at: ended,
-    what: html`${mark(ATTEMPT_TONES[outcome] ?? 'quiet', outcome.toLowerCase())}
+    what: html`${mark(ATTEMPT_TONES[outcome] ?? 'quiet', outcome)}
       <b>attempt ${attempt}</b>${who === null ? '' : html` at ${outside(who)}`}${took}
       ${error === null ? '' : html`<span class="error-line">${outside(error)}</span>`}`,
     more: html`claim ${claim}`,
