@@ -64,6 +64,8 @@ export function createApp(port: StatusPort, log: Log, options: AppOptions): App 
   const { see } = dashboard?.access ?? createAccess(settings, undefined)
   const app: App = new Hono()
 
+  // Before what writes a line for each request: the line of a page tells enough of its files.
+  if (dashboard !== undefined) app.route('/', dashboard.files)
   app.use(requestTrace(log))
   // Whether a domain is HTTPS alone, subdomains included, is for whoever ends TLS in front of us.
   app.use(

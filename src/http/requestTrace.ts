@@ -15,9 +15,6 @@ export interface RequestVariables {
 /** Asked every few seconds by machines: their lines are debug, or they would be most of the log. */
 const PROBES: ReadonlySet<string> = new Set(['/live', '/ready', '/health', '/metrics'])
 
-/** Files that a page brings with it: its own line tells enough. */
-const ASSETS_BELOW = '/assets/'
-
 /** A path longer than this is no address of ours. */
 const PATH_LENGTH = 200
 
@@ -48,14 +45,13 @@ export function requestTrace(log: Log): MiddlewareHandler<{ Variables: RequestVa
     const durationMs = Math.round((performance.now() - startedAt) * 10) / 10
     log.event(eventOf(path, status), `${method} ${path.slice(0, PATH_LENGTH)} ${status}`, {
       // A probe that says 503 tells the truth; the state behind it has lines of its own.
-      level:
-        PROBES.has(path) || path.startsWith(ASSETS_BELOW)
-          ? 'debug'
-          : status === 503 && path.startsWith('/inbox/')
-            ? 'warn'
-            : status >= 500
-              ? 'error'
-              : 'info',
+      level: PROBES.has(path)
+        ? 'debug'
+        : status === 503 && path.startsWith('/inbox/')
+          ? 'warn'
+          : status >= 500
+            ? 'error'
+            : 'info',
       trace_id: traceId,
       request_id: requestId,
       method,

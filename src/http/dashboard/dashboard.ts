@@ -21,6 +21,7 @@ import type { DashboardPort } from '../dashboardPort.ts'
 import { createAccess, isSameOrigin } from './access.ts'
 import type { Access, Env } from './access.ts'
 import { ASSET_CACHE, ASSETS_BELOW, readAssets } from './assets.ts'
+import type { Assets } from './assets.ts'
 import { createFrame } from './frame.ts'
 import { verify } from './pages/verify.ts'
 import { actingRoutes } from './routes/acting.ts'
@@ -42,6 +43,8 @@ export interface DashboardOptions {
 
 export interface Dashboard {
   readonly routes: Hono<Env>
+  /** What pages load; whoever may see no page may see these, since there is nothing in them to hide. */
+  readonly files: Hono<Env>
   readonly access: Access
   /** For a path that there is not. */
   readonly notFound: (context: Context<Env>) => Response | Promise<Response>
@@ -59,12 +62,6 @@ export function createDashboard(options: DashboardOptions): Dashboard {
   const frame = createFrame(house, access, sessions)
   const routes = new Hono<Env>()
 
-  // The login page needs them, and there is nothing in them to hide.
-  routes.get(`${ASSETS_BELOW}*`, (context) => {
-    const asset = settings.dashboard === 'off' ? undefined : assets.all.get(context.req.path)
-    if (asset === undefined) return context.notFound()
-    return context.body(asset.body, 200, { 'Content-Type': asset.type, 'Cache-Control': ASSET_CACHE })
-  })
   if (adminToken !== undefined && settings.dashboard !== 'off')
     routes.route('/', loginRoutes({ frame, adminToken, behindFly: settings.machineId !== null, log }))
 
@@ -89,6 +86,7 @@ export function createDashboard(options: DashboardOptions): Dashboard {
   routes.route('/', guarded)
   return {
     routes,
+    files: settings.dashboard === 'off' ? new Hono<Env>() : files(assets),
     access,
     notFound: (context) =>
       frame.problem(context, 404, 'No such page', `There is nothing at ${context.req.path.slice(0, 200)}.`),
@@ -102,6 +100,20 @@ export function createDashboard(options: DashboardOptions): Dashboard {
           )
         : frame.problem(context, 500, 'Something went wrong here', `It is written down: ${text}.`),
   }
+}
+
+function files({ all }: Assets): Hono<Env> {
+  const routes = new Hono<Env>()
+  routes.get(`${ASSETS_BELOW}*`, (context) => {
+    const file = all.get(context.req.path)
+    if (file === undefined) return context.json({ error: 'not_found', message: 'no such file' }, 404)
+    return context.body(file.body, 200, {
+      'Content-Type': file.type,
+      'Cache-Control': ASSET_CACHE,
+      'X-Content-Type-Options': 'nosniff',
+    })
+  })
+  return routes
 }
 
 const GUARDED = [

@@ -109,7 +109,7 @@ test('the dashboard in a browser', { skip: chromiumMissing }, async (t) => {
       "UPDATE service_ops.background_task SET paused = true, paused_by = 'Bea' WHERE task_name = 'arrivals'",
     )
     await page.locator('#pollers').getByText('paused by Bea').waitFor()
-    assert.ok(await link.evaluate('node => node === document.activeElement'))
+    assert.ok(await page.evaluate("document.activeElement === document.querySelector('#pollers tbody th a')"))
     await world.sql.query(
       "UPDATE service_ops.background_task SET paused = false WHERE task_name = 'arrivals'",
     )

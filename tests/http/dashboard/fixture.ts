@@ -98,7 +98,7 @@ export interface RealDashboard {
   readonly browser: Browser
   readonly pool: Pool
   readonly admin: AdminPort
-  query(text: string, values?: readonly unknown[]): Promise<Record<string, unknown>[]>
+  readonly query: (text: string, values?: readonly unknown[]) => Promise<Record<string, unknown>[]>
 }
 
 /** The dashboard on a database of its own. */
