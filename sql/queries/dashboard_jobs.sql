@@ -1,4 +1,4 @@
--- What the dashboard shows of pg-boss's jobs. Tied to the pinned version as boss.sql is: tests/jobs/pinned.test.ts says so.
+-- What the dashboard shows of pg-boss's jobs. Tied to the pinned version as boss.sql is; a test runs them on it.
 
 -- name: jobs
 -- $1 runs shown of each. One row a job that any instance was ever configured with: its schedule, what is queued, in work and
