@@ -45,7 +45,7 @@ function one(
       ${(found ?? []).map(resultMark)}
       <code class="dim">${name}</code>
     </header>
-    <p>${meaning}</p>
+    <p>If not: ${meaning}</p>
     ${(found ?? []).map(({ ok, detail }) => (ok === true ? '' : html`<p class="error-line">${short(firstOf(detail, meaning), 400)}</p>`))}
     <details>
       <summary>The SQL behind it</summary>
