@@ -20,6 +20,7 @@ ENV NODE_ENV=production
 WORKDIR /app
 COPY --from=dependencies /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
+COPY assets ./assets
 COPY bin ./bin
 COPY sql ./sql
 # Your configuration, when it stands beside this file; the pattern may match nothing.

@@ -11,7 +11,6 @@ import type { TidemarkConfig } from './config/types.ts'
 import type { Listening } from './http/server.ts'
 import type { Loop } from './kit/loop.ts'
 import { within } from './kit/within.ts'
-import { createAdmin } from './runner/admin.ts'
 import type { Runner } from './runner/api.ts'
 import { runCleanUps } from './runner/cleanUps.ts'
 import { transactionalHandlers } from './runner/concurrency.ts'
@@ -116,8 +115,9 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
         pool: () => pools?.work,
         work: () => work,
       }),
-      admin: createAdmin(() => port.database()),
       metrics: outlook.metrics,
+      config,
+      ending: signal,
       nextFreePort: options.nextFreePort === true,
       log,
     })

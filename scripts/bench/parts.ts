@@ -4,6 +4,7 @@ import { latency } from './latency/latency.ts'
 import { line } from './line/line.ts'
 import { soak } from './line/soak.ts'
 import type { BenchPart, Part } from './part.ts'
+import { dashboard } from './parts/dashboard.ts'
 import { drainPart } from './parts/drain.ts'
 import { ingestPart } from './parts/ingest.ts'
 import { instancesPart } from './parts/instances.ts'
@@ -46,6 +47,7 @@ export const PARTS: readonly BenchPart[] = [
   held,
   handlers,
   soak,
+  dashboard,
 ]
 
 /** A part in which contestants race, A B C A B C, for messages a second. */

@@ -51,3 +51,21 @@ export class MessageRefused extends Error {
     this.status = status
   }
 }
+
+/** A range of a source has more rows than can be looked at while somebody waits for a page. */
+export class RangeTooLarge extends Error {
+  override readonly name = 'RangeTooLarge'
+  constructor(poller: string) {
+    super(
+      `the range has more rows than can be looked at here: choose a shorter one, or \`tidemark replay ${poller}\``,
+    )
+  }
+}
+
+/** One replay at a time is taken in by an instance. */
+export class ReplayUnderWay extends Error {
+  override readonly name = 'ReplayUnderWay'
+  constructor(poller: string) {
+    super(`a replay of ${poller} is under way here: the record of actions tells when it has ended`)
+  }
+}

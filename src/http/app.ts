@@ -7,21 +7,23 @@ import type { Log } from '../telemetry/log.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import { adminRoutes } from './admin.ts'
 import type { AdminPort } from './adminPort.ts'
-import { guardDashboard } from './guard.ts'
+import { createAccess, isBrowser } from './dashboard/access.ts'
+import type { Env } from './dashboard/access.ts'
+import { createDashboard } from './dashboard/dashboard.ts'
+import type { DashboardPort } from './dashboardPort.ts'
 import { createHealth, type HealthReporter, type ServiceFacts } from './health.ts'
 import { intakeRoutes } from './intake.ts'
 import type { IntakePort } from './intakePort.ts'
 import type { MetricsPort } from './metricsPort.ts'
-import { page } from './page.ts'
 import type { DatabaseProbe } from './probe.ts'
-import { requestTrace, type RequestVariables } from './requestTrace.ts'
+import { requestTrace } from './requestTrace.ts'
 import type { StatusPort } from './statusPort.ts'
 
 /** What the app needs besides the port. */
 export interface AppOptions extends ServiceFacts {
   readonly settings: Pick<
     Settings,
-    'requestTimeoutMs' | 'dashboard' | 'adminToken' | 'intakeToken' | 'corsOrigins'
+    'requestTimeoutMs' | 'dashboard' | 'adminToken' | 'intakeToken' | 'corsOrigins' | 'machineId'
   >
   /** Undefined: this instance takes nothing in. */
   readonly intake?: IntakePort
@@ -29,6 +31,8 @@ export interface AppOptions extends ServiceFacts {
   readonly admin?: AdminPort
   /** Undefined: there is no `/metrics`. */
   readonly metrics?: MetricsPort
+  /** Undefined: there is no dashboard, whatever the settings say. */
+  readonly dashboard?: DashboardPort
   /** Shared with whoever else looks at the database. Default: one of its own, by the port. */
   readonly probe?: DatabaseProbe
   /** Shared with the app on the other port. Default: one of its own. */
@@ -38,15 +42,33 @@ export interface AppOptions extends ServiceFacts {
 }
 
 /** The HTTP side of an instance, apart from listening: `app.fetch(request)` answers. */
-export type App = Hono<{ Variables: RequestVariables }>
+export type App = Hono<Env>
+
+/** Everything is our own and in files of its own; nobody else shows our pages in theirs, or takes our forms. */
+const CONTENT_SECURITY = {
+  defaultSrc: ["'none'"],
+  scriptSrc: ["'self'"],
+  styleSrc: ["'self'"],
+  imgSrc: ["'self'", 'data:'],
+  connectSrc: ["'self'"],
+  formAction: ["'self'"],
+  frameAncestors: ["'none'"],
+  baseUri: ["'none'"],
+}
 
 /** Builds the app. It asks `port` anew at every request, and so may be made before anything else has started. */
 export function createApp(port: StatusPort, log: Log, options: AppOptions): App {
   const { service, version, features, settings, admin, metrics, serves = 'everything' } = options
   const health = options.health ?? createHealth(port, { service, version, features }, log, options.probe)
-  const guard = guardDashboard(settings)
+  const dashboard =
+    options.dashboard === undefined || serves === 'the public'
+      ? undefined
+      : createDashboard({ port: options.dashboard, admin, settings, service, release: version, log })
+  const { see } = dashboard?.access ?? createAccess(settings, undefined)
   const app: App = new Hono()
 
+  // Before what writes a line for each request: the line of a page tells enough of its files.
+  if (dashboard !== undefined) app.route('/', dashboard.files)
   if (metrics !== undefined)
     app.use(async (_context, next) => {
       const answered = metrics.requested()
@@ -58,14 +80,16 @@ export function createApp(port: StatusPort, log: Log, options: AppOptions): App 
   app.use(
     secureHeaders({
       strictTransportSecurity: false,
-      contentSecurityPolicy: { defaultSrc: ["'none'"], styleSrc: ["'unsafe-inline'"] },
+      contentSecurityPolicy: CONTENT_SECURITY,
+      // With none at all, a browser would not say that a form is from our own page.
+      referrerPolicy: 'same-origin',
     }),
   )
   app.use(async (context, next) => {
     await next()
     // Whoever keeps a connection open would keep sending to an instance that is about to leave.
     if (port.readiness() === 'draining') context.header('Connection', 'close')
-    context.header('Cache-Control', 'no-store')
+    if (!context.res.headers.has('Cache-Control')) context.header('Cache-Control', 'no-store')
   })
 
   app.get('/live', (context) => context.json({ status: 'live' }))
@@ -89,12 +113,16 @@ export function createApp(port: StatusPort, log: Log, options: AppOptions): App 
   if (serves !== 'the public') operatorRoutes()
 
   app.notFound((context) =>
-    context.json({ error: 'not_found', message: `no such path: ${context.req.path}` }, 404),
+    dashboard !== undefined && settings.dashboard !== 'off' && isBrowser(context)
+      ? dashboard.notFound(context)
+      : context.json({ error: 'not_found', message: `no such path: ${context.req.path}` }, 404),
   )
   app.onError((error, context) => {
     // Neither the message nor the stack leaves the process: a caller is given the trace id to ask with.
     const status = error instanceof HTTPException ? error.status : 500
     const message = status === 504 ? `no answer within ${settings.requestTimeoutMs} ms` : 'see the log'
+    if (dashboard !== undefined && settings.dashboard !== 'off' && isBrowser(context))
+      return dashboard.failed(context, status === 504, message)
     return context.json(
       { error: status === 504 ? 'timeout' : 'internal', message, trace_id: context.get('traceId') },
       status,
@@ -104,15 +132,15 @@ export function createApp(port: StatusPort, log: Log, options: AppOptions): App 
 
   /** What OPS_PORT, where it is set, answers alone. */
   function operatorRoutes(): void {
-    app.get('/status', guard, async (context) => {
+    app.get('/status', see, async (context) => {
       try {
         return context.json(await port.status())
       } catch (error) {
         return context.json({ error: cleanError(error).class, message: 'the database did not answer' }, 503)
       }
     })
-    app.get('/', guard, async (context) => context.html(page(await health.report())))
     if (admin !== undefined && settings.adminToken !== undefined)
       app.route('/admin', adminRoutes(admin, settings.adminToken))
+    if (dashboard !== undefined) app.route('/', dashboard.routes)
   }
 }

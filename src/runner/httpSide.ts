@@ -1,5 +1,5 @@
+import type { ResolvedConfig } from '../config/resolved.ts'
 import type { Settings } from '../config/settings.ts'
-import type { AdminPort } from '../http/adminPort.ts'
 import { createApp } from '../http/app.ts'
 import type { App } from '../http/app.ts'
 import { createHealth } from '../http/health.ts'
@@ -7,20 +7,25 @@ import type { DatabaseProbe } from '../http/probe.ts'
 import { serve } from '../http/server.ts'
 import type { Listening } from '../http/server.ts'
 import type { IntakePort } from '../http/intakePort.ts'
-import type { StatusPort } from '../http/statusPort.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { MetricsPort } from '../http/metricsPort.ts'
+import { createAdmin } from './admin.ts'
+import { createDashboardPort } from './dashboard.ts'
 import type { Part } from './options.ts'
+import type { InstancePort } from './port.ts'
 
 export interface HttpSideOptions {
   readonly settings: Settings
   readonly parts: readonly Part[]
-  readonly port: StatusPort
+  readonly port: InstancePort
   readonly probe: DatabaseProbe
   /** Undefined: this instance takes nothing in. */
   readonly intake: IntakePort | undefined
-  readonly admin: AdminPort
   readonly metrics: MetricsPort
+  /** What of the user's config this instance has. */
+  readonly config: ResolvedConfig
+  /** Aborted when the instance begins to drain. */
+  readonly ending: AbortSignal
   /** A taken port means the next free one. */
   readonly nextFreePort: boolean
   readonly log: Log
@@ -28,14 +33,20 @@ export interface HttpSideOptions {
 
 /** Builds the app and listens; with OPS_PORT two of them, of which the address of the first is given. It asks the ports anew at every request, so it may be first of all that starts. */
 export async function listenForHttp(options: HttpSideOptions): Promise<Listening> {
-  const { settings, parts, port, probe, intake, admin, metrics, log } = options
+  const { settings, parts, port, probe, intake, metrics, config, ending, log } = options
   const { opsPort } = settings
   const facts = { service: settings.serviceName, version: settings.release, features: parts }
   const shared = {
     ...facts,
     settings,
     probe,
-    admin,
+    admin: createAdmin(() => port.database()),
+    dashboard: createDashboardPort({
+      port,
+      config,
+      requestTimeoutMs: settings.requestTimeoutMs,
+      ending,
+    }),
     metrics,
     ...(intake && { intake }),
     health: createHealth(port, facts, log, probe),

@@ -2,6 +2,7 @@ import type { Pool } from '../db/pool.ts'
 import type { StatusPort } from '../http/statusPort.ts'
 import { oneAnswer } from '../kit/oneAnswer.ts'
 import { readStatus } from '../tables/status.ts'
+import type { StatusDocument } from '../tables/status.ts'
 import { checkParts } from './checks.ts'
 import type { Parts } from './checks.ts'
 import type { Condition } from './condition.ts'
@@ -17,8 +18,16 @@ export interface PortOptions {
   readonly parts: () => Parts
 }
 
+export interface InstancePort extends StatusPort {
+  status(): Promise<StatusDocument>
+  /** For operators, who must not wait behind handlers. Throws before there is one. */
+  database(): Pool
+  /** For people who look; they wait behind the work. Throws before there is one. */
+  workDatabase(): Pool
+}
+
 /** What HTTP may ask of this instance. */
-export function createPort({ condition, pools, parts }: PortOptions): StatusPort & { database(): Pool } {
+export function createPort({ condition, pools, parts }: PortOptions): InstancePort {
   // On the work pool: leases and heartbeats must not wait for somebody who looks.
   const status = oneAnswer(STATUS_MS, readStatus)
   const connected = (): Pools => {
@@ -27,8 +36,8 @@ export function createPort({ condition, pools, parts }: PortOptions): StatusPort
     return there
   }
   return {
-    /** For operators, who must not wait behind handlers. Throws before there is one. */
     database: () => connected().reserved,
+    workDatabase: () => connected().work,
     readiness: () => condition.readiness(),
     async probeDatabase() {
       await connected().pulse.query('SELECT 1')

@@ -170,6 +170,9 @@ export interface Events {
   intake_failed: ErrorFields
   /** An intake of the config that nobody can send to. */
   intake_off: { source: string }
+  /** At the dashboard. `who`: as they call themselves. */
+  login: { who: string }
+  login_refused: Record<never, never>
 
   drain_started: { signal: string; in_flight: number }
   drain_step: { step: string; waiting: number; elapsed_ms: number }

@@ -99,6 +99,8 @@ export const EVENTS = {
   intake_refused: 'given',
   intake_failed: 'error',
   intake_off: 'warn',
+  login: 'info',
+  login_refused: 'warn',
 
   drain_started: 'info',
   drain_step: 'info',

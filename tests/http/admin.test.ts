@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { MessageRefused, MessageUnknown, PollerPaused, TaskUnknown } from '../../src/errors.ts'
 import type { AdminPort } from '../../src/http/adminPort.ts'
+import { EMPTY, fakeDashboard } from './dashboard/fixture.ts'
 import { appOn, fakePort } from './fixture.ts'
 
 const TOKEN = 'a-token-of-more-than-16'
@@ -126,7 +127,7 @@ describe('with OPS_PORT', () => {
     const { app } = appOn(
       fakePort(),
       { adminToken: TOKEN, dashboard: 'public' },
-      { admin: adminPort, serves },
+      { admin: adminPort, serves, dashboard: fakeDashboard({ database: () => EMPTY }) },
     )
     const found: Record<string, number> = {}
     for (const path of ['/live', '/ready', '/health', '/', '/status'])

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { EMPTY, fakeDashboard } from './dashboard/fixture.ts'
 import { appOn, fakePort } from './fixture.ts'
 
 const TOKEN = 'a-token-of-more-than-16'
@@ -89,12 +90,13 @@ describe('a request line', () => {
 
 describe('/status and /', () => {
   test('are there for everybody when public', async () => {
-    const { app } = appOn(fakePort())
+    const dashboard = fakeDashboard({ database: () => EMPTY })
+    const { app } = appOn(fakePort(), {}, { dashboard })
     assert.deepEqual(await (await app.request('/status')).json(), { pollers: [] })
     const page = await app.request('/')
     assert.match(page.headers.get('content-type') ?? '', /^text\/html/)
     assert.match(page.headers.get('content-security-policy') ?? '', /default-src 'none'/)
-    assert.match(await page.text(), /Release 1\.2\.3 is\s*<strong>healthy<\/strong>/)
+    assert.match(await page.text(), /<h1>.*No instance runs\..*<\/h1>/)
   })
 
   test('do not exist when off', async () => {

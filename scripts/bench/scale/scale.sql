@@ -48,3 +48,22 @@ SELECT jsonb_build_object('n', n, 'kind', 'bench', 'text', repeat(md5(n::text), 
 -- $1 poller. How far behind now everything is proven, and whether that is past $2.
 SELECT extract(epoch FROM clock_timestamp() - w.edge)::float8 AS "lagS", coalesce(w.edge > $2::timestamptz, false) AS past
   FROM service_ops.integration_poll_watermark w WHERE w.poller = $1;
+
+-- name: fill_troubled
+-- As a bad day leaves them: given up at the very beginning, failed and open at the end, and one key that is rare.
+INSERT INTO service_ops.integration_inbox (source, message_id, status, claim, attempts, payload, trace_id, source_created_at, next_attempt_at, last_error, group_key)
+SELECT 'bench', 'troubled-' || n, CASE n % 3 WHEN 0 THEN 'DEAD' WHEN 1 THEN 'FAILED' ELSE 'NEW' END, 1, 1, '{}', md5('troubled' || n), now(),
+       CASE n % 3 WHEN 0 THEN 'infinity'::timestamptz WHEN 1 THEN now() + interval '1 hour' END,
+       CASE WHEN n % 3 < 2 THEN (ARRAY['TypeError: no', 'RangeError: far', 'DatabaseError: [23505] there'])[n % 7 % 3 + 1] END,
+       CASE WHEN n % 5000 = 0 THEN 'rare' ELSE 'key-' || n % 100 END
+  FROM generate_series(1, 15000) n;
+
+-- name: fill_ledger
+-- Eight days of a poller at 2 s, as the ledger keeps them.
+INSERT INTO service_ops.poll_run (poller, due_at, started_at, finished_at, outcome, rows_read, rows_inserted, term, instance_id)
+SELECT 'bench', t.at, t.at, t.at, CASE WHEN n = 100 THEN 'failed' ELSE 'ran' END, 10, 1, 1, 'bench-1'
+  FROM generate_series(1, 345600) n CROSS JOIN LATERAL (SELECT now() - interval '8 days' + n * interval '2 s' AS at) t;
+
+-- name: fill_task
+INSERT INTO service_ops.background_task (id, task_name, kind, led, config_hash, release, interval_seconds, source_table, sources)
+VALUES (1, 'bench', 'poller', true, 'x', '1', 2, 'bench.source', NULL), (2, 'benching', 'processor', false, 'x', '1', NULL, NULL, '{bench}');

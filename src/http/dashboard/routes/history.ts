@@ -1,0 +1,38 @@
+import { Hono } from 'hono'
+import type { Queryable } from '../../../db/pool.ts'
+import { oneAnswer } from '../../../kit/oneAnswer.ts'
+import type { DashboardPort } from '../../dashboardPort.ts'
+import type { Env } from '../access.ts'
+import type { Frame } from '../frame.ts'
+import { readChronicle, SPANS } from '../history.ts'
+import type { Span } from '../history.ts'
+import { readPoints } from '../points.ts'
+import { history } from '../pages/history.ts'
+
+/** What is written once a minute is read for everybody who looks within this time, in milliseconds. */
+const KEEP_MS = 10_000
+
+export function historyRoutes(frame: Frame, port: DashboardPort): Hono<Env> {
+  const routes = new Hono<Env>()
+  const readers = new Map(
+    spans().map((span) => [span, oneAnswer(KEEP_MS, (db: Queryable) => readChronicle(db, span, readPoints))]),
+  )
+
+  routes.get('/history', async (context) => {
+    const asked = context.req.query('span')
+    const span = spans().find((name) => name === asked) ?? 'hour'
+    const chronicle = await readers.get(span)?.(port.database())
+    return frame.page(context, {
+      title: 'History',
+      place: 'history',
+      body: history(span, chronicle),
+      charts: true,
+    })
+  })
+  return routes
+}
+
+function spans(): Span[] {
+  // keys() widens to string; SPANS has exactly these.
+  return Object.keys(SPANS) as Span[]
+}

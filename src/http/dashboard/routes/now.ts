@@ -1,0 +1,53 @@
+import { Hono } from 'hono'
+import type { Queryable } from '../../../db/pool.ts'
+import { oneAnswer } from '../../../kit/oneAnswer.ts'
+import { backlogAges, busySlots } from '../../../tables/dashboard.ts'
+import type { DashboardPort } from '../../dashboardPort.ts'
+import type { Env } from '../access.ts'
+import type { Frame } from '../frame.ts'
+import { createLive } from '../live.ts'
+import { now, type NowState } from '../pages/now.ts'
+import { doneRates } from '../rates.ts'
+
+/** Slots and ages are asked for less often than the status: they take longer where much waits. In milliseconds. */
+const ASIDE_MS = 5_000
+const SLOTS_SHOWN = 12
+const AGES_LOOK = 50_000
+
+/** *Now*, and its news. */
+export function nowRoutes(frame: Frame, port: DashboardPort): Hono<Env> {
+  const routes = new Hono<Env>()
+  const aside = oneAnswer(ASIDE_MS, async (db: Queryable) => {
+    const [slots, ages] = await Promise.all([busySlots(db, SLOTS_SHOWN), backlogAges(db, AGES_LOOK)])
+    return { slots, ages, rates: await doneRates(db) }
+  })
+
+  async function state(): Promise<NowState> {
+    // Asked for first: it throws where there is none, and what was begun before it would fail with nobody to hear.
+    const db = port.database()
+    const [status, beside] = await Promise.all([port.status(), aside(db)])
+    return { status, ...beside }
+  }
+
+  const live = createLive({ read: async () => String(await now(await state())), ending: port.ending })
+
+  routes.get('/', async (context) =>
+    frame.page(context, { title: 'Now', place: 'now', body: now(await state()) }),
+  )
+
+  routes.get('/now/events', (context) => {
+    const stream = live.open()
+    if (stream === undefined) {
+      context.header('Retry-After', '10')
+      return context.json(
+        { error: 'unavailable', message: 'too many look at this, or the instance drains' },
+        503,
+      )
+    }
+    context.header('Content-Type', 'text/event-stream; charset=utf-8')
+    // Some proxies gather what they pass on unless they are told not to.
+    context.header('X-Accel-Buffering', 'no')
+    return context.body(stream)
+  })
+  return routes
+}
