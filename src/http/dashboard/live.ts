@@ -67,11 +67,15 @@ export function createLive(options: LiveOptions): Live {
     viewer.controller.close()
   }
 
-  function send(viewer: Viewer, text: string, at: number): void {
+  /** Whether there was room for it. */
+  function send(viewer: Viewer, text: string, at: number): boolean {
     if ((viewer.controller.desiredSize ?? 0) > 0) {
       viewer.controller.enqueue(encoder.encode(text))
       viewer.tookAt = at
-    } else if (at - viewer.tookAt > STUCK_MS) close(viewer)
+      return true
+    }
+    if (at - viewer.tookAt > STUCK_MS) close(viewer)
+    return false
   }
 
   async function look(): Promise<void> {
@@ -94,8 +98,7 @@ export function createLive(options: LiveOptions): Live {
     for (const viewer of viewers) {
       if (at - viewer.since > lifeMs) close(viewer)
       else if (viewer.sent !== event) {
-        viewer.sent = event
-        send(viewer, event, at)
+        if (send(viewer, event, at)) viewer.sent = event
       } else if (silent) send(viewer, ': still here\n\n', at)
     }
     if (silent) saidAt = at

@@ -89,8 +89,7 @@ function merged(found: Found<BrowsedMessage>, waiting: readonly BrowsedMessage[]
     [...waiting.filter((row) => row.inbox_id >= reached), ...found.rows].map((row) => [row.inbox_id, row]),
   )
   const rows = [...byId.values()].toSorted((one, other) => other.inbox_id - one.inbox_id)
-  if (rows.length <= PAGE)
-    return { ...found, rows, below: found.below ?? lastOf(waiting.length > PAGE ? rows : []) }
+  if (rows.length <= PAGE) return { ...found, rows }
   const shown = rows.slice(0, PAGE)
   return { rows: shown, below: lastOf(shown), cut: false }
 }
