@@ -50,12 +50,7 @@ export const GO_ON_MS = 1_000
 const NOT_YET_MS = 10_000
 
 /** `jobs`: all that the config has, whether or not they run here. */
-export function commonDuties(
-  pool: Pool,
-  instanceId: string,
-  jobs: readonly ResolvedJob[],
-  log: Log,
-): Duty[] {
+export function commonDuties(pool: Pool, instanceId: string, jobs: readonly ResolvedJob[], log: Log): Duty[] {
   return [
     {
       // What each instance counts it writes itself (history.ts); this is what one of them can see for all.

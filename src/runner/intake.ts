@@ -53,9 +53,7 @@ export function createIntake(options: IntakeOptions): IntakePort | undefined {
     const db = pool()
     if (db === undefined) throw new Error('not connected yet')
     const taken = await takeMessages(db, rows, apart)
-    for (const [source, messages] of Map.groupBy(taken, (one) => one.source)) {
-      work()?.announce(source)
-    }
+    for (const source of new Set(taken.map((one) => one.source))) work()?.announce(source)
     return taken
   })
   sayDoors(options)

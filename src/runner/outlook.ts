@@ -1,17 +1,16 @@
 /** How an instance is seen from outside: whether its database is there, what HTTP may ask of it, and its metrics. */
 import type { ResolvedConfig } from '../config/resolved.ts'
 import type { Settings } from '../config/settings.ts'
-import type { Pool } from '../db/pool.ts'
 import type { MetricsPort } from '../http/metricsPort.ts'
 import { createProbe } from '../http/probe.ts'
 import type { DatabaseProbe } from '../http/probe.ts'
-import type { StatusPort } from '../http/statusPort.ts'
 import { CONTENT_TYPE } from '../telemetry/metrics/text.ts'
 import type { Condition } from './condition.ts'
 import type { Counting } from './counting.ts'
 import { createExposition } from './exposition.ts'
 import type { Pools } from './foundation.ts'
 import { createPort } from './port.ts'
+import type { InstancePort } from './port.ts'
 import type { Refused } from './refused.ts'
 import type { Work } from './work.ts'
 
@@ -28,7 +27,7 @@ export interface OutlookOptions {
 }
 
 export interface Outlook {
-  readonly port: StatusPort & { database(): Pool }
+  readonly port: InstancePort
   readonly probe: DatabaseProbe
   readonly metrics: MetricsPort
   /** Ends what metrics still ask of the database. */

@@ -172,7 +172,7 @@ export interface Events {
   intake_off: { source: string }
   /** At the dashboard. `who`: as they call themselves. */
   login: { who: string }
-  login_refused: Record<never, never>
+  login_refused: { who?: never }
 
   drain_started: { signal: string; in_flight: number }
   drain_step: { step: string; waiting: number; elapsed_ms: number }

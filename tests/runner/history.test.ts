@@ -25,7 +25,7 @@ async function historyOf(t: Scope) {
   const own = database.pool()
   return {
     db: own as Queryable,
-    begin(this: void, instanceId: string, db: Queryable = own): Counting {
+    begin: (instanceId: string, db: Queryable = own): Counting => {
       const tallies = new Tallies()
       const log = recordedLog()
       const history = startHistory({ db, instanceId, tallies, log, minuteMs: MINUTE_MS })
@@ -33,7 +33,7 @@ async function historyOf(t: Scope) {
       return { meter: createMeter(tallies), history, log }
     },
     /** What the history has of one thing, by minute. */
-    async minutes(this: void, name: string, key: string): Promise<Map<number, number>> {
+    minutes: async (name: string, key: string): Promise<Map<number, number>> => {
       const { rows } = await own.query<{ at: Date; value: number }>(
         'SELECT at, value FROM service_ops.history_minute WHERE name = $1 AND key = $2 ORDER BY at',
         [name, key],
