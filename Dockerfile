@@ -30,4 +30,5 @@ USER 1000
 EXPOSE 8080
 # Exec form, and no entry script of the base image in front: the signal to stop must reach this process itself.
 ENTRYPOINT []
-CMD ["node", "bin/tidemark.js", "start"]
+# On a large machine V8 would take up to 128 MB for young objects; 16 are as fast.
+CMD ["node", "--max-semi-space-size=8", "bin/tidemark.js", "start"]

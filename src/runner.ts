@@ -8,7 +8,6 @@
  * and any number of times; all callers wait for the same end. Losing the database ends neither the process nor its start.
  */
 import type { TidemarkConfig } from './config/types.ts'
-import { createProbe } from './http/probe.ts'
 import type { Listening } from './http/server.ts'
 import type { Loop } from './kit/loop.ts'
 import { within } from './kit/within.ts'
@@ -29,8 +28,9 @@ import { createMissing } from './runner/missing.ts'
 import { setUp } from './runner/options.ts'
 import type { RunnerOptions } from './runner/options.ts'
 import { createPersist } from './runner/persist.ts'
-import { createPort } from './runner/port.ts'
+import { createOutlook } from './runner/outlook.ts'
 import { startPulse } from './runner/pulse.ts'
+import { createQuietly } from './runner/quietly.ts'
 import { retryRefused } from './runner/refused.ts'
 import type { Refused } from './runner/refused.ts'
 import { registerAll } from './runner/registration.ts'
@@ -39,7 +39,6 @@ import { findWay, openAddresses } from './runner/way.ts'
 import type { Addresses } from './runner/way.ts'
 import { startWork } from './runner/work.ts'
 import type { Work } from './runner/work.ts'
-import { cleanError } from './telemetry/errorText.ts'
 
 export type { Runner } from './runner/api.ts'
 export type { Part, RunnerOptions } from './runner/options.ts'
@@ -50,7 +49,9 @@ const CLOSE_MOST_MS = 10_000
 
 /** Makes an instance of a config; nothing runs before `start()`. Throws ConfigInvalid or SettingsInvalid. */
 export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions = {}): Runner {
-  const { settings, parts, config, allJobs, identity, log } = setUp(userConfig, options)
+  const decided = setUp(userConfig, options)
+  const { settings, parts, config, identity, log, counting } = decided
+  const { meter } = counting
   const startedAt = performance.now()
   const ending = new AbortController()
   let addresses: Addresses | undefined
@@ -74,6 +75,7 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
     work?.jobs.wake()
   }
   const condition = createCondition(log, wakeAll)
+  const quietly = createQuietly(log)
   const missing = createMissing({
     log,
     onGone() {
@@ -87,19 +89,15 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
     },
   })
   const denied = createDenied(log, SCHEMAS)
-  const port = createPort({
+  const { port, probe, ...outlook } = createOutlook({
+    config,
+    settings,
     condition,
+    counting,
     pools: () => pools,
-    parts: () => ({
-      boss: work?.boss,
-      leaders: work?.leaders,
-      pollers: work?.pollers ?? [],
-      processors: work?.processors ?? [],
-      failedTasks: refused?.names ?? [],
-      waiting: work?.deliveries.waiting ?? [],
-    }),
+    work: () => work,
+    refused: () => refused,
   })
-  const probe = createProbe(() => port.probeDatabase())
 
   async function begin(): Promise<void> {
     const { signal } = ending
@@ -112,10 +110,12 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
         config,
         settings,
         log,
+        meter,
         readiness: () => condition.readiness(),
         pool: () => pools?.work,
         work: () => work,
       }),
+      metrics: outlook.metrics,
       config,
       ending: signal,
       nextFreePort: options.nextFreePort === true,
@@ -131,7 +131,9 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
       failed(own, error) {
         missing.failed(own.reserved, error)
         denied.failed(own.reserved, error)
+        meter.databaseFailed(error)
       },
+      broke: (error) => meter.databaseFailed(error),
     })
     pools = opened
     const applicationName = `tidemark:${identity.instanceId}`
@@ -151,29 +153,24 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
     signal.throwIfAborted()
     unprepare = await options.prepare?.(opened.work)
     const joined = (membership = join({
-      settings,
-      identity,
+      ...decided,
       session,
       pools: opened,
       tasks: [...config.pollers, ...config.processors, ...config.jobs].map(({ name }) => name),
       now: () => ({ state: condition.state, circuits: work?.deliveries.broken ?? [] }),
       onPaused: (paused, askedAt) => work?.pauses.told(paused, askedAt),
       onTakenBack: wakeAll,
-      log,
     }))
     await persist('to announce itself', () => joined.announce())
-    await persist('to take back what the lost had', () => takeBackLost(opened.work, identity.instanceId, log))
+    const takeBack = () => takeBackLost(opened.work, identity.instanceId, log)
+    await persist('to take back what the lost had', takeBack)
     const registered = await registerAll(opened.work, config, settings.release, log, persist)
     signal.throwIfAborted()
     const wiring = {
-      settings,
-      config,
-      allJobs,
-      identity,
+      ...decided,
       pools: opened,
       session,
       registered,
-      log,
       mayLead: () => work !== undefined && condition.schemaFits && !signal.aborted,
       onDemand: (poller: string) => refused?.demand(poller),
       onQueueError: () => denied.suspect(opened.reserved),
@@ -209,14 +206,6 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
     if (pools !== undefined && !condition.databaseAway) await membership?.announce()
   }
 
-  async function quietly(act: () => Promise<unknown> | undefined): Promise<void> {
-    try {
-      await act()
-    } catch (error) {
-      log.event('cleanup_failed', `stopping: ${cleanError(error).text}`, cleanError(error))
-    }
-  }
-
   /** Asked for by a start that failed and by a stop; done once. */
   function close(limitMs: number): Promise<void> {
     return (closing ??= closeAll(limitMs))
@@ -225,6 +214,7 @@ export function createRunner(userConfig: TidemarkConfig, options: RunnerOptions 
   /** Everything behind the work, in the order opposite to its start. */
   async function closeAll(limitMs: number): Promise<void> {
     const ended = work
+    outlook.stop()
     if (ended !== undefined) await quietly(() => stopWork(ended))
     await quietly(() =>
       Promise.all([membership?.stop(), pulse?.stop(), missing.stop(), denied.stop(), refused?.stop()]),

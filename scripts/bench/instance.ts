@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { NODE_FLAGS } from './process.ts'
 import { freePort } from '../../tests/support/port.ts'
 import { untilReady } from './load.ts'
 import { publishedBin } from './published.ts'
@@ -33,7 +34,7 @@ export async function startInstance(
   const port = await freePort()
   const address = `http://127.0.0.1:${port}`
   const start = async () => {
-    const started = spawn(process.execPath, [bin, 'start', '--config', file], {
+    const started = spawn(process.execPath, [...NODE_FLAGS, bin, 'start', '--config', file], {
       cwd: folder,
       stdio: 'ignore',
       env: {

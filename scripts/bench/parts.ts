@@ -15,6 +15,7 @@ import { handlers } from './scale/handlers.ts'
 import { held } from './scale/held.ts'
 import { reread } from './scale/reread.ts'
 import { scale } from './scale/scale.ts'
+import { probes } from './probes/probes.ts'
 import { figuresOf, tableOf, verdictsOf } from './report.ts'
 import type { BenchServer } from './server.ts'
 import { start } from './start/start.ts'
@@ -39,6 +40,7 @@ export const PARTS: readonly BenchPart[] = [
   latency,
   start,
   idle,
+  probes,
   line,
   scale,
   reread,

@@ -14,6 +14,8 @@ export interface BenchServer {
   readonly url: string
   readonly version: string
   readonly postmasterPid: number
+  /** What it logs. */
+  readonly logFile: string
   /** One statement outside every clock. */
   query<R extends Record<string, unknown>>(text: string, values?: unknown[]): Promise<R[]>
   /** Stops it and removes its files. */
@@ -24,7 +26,8 @@ export interface BenchServer {
 export async function startBenchServer(): Promise<BenchServer> {
   const folder = mkdtempSync(join(tmpdir(), 'tidemark-bench-'))
   const embedded = await useEmbedded(folder)
-  return openDatabase(embedded.url, findPostmaster(layoutOf(folder))?.pid ?? -1, async () => {
+  const { log } = layoutOf(folder)
+  return openDatabase(embedded.url, findPostmaster(layoutOf(folder))?.pid ?? -1, log, async () => {
     await embedded.leave()
     rmSync(folder, { recursive: true, force: true })
   })
@@ -35,7 +38,7 @@ export async function addDatabase(server: BenchServer, name: string): Promise<Be
   await server.query(`CREATE DATABASE ${quoteIdentifier(name)}`)
   const url = new URL(server.url)
   url.pathname = `/${name}`
-  return openDatabase(url.href, server.postmasterPid, async () => {
+  return openDatabase(url.href, server.postmasterPid, server.logFile, async () => {
     await server.query(`DROP DATABASE ${quoteIdentifier(name)} WITH (FORCE)`)
   })
 }
@@ -43,6 +46,7 @@ export async function addDatabase(server: BenchServer, name: string): Promise<Be
 async function openDatabase(
   url: string,
   postmasterPid: number,
+  logFile: string,
   leave: () => Promise<void>,
 ): Promise<BenchServer> {
   const log = { event: () => undefined }
@@ -57,6 +61,7 @@ async function openDatabase(
     url,
     version: rows[0]?.server_version ?? 'unknown',
     postmasterPid,
+    logFile,
     async query<R extends Record<string, unknown>>(text: string, values: unknown[] = []) {
       return (await client.query<R>(text, values)).rows
     },

@@ -140,17 +140,22 @@ UPDATE service_ops.integration_poll_watermark w
 RETURNING n.n, i.inserted, i.late, w.scan_ts IS NOT NULL AS more, w.edge::text AS edge, n.skims;
 
 -- name: reading
--- The rows after the position, as many as a page has. Scalar sub-selects keep the index order of the source.
+-- The rows after the position, as many as a page has. Scalar sub-selects keep the index order of the source. A page of the
+-- way `ahead`, which is planned once, has its size in the text and no row by name: for any size, and perhaps one row, the plan
+-- that is kept would read the whole source.
 page AS MATERIALIZED (
   SELECT :"columns", :"is_seen" AS is_seen
     FROM :"source" tidemark_source
    WHERE (tidemark_source.:"created_at", tidemark_source.:"id") > (:"scan_from", coalesce(CAST((SELECT me.scan_id FROM me) AS :"id_type"), :"lowest_id"))
      AND tidemark_source.:"id" IS NOT NULL            -- one row without an id would fail every page that it is in
-     AND ($8::text IS NULL OR tidemark_source.:"id"::text = $8::text)
+     AND :"alone"
      AND :"where"
-   ORDER BY tidemark_source.:"created_at", tidemark_source.:"id" LIMIT $5::integer),
+   ORDER BY tidemark_source.:"created_at", tidemark_source.:"id" LIMIT :"limit"),
 n AS (SELECT count(*) AS n, count(*) < $5::integer AND $8::text IS NULL AS is_last, false AS skims FROM page),
 last AS (SELECT p.created_at, p.id FROM page p ORDER BY p.created_at DESC, p.id DESC LIMIT 1)
+
+-- name: alone
+($8::text IS NULL OR tidemark_source.:"id"::text = $8::text)
 
 -- name: skimming
 -- $9 rows to walk over, at most. Of the next so many rows up to the greatest cursor those that were not seen yet, as many as a

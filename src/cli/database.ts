@@ -2,6 +2,7 @@ import type { Client } from 'pg'
 import type { Settings } from '../config/settings.ts'
 import { closeClient, openClient } from '../db/connection.ts'
 import { findEmbedded } from '../db/embedded.ts'
+import { isConnectionError } from '../db/sqlstate.ts'
 import { CommitRolledBack, NoDatabase } from '../errors.ts'
 
 const APPLICATION_NAME = 'tidemark:cli'
@@ -30,8 +31,45 @@ export async function findDatabase(settings: Settings): Promise<DatabaseAddress>
  * @throws {NoDatabase} when there is no database to connect to, or the connection's own error
  */
 export async function withDatabase<T>(settings: Settings, fn: (client: Client) => Promise<T>): Promise<T> {
+  const client = await connect(settings)
+  try {
+    return await fn(client)
+  } finally {
+    await closeClient(client)
+  }
+}
+
+/** One connection that is lent again and again; after a failure it is another one. */
+export interface KeptDatabase {
+  /** @throws what `fn` or the connection throws */
+  use<T>(fn: (client: Client) => Promise<T>): Promise<T>
+}
+
+/** Connects when it is first used. For a verb that looks for as long as it runs, and ends with its process. */
+export function keepDatabase(settings: Settings): KeptDatabase {
+  let kept: Client | undefined
+  return {
+    async use(fn) {
+      const known = kept
+      kept = undefined
+      const client = known ?? (await connect(settings))
+      try {
+        const value = await fn(client)
+        kept = client
+        return value
+      } catch (error) {
+        void closeClient(client).catch(() => undefined)
+        // It may have broken long ago, when nobody asked anything.
+        if (known !== undefined && isConnectionError(error)) return await this.use(fn)
+        throw error
+      }
+    },
+  }
+}
+
+async function connect(settings: Settings): Promise<Client> {
   const { url } = await findDatabase(settings)
-  const client = await openClient({
+  return openClient({
     url,
     applicationName: APPLICATION_NAME,
     connectTimeoutMs: settings.connectTimeoutMs,
@@ -39,11 +77,6 @@ export async function withDatabase<T>(settings: Settings, fn: (client: Client) =
     startupOptions: false,
     limits: { statementTimeoutMs: 0, lockTimeoutMs: 0, idleInTransactionMs: 0 },
   })
-  try {
-    return await fn(client)
-  } finally {
-    await closeClient(client)
-  }
 }
 
 /**

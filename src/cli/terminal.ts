@@ -59,29 +59,21 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
 }
 
 /** A table under a heading, or a sentence where there is nothing to show. */
-export function printSection(
+export function section(
   title: string,
   head: readonly string[],
   rows: readonly (readonly string[])[],
   nothing: string,
-): void {
-  print(coloured('bold', title))
-  print(rows.length === 0 ? coloured('dim', nothing) : table(head, rows))
-  print()
+): string {
+  return `${coloured('bold', title)}\n${rows.length === 0 ? coloured('dim', nothing) : table(head, rows)}`
 }
 
-/** A span in the largest unit that says enough: `0.4 s`, `12 s`, `5 min`, `3 h`, `9 d`; `-` for none. */
-export function span(seconds: number | null): string {
-  if (seconds === null) return '-'
-  const size = Math.abs(seconds)
-  if (size < 10) return `${seconds.toFixed(1)} s`
-  if (size < 120) return `${Math.round(seconds)} s`
-  if (size < 7200) return `${Math.round(seconds / 60)} min`
-  if (size < 172_800) return `${Math.round(seconds / 3600)} h`
-  return `${Math.round(seconds / 86_400)} d`
+/** A count as people read it: `12,345`. */
+export function grouped(n: number): string {
+  return n.toLocaleString('en-US')
 }
 
-/** `span` of something past. */
-export function ago(seconds: number | null): string {
-  return seconds === null ? '-' : `${span(seconds)} ago`
+/** What came from outside must not move a terminal's cursor or colour its text. */
+export function printable(text: string): string {
+  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, '\uFFFD')
 }

@@ -5,6 +5,7 @@ import type { Log } from '../telemetry/log.ts'
 import { closeClient, openClient } from './connection.ts'
 import type { SessionAddress } from './connection.ts'
 import { applyFiles } from './migrate/apply.ts'
+import type { OnFile } from './migrate/apply.ts'
 import { syncInvariants } from './migrate/invariants.ts'
 import { createLookout } from './migrate/lookout.ts'
 import type { Lookout } from './migrate/lookout.ts'
@@ -41,6 +42,8 @@ export interface MigrateOptions extends SessionAddress {
    * too; what follows is told in migrate/lockWait.ts. Default: 5 s.
    */
   readonly lockTimeoutMs?: number
+  /** Each file as it begins. */
+  readonly onFile?: OnFile
   /** Runs on the same connection, under the same lock, after ours: pg-boss's own migration. */
   readonly after?: (client: Client) => Promise<void>
   /** Run every file again, and so make again what was dropped. */
@@ -110,7 +113,7 @@ async function work(client: Client, lookout: Lookout, options: MigrateOptions): 
     log,
     signal: options.signal,
   }
-  const applied = await applyFiles(client, { wait, repair })
+  const applied = await applyFiles(client, { wait, repair, onFile: options.onFile })
   const missing = await missingObjects(client)
   // Its table may be among the missing; that is for --repair to mend and for the caller to say, not to fail on.
   if (!missing.includes('service_ops.invariant')) await syncInvariants(client)

@@ -14,6 +14,7 @@ import type { DashboardPort } from './dashboardPort.ts'
 import { createHealth, type HealthReporter, type ServiceFacts } from './health.ts'
 import { intakeRoutes } from './intake.ts'
 import type { IntakePort } from './intakePort.ts'
+import type { MetricsPort } from './metricsPort.ts'
 import type { DatabaseProbe } from './probe.ts'
 import { requestTrace } from './requestTrace.ts'
 import type { StatusPort } from './statusPort.ts'
@@ -28,6 +29,8 @@ export interface AppOptions extends ServiceFacts {
   readonly intake?: IntakePort
   /** Undefined: operators' actions are off, as they are without a token. */
   readonly admin?: AdminPort
+  /** Undefined: there is no `/metrics`. */
+  readonly metrics?: MetricsPort
   /** Undefined: there is no dashboard, whatever the settings say. */
   readonly dashboard?: DashboardPort
   /** Shared with whoever else looks at the database. Default: one of its own, by the port. */
@@ -55,7 +58,7 @@ const CONTENT_SECURITY = {
 
 /** Builds the app. It asks `port` anew at every request, and so may be made before anything else has started. */
 export function createApp(port: StatusPort, log: Log, options: AppOptions): App {
-  const { service, version, features, settings, admin, serves = 'everything' } = options
+  const { service, version, features, settings, admin, metrics, serves = 'everything' } = options
   const health = options.health ?? createHealth(port, { service, version, features }, log, options.probe)
   const dashboard =
     options.dashboard === undefined || serves === 'the public'
@@ -66,6 +69,12 @@ export function createApp(port: StatusPort, log: Log, options: AppOptions): App 
 
   // Before what writes a line for each request: the line of a page tells enough of its files.
   if (dashboard !== undefined) app.route('/', dashboard.files)
+  if (metrics !== undefined)
+    app.use(async (_context, next) => {
+      const answered = metrics.requested()
+      await next()
+      answered()
+    })
   app.use(requestTrace(log))
   // Whether a domain is HTTPS alone, subdomains included, is for whoever ends TLS in front of us.
   app.use(
@@ -92,6 +101,11 @@ export function createApp(port: StatusPort, log: Log, options: AppOptions): App 
     const report = await health.report()
     return context.json(report, report.status === 'unhealthy' ? 503 : 200)
   })
+  // Without the dashboard's token, which scrapers do not have: whoever wants it unseen sets OPS_PORT.
+  if (metrics !== undefined && serves !== 'the public')
+    app.get('/metrics', async (context) =>
+      context.body(await metrics.text(), 200, { 'Content-Type': metrics.contentType }),
+    )
   if (options.intake !== undefined && serves !== 'operators')
     app.route('/inbox', intakeRoutes(port, options.intake, settings))
   // What is above has limits of its own, which REQUEST_TIMEOUT_SECONDS must not undercut.

@@ -40,4 +40,6 @@ export interface IntakePort {
   readonly doors: ReadonlyMap<string, IntakeDoor>
   hindrance(): Hindrance | undefined
   take(request: IntakeRequest): Promise<IntakeAnswer>
+  /** A request to send was answered so. `source` as the path has it: anybody may write anything there. Default: nobody is told. */
+  answered?(source: string, status: number): void
 }

@@ -12,8 +12,14 @@ export type Ledger = (
 ) => Promise<void>
 
 /** The ledger of one poller's passes, as this instance writes it. */
-export function ledgerOf(db: Queryable, poller: string, instanceId: string): Ledger {
+export function ledgerOf(
+  db: Queryable,
+  poller: string,
+  instanceId: string,
+  onRun: (outcome: PollRun['outcome']) => void = () => undefined,
+): Ledger {
   return async (due, startedAt, term, run) => {
+    onRun(run.outcome)
     const startedMsAgo = performance.now() - startedAt
     const late = Date.now() - startedMsAgo - due.dueAt.getTime()
     await recordRun(db, {

@@ -14,17 +14,19 @@
  * - *Told to stop*: the page at hand is finished, the rest is left to the next pass.
  *
  * Each page is read in one of three ways, by what the page before has found: it looks for its rows in the inbox; does not,
- * where all were new; or skims over what the last completed pass has seen (window.ts). Each is right anywhere.
+ * where all were new; or skims over what the last completed pass has seen (window.ts). Each is right anywhere. Those of a
+ * backlog, all new and of one size, are planned once on each connection: planning is a millisecond, of some ten for a page.
  */
-import type { Queryable } from '../db/pool.ts'
+import type { Pool, Queryable } from '../db/pool.ts'
 import { beginPass, nextId, readPage, remakeWatermark, watermarkExists } from '../tables/watermark.ts'
-import type { PageRead, PageWay, PassBegun, PassFence } from '../tables/watermark.ts'
+import type { PageRead, PageText, PageWay, PassBegun, PassFence } from '../tables/watermark.ts'
+import { inPass } from '../telemetry/spans.ts'
 import { overRaces, pageOrSmaller } from './halving.ts'
 import type { PageReader, RefusedRow } from './halving.ts'
 import type { PreparedSource } from './sourceSql.ts'
 
 export interface PassOptions {
-  readonly db: Queryable
+  readonly db: Queryable & Partial<Pick<Pool, 'prepared' | 'replan'>>
   readonly source: PreparedSource
   readonly fence: PassFence
   /** How far behind its commit a row's time may lie without losing it. */
@@ -38,8 +40,8 @@ export interface PassOptions {
   readonly signal: AbortSignal
   /** The pass number that stands in the row from now on, also when the pass fails later. */
   onBegun(pass: string): void
-  /** Rows came in, page by page. */
-  onInserted(rows: number): void
+  /** Rows came in, page by page; `late` of them behind the greatest cursor. */
+  onInserted(rows: number, late: number): void
   onRefusedRow(reason: string, row: RefusedRow): void
   onRemade(edge: string): void
   onClockStepped(behindMs: number): void
@@ -55,7 +57,22 @@ export interface PassResult {
   readonly edge: string | null
 }
 
-export async function runPass(options: PassOptions): Promise<PassResult> {
+export function runPass(options: PassOptions): Promise<PassResult> {
+  const { poller, term } = options.fence
+  return inPass(
+    poller,
+    term,
+    () => pagesOf(options),
+    ({ outcome, rowsRead, rowsInserted, lateRows }) => ({
+      'tidemark.outcome': outcome,
+      'tidemark.rows_read': rowsRead,
+      'tidemark.rows_inserted': rowsInserted,
+      'tidemark.late_rows': lateRows,
+    }),
+  )
+}
+
+async function pagesOf(options: PassOptions): Promise<PassResult> {
   const total = { rowsRead: 0, rowsInserted: 0, lateRows: 0, edge: null as string | null }
   const begun = await begin(options)
   if (begun === undefined) return { outcome: 'fenced', ...total }
@@ -82,7 +99,7 @@ export async function runPass(options: PassOptions): Promise<PassResult> {
     }
     total.rowsRead += page.rows
     total.rowsInserted += page.inserted
-    if (page.inserted > 0) options.onInserted(page.inserted)
+    if (page.inserted > 0) options.onInserted(page.inserted, page.late)
     total.lateRows += page.late
     total.edge = page.edge
     if (!page.more) return { outcome: 'completed', ...total }
@@ -141,16 +158,30 @@ async function begin(options: PassOptions): Promise<PassBegun | undefined> {
   return await overRaces(signal, () => open(remade))
 }
 
+/** A page slower than this may have a plan from when the source was nearly empty, which reads it whole. */
+const SLOW_MS = 100
+const SLOW_ROW_MS = 0.1
+
 function readerOf(options: PassOptions, fence: PassFence, next: NextPage): PageReader<PageRead> {
   const { db, source, maxAttempts, signal } = options
+  let planned: PageText | undefined
+  /** Pages ahead are of one size: they follow a full one. */
+  async function ahead(size: number): Promise<PageRead | undefined> {
+    planned ??= source.ahead(size)
+    const startedAt = performance.now()
+    const page = await readPage(db, planned, fence, size, maxAttempts, null)
+    if (performance.now() - startedAt > SLOW_MS + size * SLOW_ROW_MS) db.replan?.()
+    return page
+  }
   return {
     db,
     poller: fence.poller,
     signal,
     page(size, alone) {
-      const way = alone === null ? next.way : 'page'
-      const reach = way === 'skim' ? next.reach : undefined
-      return readPage(db, source.pages[way], fence, size, maxAttempts, alone, reach)
+      if (alone === null && next.way === 'ahead') return ahead(size)
+      if (alone === null && next.way === 'skim')
+        return readPage(db, source.skim, fence, size, maxAttempts, null, next.reach)
+      return readPage(db, source.page, fence, size, maxAttempts, alone)
     },
     refuse: (alone) => readPage(db, source.refuse, fence, 1, maxAttempts, alone),
     nextId: () => nextId(db, source.nextId, fence),

@@ -56,8 +56,10 @@ export interface PollerOptions {
   readonly maxAttempts: number
   readonly instanceId: string
   readonly log: Log
-  /** Rows came in: whoever processes them may look. */
-  onInserted(rows: number): void
+  /** Rows came in, `late` of them behind the greatest cursor: whoever processes them may look. */
+  onInserted(rows: number, late: number): void
+  /** A due pass came to this in the ledger. */
+  onRun?(outcome: PollRun['outcome']): void
   /** Something that passes rely on did not hold: rows may lie where none of them looks. */
   onDoubt?(reason: string): void
 }
@@ -114,7 +116,7 @@ export function createPoller(options: PollerOptions): Poller {
   /** Ends the pass under way with its page. */
   let holding = new AbortController()
 
-  const record = ledgerOf(db, name, options.instanceId)
+  const record = ledgerOf(db, name, options.instanceId, (outcome) => options.onRun?.(outcome))
 
   async function completed(due: DuePass, result: PassResult, startedAt: number, term: string): Promise<void> {
     const durationMs = Math.round(performance.now() - startedAt)
@@ -204,7 +206,7 @@ export function createPoller(options: PollerOptions): Poller {
         position.pass = begun
         position.begunAt = askedAt
       },
-      onInserted: (rows) => options.onInserted(rows),
+      onInserted: (rows, late) => options.onInserted(rows, late),
       onRefusedRow: (reason, row) =>
         log.event('row_refused', `${name}: a row could not be read and was taken in as DEAD: ${reason}`, {
           poller: name,

@@ -22,6 +22,8 @@ export interface ReplayOptions {
   readonly name: string
   readonly source: PreparedSource
   readonly pageSize: number
+  /** After each page: the rows looked at so far. */
+  onPage?(looked: number): void
 }
 
 /** What a range has that the inbox has not. */
@@ -55,6 +57,7 @@ export async function findMissing(options: ReplayOptions, range: ReplayRange): P
     total.forgottenBefore = page.forgottenBefore
     firstMissing.push(...page.firstMissing.slice(0, SHOWN - firstMissing.length))
     firstForgotten.push(...page.firstForgotten.slice(0, SHOWN - firstForgotten.length))
+    options.onPage?.(total.looked)
     if (!page.more) return { ...total, firstMissing, firstForgotten }
     position = page
   }
@@ -85,6 +88,7 @@ export async function replay(
     if (page === undefined) throw new PollerUnknown(options.name)
     total.looked += page.rows
     total.inserted += page.inserted
+    options.onPage?.(total.looked)
     if (!page.more) return { ...total, finished: true }
     if (options.signal.aborted) return { ...total, finished: false }
     position = page

@@ -25,7 +25,8 @@ export async function lookAtRange(options: ReplayOptions, range: ReplayRange): P
   const split = await splitRange(options.db, options.name, range)
   if (split === undefined) throw new PollerUnknown(options.name)
   const behind = await findMissing(options, { from: range.from, to: split.at })
-  const ahead = await findMissing(options, { from: split.at, to: range.to })
+  const onPage = (looked: number): void => options.onPage?.(behind.looked + looked)
+  const ahead = await findMissing({ ...options, onPage }, { from: split.at, to: range.to })
   return {
     looked: behind.looked + ahead.looked,
     missing: behind.missing,

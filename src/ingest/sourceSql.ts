@@ -11,8 +11,8 @@ import { sweepStatements } from '../tables/sweep.ts'
 import type { SweepSql } from '../tables/sweep.ts'
 import { tailStatement } from '../tables/tail.ts'
 import type { TailSql } from '../tables/tail.ts'
-import { nextIdStatement, pageStatement, skimStatement } from '../tables/watermark.ts'
-import type { PageSql, PageWay, SourceWindow } from '../tables/watermark.ts'
+import { aheadStatement, nextIdStatement, pageStatement, skimStatement } from '../tables/watermark.ts'
+import type { PageSql, PageText, SourceWindow } from '../tables/watermark.ts'
 import { seenSql, windowOf } from './window.ts'
 
 /** A source that has been checked against the catalogs, with its statements. */
@@ -20,13 +20,15 @@ export interface PreparedSource {
   readonly table: string
   readonly columns: SourceColumns
   /** Reads a page into the inbox. */
-  readonly page: string
-  /** The same, by the way it is read. */
-  readonly pages: Readonly<Record<PageWay, string>>
+  readonly page: PageText
+  /** The same, over rows that the last completed pass has seen. */
+  readonly skim: PageText
+  /** The same, for pages of so many rows that are most likely new. */
+  readonly ahead: (pageSize: number) => PageText
   /** Null: nothing may be told from the age of its rows. */
   readonly window: SourceWindow | null
   /** The same without payload: takes in, as DEAD, a row that cannot be read. */
-  readonly refuse: string
+  readonly refuse: PageText
   /** Reads what lies behind the greatest cursor into the inbox. */
   readonly tail: TailSql
   /** Tells which row the next page begins with. */
@@ -147,15 +149,6 @@ export function prepareSource(source: ResolvedSource, relation: SourceRelation |
   const beside = { bound: time.bound, time: time.value }
   // What fails by name is wanted, or its condition itself cannot be told: asked again, it would fail for ever.
   const refusedBeside = { ...refused, ...beside, where: 'true' }
-  const pages = {
-    page: pageStatement(page, 'page'),
-    ahead: pageStatement({ ...page, is_seen: 'false' }, 'ahead'),
-    skim: skimStatement(page, {
-      time: time.value,
-      greatest: time.bound('(SELECT me.last_created_at FROM me)'),
-      walked: time.bound('(SELECT walk.created_at FROM walk)'),
-    }),
-  }
   return {
     table: relation.qualified,
     columns: {
@@ -163,13 +156,18 @@ export function prepareSource(source: ResolvedSource, relation: SourceRelation |
       created_at: time.value.replace('tidemark_source.', 's.'),
       where: parts.where,
     },
-    page: pages.page,
-    pages,
+    page: pageStatement(page),
+    skim: skimStatement(page, {
+      time: time.value,
+      greatest: time.bound('(SELECT me.last_created_at FROM me)'),
+      walked: time.bound('(SELECT walk.created_at FROM walk)'),
+    }),
+    ahead: (pageSize) => aheadStatement({ ...page, is_seen: 'false' }, pageSize),
     window,
     tail: tailStatement({ ...taken, ...beside }),
     nextId: nextIdStatement(parts),
     probe: parts,
-    refuse: pageStatement({ ...refused, is_seen: 'false' }, 'page'),
+    refuse: pageStatement({ ...refused, is_seen: 'false' }),
     sweep: sweepStatements({ ...taken, ...beside }, refusedBeside),
     replay: replayStatements({ ...taken, ...beside }, refusedBeside),
     canBeUndated: !createdAt.not_null,

@@ -15,7 +15,7 @@ export interface TailsOptions {
   readonly db: MayPrepare
   readonly source: PreparedSource
   readonly maxAttempts: number
-  onInserted(rows: number): void
+  onInserted(rows: number, late: number): void
 }
 
 const NONE = { rowsRead: 0, rowsInserted: 0, lateRows: 0 }
@@ -34,7 +34,7 @@ export class Tails {
     const { db, source, maxAttempts } = this.#options
     const tail = await readTail(db, source.tail, fence, maxAttempts).catch(() => undefined)
     if (tail === undefined) return 0
-    this.#options.onInserted(tail.inserted)
+    this.#options.onInserted(tail.inserted, tail.late)
     const { rowsRead, rowsInserted, lateRows } = this.#read
     this.#read = {
       rowsRead: rowsRead + tail.rows,

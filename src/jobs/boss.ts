@@ -11,6 +11,7 @@ import { startDueLook, type DueLook } from './dueLook.ts'
 import { createListen } from './listener.ts'
 import { BOSS_SCHEMA, BOSS_SCHEMA_VERSION, bossSchemaVersion } from './schema.ts'
 import {
+  GIVE_BACK_LIMIT_MS,
   startWorker,
   type BossWorker,
   type HeldJob,
@@ -28,6 +29,8 @@ export interface BossOptions {
   readonly instanceId: string
   /** pg-boss reported an error; what it is, it does not always say. */
   readonly onError?: () => void
+  /** How long a stop waits for jobs to be given back, in milliseconds. Default: 2 s; a test's disk may stall for longer. */
+  readonly giveBackLimitMs?: number
   /** Time and timers, for tests. Default: the system's. */
   readonly clock?: Clock
 }
@@ -82,7 +85,7 @@ const STOP_LIMIT_MS = 3_000
 
 /** Makes pg-boss on our pool; opens nothing until `start()`. */
 export function createBoss(options: BossOptions): Boss {
-  const { pool, log } = options
+  const { pool, log, giveBackLimitMs = GIVE_BACK_LIMIT_MS } = options
   const { session, instanceId } = options
   const listen = session === undefined ? undefined : createListen(session, `tidemark:${instanceId}`, log)
   const database = createBossDatabase(pool, listen)
@@ -96,6 +99,8 @@ export function createBoss(options: BossOptions): Boss {
     instanceName: instanceId,
     persistWarnings: true,
     persistQueueStats: true,
+    // A job carries the span that sent it, and its handler's span is a child of that. Nothing without an SDK.
+    openTelemetry: { propagateContext: true },
     // Nothing here is a flow; three statements every five seconds, by default, look after them.
     flowIntervalSeconds: 3_600,
     // A tick is sent within the cron pass's 30 s and the look for what is due; by itself its worker looks seldom.
@@ -212,7 +217,7 @@ export function createBoss(options: BossOptions): Boss {
     },
     async work(queue, polling, handler) {
       if (state !== 'running') throw new Error('pg-boss fetches no jobs here any more')
-      const worker = await startWorker(pg, { pool, log }, queue, polling, handler)
+      const worker = await startWorker(pg, { pool, log, giveBackLimitMs }, queue, polling, handler)
       workers.add(worker)
       return {
         queue,

@@ -105,16 +105,21 @@ export function createUpkeep(options: {
     if (duty === undefined) return
     let failure: unknown
     let nextMs = duty.everyMs
+    const name = `${UPKEEP_QUEUE}.${duty.name}`
+    const startedAt = performance.now()
+    const elapsed = (): number => Math.round(performance.now() - startedAt)
     try {
       const said = (await duty.run(signal)) ?? nextMs
       if (said === 'leave') leave(queueOf(duty))
       nextMs = said === 'leave' ? 0 : said
+      log.event('duty_done', `the duty ${duty.name} done`, { job: name, duration_ms: elapsed() })
     } catch (error) {
       // Given back or expired: what was written about this attempt is not ours any more.
       if (signal.aborted) throw error
       failure = error
       log.event('job_failed', `the duty ${duty.name} failed; it is tried again at its next time`, {
-        job: `${UPKEEP_QUEUE}.${duty.name}`,
+        job: name,
+        duration_ms: elapsed(),
         ...cleanError(error),
       })
     }

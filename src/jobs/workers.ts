@@ -61,7 +61,7 @@ export interface BossWorker {
 const FETCH_STALE_MS = 15_000
 /** … for so many of its looks. */
 const FETCH_STALE_LOOKS = 3
-/** How long giving back may take, in ms: without a database the jobs are left to the others, and to their expiry. */
+/** How long giving back may take: without a database the jobs are left to the others, and to their expiry. */
 export const GIVE_BACK_LIMIT_MS = 2_000
 /** How long pg-boss gets to notice that the handlers it waits for are gone. */
 const SETTLE_LIMIT_MS = 1_000
@@ -75,7 +75,11 @@ interface Held {
 /** Starts a worker; throws when pg-boss is stopped. */
 export async function startWorker(
   boss: PgBoss,
-  { pool, log }: { readonly pool: Pool; readonly log: Log },
+  {
+    pool,
+    log,
+    giveBackLimitMs,
+  }: { readonly pool: Pool; readonly log: Log; readonly giveBackLimitMs: number },
   queue: string,
   options: PollingOptions,
   handler: JobHandler,
@@ -147,7 +151,7 @@ export async function startWorker(
       const releasing = left.map(async (held) => {
         if (await release(held)) givenBack += 1
       })
-      await within(GIVE_BACK_LIMIT_MS, Promise.allSettled(releasing))
+      await within(giveBackLimitMs, Promise.allSettled(releasing))
       over.abort()
       for (const { released } of left) released.resolve()
       await within(SETTLE_LIMIT_MS, stopped)

@@ -24,12 +24,13 @@ export type Settled = 'DONE' | 'FAILED' | 'DEAD' | 'given back' | 'counted' | 'n
 
 interface Entry<T extends Claim> {
   readonly item: T
-  settled(state: Settled): void
+  /** `at`: when the answer came, by the monotonic clock; one reading for a whole batch. */
+  settled(state: Settled, at: number): void
 }
 
 export interface Outcomes {
   /** Most messages end so, thousands a second: told by a call, since promises would cost more than the rest. */
-  done(claim: Claim, settled: (state: Settled) => void): void
+  done(claim: Claim, settled: Entry<Claim>['settled']): void
   failed(failure: Failure): Promise<Settled>
   giveBack(claim: Return): Promise<Settled>
   /** Handlers of what was claimed ahead run on: their attempts count from now on, if they are not settled first. */
@@ -122,7 +123,8 @@ export function createOutcomes(db: MayPrepare, instanceId: string, log: Log): Ou
     queue.entries.splice(0, batch.length)
     pending -= batch.length
     for (const { item } of batch) begun.delete(item.inboxId)
-    for (const entry of batch) entry.settled(stateOf(entry.item.inboxId))
+    const at = performance.now()
+    for (const entry of batch) entry.settled(stateOf(entry.item.inboxId), at)
     if (pending === 0) {
       for (const resolve of whenIdle) resolve()
       whenIdle = []
@@ -168,7 +170,7 @@ export function createOutcomes(db: MayPrepare, instanceId: string, log: Log): Ou
     },
   })
 
-  function queue<T extends Claim>({ entries }: Queue<T>, item: T, settled: (state: Settled) => void): void {
+  function queue<T extends Claim>({ entries }: Queue<T>, item: T, settled: Entry<T>['settled']): void {
     pending += 1
     entries.push({ item, settled })
     loop.wake()

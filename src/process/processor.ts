@@ -27,13 +27,15 @@ import { startLoop } from '../kit/loop.ts'
 import type { Loop } from '../kit/loop.ts'
 import { pause } from '../kit/pause.ts'
 import { within } from '../kit/within.ts'
-import { inWorkElsewhere } from '../tables/inbox.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
+import { SILENT_METER } from '../telemetry/metrics/meter.ts'
+import type { Meter } from '../telemetry/metrics/meter.ts'
 import { LONGEST_WAIT_MS } from './ahead.ts'
 import { createCalls } from './calls.ts'
 import type { RunnableProcessor } from './calls.ts'
 import { createClaims, IDLE_MS } from './claims.ts'
+import { Elsewhere } from './elsewhere.ts'
 import type { ExecuteOptions } from './execute.ts'
 import type { Interruption } from './interruption.ts'
 import { LowWater } from './lowWater.ts'
@@ -56,9 +58,8 @@ export interface ProcessorOptions {
   readonly quietMs?: () => number
   /** Sends jobs for handlers. */
   readonly send?: ExecuteOptions['send']
-  /** One for all processors of an instance. */
+  /** Each is one for all processors of an instance. */
   readonly pressure: Pressure
-  /** One for all processors of an instance. */
   readonly quarantine: Quarantine
   /** An operator holds it: nothing may begin. Whoever changes that wakes it. Default: nobody does. */
   readonly paused?: () => boolean
@@ -67,6 +68,8 @@ export interface ProcessorOptions {
   /** Messages to claim at once at most, as things are. Default: no limit but its own. */
   readonly room?: () => number
   readonly log: Log
+  /** Default: nothing is counted. */
+  readonly meter?: Meter
 }
 
 export interface ProcessorState {
@@ -119,10 +122,11 @@ export function createProcessor(options: ProcessorOptions): Processor {
   const { pool, processor, instanceId, pressure, quarantine, log, paused = () => false } = options
   const { name, from: sources, work, concurrency } = processor
   const outcomes = createOutcomes(pool, instanceId, log)
-  const settle = createSettlement(processor, outcomes, log)
+  const settle = createSettlement(processor, outcomes, log, options.meter ?? SILENT_METER)
   const lowWater = new LowWater(pool, sources)
   const strays = createStrays(pool, instanceId, sources, log)
   const ownership = new Ownership(pool)
+  const elsewhere = new Elsewhere(pool, sources, instanceId, lowWater)
   const execution: ExecuteOptions = {
     pool,
     pressure,
@@ -248,7 +252,7 @@ export function createProcessor(options: ProcessorOptions): Processor {
       loop.wake()
     },
     async lead(lease) {
-      while (!lease.signal.aborted && (await elsewhere())) await pause(ELSEWHERE_MS, lease.signal)
+      while (!lease.signal.aborted && (await elsewhere.someInWork())) await pause(ELSEWHERE_MS, lease.signal)
       if (!lease.signal.aborted && !drained) {
         claiming = true
         loop.wake()
@@ -281,17 +285,6 @@ export function createProcessor(options: ProcessorOptions): Processor {
       await loop.stop()
       await outcomes.stop()
     },
-  }
-
-  async function elsewhere(): Promise<boolean> {
-    try {
-      // A stand-by may have read its mark long ago, from a database that is no longer the one there is.
-      if (lowWater.due(performance.now())) await lowWater.look()
-      // From the proven mark: the next claim's is a hint, and may have passed what another instance has.
-      return await inWorkElsewhere(pool, sources, instanceId, lowWater.settled)
-    } catch {
-      return true // the database is away: not known, so not yet
-    }
   }
 }
 

@@ -30,7 +30,8 @@ export async function reclaimFrom(
     messages += taken.length
     for (const one of taken) {
       if (one.had_slot) sayReleased(one, log)
-      if (one.status === 'DEAD') sayDead(one, log)
+      if (one.status !== 'DEAD') continue
+      sayDead(one, log)
     }
     if (taken.length < BATCH) break
   }

@@ -3,6 +3,7 @@ import { DeliveryFailed } from '../errors.ts'
 import { backoffMs } from '../kit/backoff.ts'
 import { cleanError, errorText } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
+import type { Meter } from '../telemetry/metrics/meter.ts'
 import type { Result } from './execute.ts'
 import type { InWork } from './inWork.ts'
 import { backsOff, countsInARow } from './interruption.ts'
@@ -19,6 +20,8 @@ export interface WaitsForOutcome {
 /** Turns results into outcomes, sees them written, and says what became of each message. */
 export interface Settlement {
   picked(one: InWork): void
+  /** A handler call has ended, well or not; `first` is its message, or one of them. */
+  handled(first: InWork, durationMs: number): void
   /** Sees its outcome written, and then tells who waits for it. */
   settle(one: InWork, result: Result, durationMs: number, waits: WaitsForOutcome): void
   readonly finished: number
@@ -29,6 +32,7 @@ export function createSettlement(
   processor: Pick<ResolvedProcessor, 'name' | 'backoff'>,
   outcomes: Outcomes,
   log: Log,
+  meter: Pick<Meter, 'done' | 'handled'>,
 ): Settlement {
   let finished = 0
   let givenBack = 0
@@ -55,13 +59,16 @@ export function createSettlement(
     log.event('slot_released', msg, { ...fieldsOf(one), reason })
   }
 
-  function done(one: InWork, durationMs: number): void {
+  /** @param at when it was known to be written, by the monotonic clock */
+  function done(one: InWork, durationMs: number, at: number): void {
     finished += 1
+    const latencyMs = one.ageMs + at - one.claimedAt
+    meter.done(one.message.source, latencyMs)
     if (log.leavesOut?.('message_done') !== true)
       log.event('message_done', `${processor.name}: ${one.message.messageId} done`, {
         ...fieldsOf(one),
         duration_ms: Math.round(durationMs),
-        latency_ms: Math.round(one.ageMs + performance.now() - one.claimedAt),
+        latency_ms: Math.round(latencyMs),
       })
     released(one, 'done')
   }
@@ -90,7 +97,14 @@ export function createSettlement(
     const { class: errorClass, text } = cleanError(error)
     const askedMs = error instanceof DeliveryFailed ? (error.retryAfterMs ?? 0) : 0
     const waitMs = Math.max(askedMs, Math.round(backoffMs(message.attempts, processor.backoff)))
-    const state: Settled = await outcomes.failed({ ...claim, error: errorText(error), waitMs, final })
+    const times = timesOf(durationMs)
+    const state: Settled = await outcomes.failed({
+      ...claim,
+      ...times,
+      error: errorText(error),
+      waitMs,
+      final,
+    })
     const fields = { ...fieldsOf(one), class: errorClass, text, duration_ms: Math.round(durationMs) }
     const attempt = `attempt ${message.attempts} of ${message.maxAttempts}`
     if (state === 'FAILED') {
@@ -112,6 +126,7 @@ export function createSettlement(
   async function interrupt(
     one: InWork,
     { reason, waitMs: leastMs = 0, cause }: Result & { kind: 'interrupted' },
+    durationMs: number,
   ): Promise<number | undefined> {
     // Whoever finds no connection asks for none for a while (db/pressure.ts), whatever the message.
     const counts = countsInARow(reason)
@@ -119,7 +134,8 @@ export function createSettlement(
     const backoff = backsOff(reason) ? Math.round(backoffMs(tries, processor.backoff)) : 0
     const waitMs = Math.max(backoff, Math.round(leastMs))
     const error = cause === undefined ? null : errorText(cause)
-    const state = await outcomes.giveBack({ ...one.claim, waitMs, counts, error })
+    const story = { ...timesOf(durationMs), reason }
+    const state = await outcomes.giveBack({ ...one.claim, ...story, waitMs, counts, error })
     if (state === 'not ours') {
       lost(one)
       return undefined
@@ -144,6 +160,7 @@ export function createSettlement(
       const msg = `${processor.name}: ${one.message.messageId} has a slot of ${one.message.groupKey ?? ''}: ${inUse} of ${max ?? 'any number'} in use`
       log.event('slot_acquired', msg, { ...fieldsOf(one), in_use: inUse, max })
     },
+    handled: ({ message }, durationMs) => meter.handled(message.source, durationMs),
     settle(one, result, durationMs, waits) {
       const wait = (outcome: Promise<number | undefined>): void =>
         void outcome.then(
@@ -152,12 +169,12 @@ export function createSettlement(
         )
       switch (result.kind) {
         case 'committed':
-          done(one, durationMs)
+          done(one, durationMs, performance.now())
           waits.settled(one)
           return
         case 'done':
-          outcomes.done(one.claim, (state) => {
-            if (state === 'DONE') done(one, durationMs)
+          outcomes.done(one.claim, (state, at) => {
+            if (state === 'DONE') done(one, durationMs, at)
             else lost(one)
             waits.settled(one)
           })
@@ -169,7 +186,7 @@ export function createSettlement(
           wait(fail(one, result.error, durationMs, true))
           return
         case 'interrupted':
-          wait(interrupt(one, result))
+          wait(interrupt(one, result, durationMs))
           return
         case 'not ours':
           lost(one)
@@ -183,4 +200,10 @@ export function createSettlement(
       return givenBack
     },
   }
+}
+
+/** When the handler began and ended; a call that took no time at all has not begun. */
+function timesOf(durationMs: number): { beganAt: number | undefined; endedAt: number } {
+  const endedAt = performance.now()
+  return { beganAt: durationMs === 0 ? undefined : endedAt - durationMs, endedAt }
 }

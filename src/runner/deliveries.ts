@@ -6,6 +6,8 @@ import { createDelivery } from '../process/deliver/deliver.ts'
 import type { Processor, ProcessorOptions } from '../process/processor.ts'
 import type { BrokenCircuit } from '../tables/instance.ts'
 import type { Log } from '../telemetry/log.ts'
+import type { DeliveryOutcome } from '../telemetry/metrics/meter.ts'
+import { told } from './deliveryOutcome.ts'
 
 /** What a processor is made with that its way of working decides. */
 export type Way = Pick<ProcessorOptions, 'processor' | 'halted' | 'room'>
@@ -26,6 +28,8 @@ const LIMIT_MARGIN_MS = 5_000
 export interface DeliveriesOptions {
   /** Default: the circuit's own. */
   readonly circuit?: Pick<CircuitOptions, 'failures' | 'open'> | undefined
+  /** Told what became of each delivery. */
+  readonly onOutcome?: (outcome: DeliveryOutcome) => void
 }
 
 interface Guarded {
@@ -74,7 +78,10 @@ export function createDeliveries(log: Pick<Log, 'event'>, options: DeliveriesOpt
           ...rest,
           concurrency,
           timeoutMs: Math.max(rest.timeoutMs, work.timeoutMs + LIMIT_MARGIN_MS),
-          work: { kind: 'external', handle: createDelivery(work, concurrency, circuit) },
+          work: {
+            kind: 'external',
+            handle: told(createDelivery(work, concurrency, circuit), options.onOutcome),
+          },
         },
         halted: () => circuit.shutMs,
         room: () => circuit.room,

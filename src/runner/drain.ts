@@ -30,6 +30,9 @@ const PAGE_LIMIT_MS = 2_000
 /** How long a clean-up waits for the record to say that we drain: somebody may have it locked. */
 const ANNOUNCED_LIMIT_MS = 1_000
 
+/** How long an end waits for its counts to be written to the history, which can do without them. */
+const HISTORY_LIMIT_MS = 1_000
+
 /** Jobs must be given back before pg-boss would fail them; this much is kept for that. */
 const JOB_MARGIN_MS = 500
 
@@ -105,6 +108,8 @@ export async function giveBackAtOnce({ processors, leaders, pollers, jobs }: Wor
 export async function stopWork(work: Work): Promise<void> {
   await work.leaders.stop()
   await Promise.all(work.processors.map((processor) => processor.stop()))
+  // Behind the last outcome that could be written. A database that is away must not eat the time of what follows.
+  await work.history.stop(HISTORY_LIMIT_MS)
   await work.pauses.stop()
   work.pressure.stop()
   await work.listener?.close()

@@ -12,6 +12,7 @@ import type { Duty, Upkeep } from '../jobs/upkeep.ts'
 import { bringRetriesForward } from '../process/retries.ts'
 import { forgetFinished } from '../process/retention.ts'
 import type { Walk } from '../process/retention.ts'
+import { forgetHistory, sampleHistory } from '../tables/history.ts'
 import { forgetStopped } from '../tables/instance.ts'
 import { forgetRuns } from '../tables/pollRun.ts'
 import { findTask } from '../tables/task.ts'
@@ -27,6 +28,12 @@ const KEEP_RUNS_MS = 8 * DAY_MS
 const FORGET_BATCH = 5_000
 const UPKEEP_EVERY_MS = 3_600_000
 const LOST_EVERY_MS = 60_000
+
+/** The history is kept as long as the ledger is. */
+const KEEP_HISTORY_MS = KEEP_RUNS_MS
+const MINUTE_MS = 60_000
+/** A queue is looked at every 5 s: begun so far into a minute, a sample is in it, however late its job is seen. */
+const SAMPLE_AT_MS = 5_000
 
 /** A tenth of the retention, so that no message is kept much longer; never so seldom that a run has hours to make up for. */
 const RETENTION_SHARE = 10
@@ -45,6 +52,16 @@ const NOT_YET_MS = 10_000
 /** `jobs`: all that the config has, whether or not they run here. */
 export function commonDuties(pool: Pool, instanceId: string, jobs: readonly ResolvedJob[], log: Log): Duty[] {
   return [
+    {
+      // What each instance counts it writes itself (history.ts); this is what one of them can see for all.
+      name: 'history',
+      everyMs: MINUTE_MS,
+      async run() {
+        const nowMs = await sampleHistory(pool)
+        await forgetHistory(pool, KEEP_HISTORY_MS)
+        return MINUTE_MS - (nowMs % MINUTE_MS) + SAMPLE_AT_MS
+      },
+    },
     {
       name: 'instances',
       everyMs: UPKEEP_EVERY_MS,
@@ -92,8 +109,8 @@ export function pollerDuties(options: {
   readonly log: Log
   readonly registered: RegisteredPoller
   readonly maxAttempts: number
-  /** Rows came in. */
-  readonly onInserted: () => void
+  /** So many rows came in. */
+  readonly onInserted: (rows: number) => void
 }): Duty[] {
   const { pool, log, maxAttempts, onInserted } = options
   const { poller, source, latenessMs } = options.registered

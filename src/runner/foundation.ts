@@ -137,7 +137,7 @@ const FENCED_SHARE_OF_LEASE = 0.5
 
 /** Connections of the work pool besides those that handlers hold: claims, outcomes, pages, jobs. */
 export const WORK_MARGIN = 4
-const WORK_LEAST = 10
+export const WORK_LEAST = 10
 
 export function openPools(
   settings: Settings,
@@ -147,6 +147,8 @@ export function openPools(
   statements: {
     readonly asked: () => (answered: boolean) => void
     readonly failed: (pools: Pools, error: unknown) => void
+    /** A connection broke. */
+    readonly broke: (error: unknown) => void
   },
 ): Pools {
   const limits = {
@@ -161,6 +163,7 @@ export function openPools(
     startupOptions: pooling === 'none',
     ownSession: pooling !== 'transaction',
     onAsk: () => statements.asked(),
+    onConnectionError: (error: unknown) => statements.broke(error),
     onStatementError: (error: unknown) => statements.failed(pools, error),
   }
   const fencedMs = Math.min(limits.statementTimeoutMs, Math.round(settings.leaseMs * FENCED_SHARE_OF_LEASE))

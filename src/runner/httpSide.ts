@@ -8,6 +8,7 @@ import { serve } from '../http/server.ts'
 import type { Listening } from '../http/server.ts'
 import type { IntakePort } from '../http/intakePort.ts'
 import type { Log } from '../telemetry/log.ts'
+import type { MetricsPort } from '../http/metricsPort.ts'
 import { createAdmin } from './admin.ts'
 import { createDashboardPort } from './dashboard.ts'
 import type { Part } from './options.ts'
@@ -20,6 +21,7 @@ export interface HttpSideOptions {
   readonly probe: DatabaseProbe
   /** Undefined: this instance takes nothing in. */
   readonly intake: IntakePort | undefined
+  readonly metrics: MetricsPort
   /** What of the user's config this instance has. */
   readonly config: ResolvedConfig
   /** Aborted when the instance begins to drain. */
@@ -31,7 +33,7 @@ export interface HttpSideOptions {
 
 /** Builds the app and listens; with OPS_PORT two of them, of which the address of the first is given. It asks the ports anew at every request, so it may be first of all that starts. */
 export async function listenForHttp(options: HttpSideOptions): Promise<Listening> {
-  const { settings, parts, port, probe, intake, config, ending, log } = options
+  const { settings, parts, port, probe, intake, metrics, config, ending, log } = options
   const { opsPort } = settings
   const facts = { service: settings.serviceName, version: settings.release, features: parts }
   const shared = {
@@ -45,6 +47,7 @@ export async function listenForHttp(options: HttpSideOptions): Promise<Listening
       requestTimeoutMs: settings.requestTimeoutMs,
       ending,
     }),
+    metrics,
     ...(intake && { intake }),
     health: createHealth(port, facts, log, probe),
   }

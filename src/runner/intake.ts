@@ -19,6 +19,7 @@ import type { Walk } from '../process/retention.ts'
 import { takeMessages } from '../tables/intake.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
+import type { Meter } from '../telemetry/metrics/meter.ts'
 import { GO_ON_MS, retentionEveryMs } from './duties.ts'
 
 /** Attempts of a message whose source has no processor in this instance's config. */
@@ -28,6 +29,7 @@ export interface IntakeOptions {
   readonly config: Pick<ResolvedConfig, 'intakes' | 'processors'>
   readonly settings: Pick<Settings, 'intakeToken'>
   readonly log: Log
+  readonly meter: Pick<Meter, 'takenIn' | 'intakeAnswered'>
   readonly readiness: () => Readiness
   /** Undefined before there is a connection. */
   readonly pool: () => Pool | undefined
@@ -40,7 +42,7 @@ export interface IntakeOptions {
  * before anything has started.
  */
 export function createIntake(options: IntakeOptions): IntakePort | undefined {
-  const { config, log, readiness, pool, work } = options
+  const { config, log, meter, readiness, pool, work } = options
   if (config.intakes.length === 0) return undefined
   const attempts = new Map(
     config.processors.flatMap(({ from, maxAttempts }) =>
@@ -69,8 +71,12 @@ export function createIntake(options: IntakeOptions): IntakePort | undefined {
     return { kind: 'later', ...(SLOW_CLASSES.has(kind) ? SLOW : AWAY) }
   }
 
+  const doors = new Map(
+    config.intakes.map(({ name, maxBodyBytes, secret }) => [name, { maxBodyBytes, secret }]),
+  )
   return {
-    doors: new Map(config.intakes.map(({ name, maxBodyBytes, secret }) => [name, { maxBodyBytes, secret }])),
+    doors,
+    answered: (source, status) => meter.intakeAnswered(doors.has(source) ? source : 'unknown', status),
     hindrance() {
       const ready = readiness()
       if (ready === 'database_unavailable') return AWAY
@@ -81,7 +87,9 @@ export function createIntake(options: IntakeOptions): IntakePort | undefined {
     async take({ limitMs, ...request }) {
       try {
         const maxAttempts = attempts.get(request.source) ?? DEFAULT_ATTEMPTS
-        return { kind: 'taken', ...(await gatherer.submit({ ...request, maxAttempts }, limitMs)) }
+        const taken = await gatherer.submit({ ...request, maxAttempts }, limitMs)
+        meter.takenIn(request.source, taken.accepted)
+        return { kind: 'taken', ...taken }
       } catch (error) {
         if (error instanceof IntakeRefused) return { kind: 'refused', reason: error.reason }
         return later(error)

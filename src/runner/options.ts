@@ -8,6 +8,8 @@ import { resolveConfig } from '../config/validate.ts'
 import type { Pool } from '../db/pool.ts'
 import { createLog } from '../telemetry/log.ts'
 import type { Log } from '../telemetry/log.ts'
+import { createCounting } from './counting.ts'
+import type { Counting } from './counting.ts'
 
 /** What an instance can be started with. */
 export type Part = 'intake' | 'pollers' | 'processors' | 'jobs'
@@ -39,7 +41,9 @@ export interface SetUp {
   /** Every job of the user's config: any part may send one. */
   readonly allJobs: readonly ResolvedJob[]
   readonly identity: Identity
+  /** Counts what it is told, besides. */
   readonly log: Log
+  readonly counting: Counting
 }
 
 const ALL_PARTS: readonly Part[] = ['intake', 'pollers', 'processors', 'jobs']
@@ -58,7 +62,7 @@ export function setUp(userConfig: TidemarkConfig, options: RunnerOptions): SetUp
     jobs: parts.includes('jobs') ? whole.jobs : [],
   }
   const identity = options.identity ?? createIdentity(settings)
-  const log =
+  const plainLog =
     options.log ??
     createLog({
       service: settings.serviceName,
@@ -67,5 +71,6 @@ export function setUp(userConfig: TidemarkConfig, options: RunnerOptions): SetUp
       format: settings.logFormat,
       redact: config.log.redact,
     })
-  return { settings, parts, config, allJobs: whole.jobs, identity, log }
+  const { log, counting } = createCounting(config, plainLog)
+  return { settings, parts, config, allJobs: whole.jobs, identity, log, counting }
 }

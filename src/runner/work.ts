@@ -27,6 +27,7 @@ import type { Processor } from '../process/processor.ts'
 import { Quarantine } from '../process/quarantine.ts'
 import { findTask } from '../tables/task.ts'
 import type { Log } from '../telemetry/log.ts'
+import type { Counting } from './counting.ts'
 import { announcer } from './announcer.ts'
 import { fitConcurrency } from './concurrency.ts'
 import { obeyPauses } from './control.ts'
@@ -35,6 +36,8 @@ import type { Deliveries } from './deliveries.ts'
 import { commonDuties, pollerDuties, lookAgain } from './duties.ts'
 import type { Pools } from './foundation.ts'
 import { hear } from './hear.ts'
+import { startHistory } from './history.ts'
+import type { History } from './history.ts'
 import { intakeDuty } from './intake.ts'
 import { startPauses } from './pauses.ts'
 import type { Pauses } from './pauses.ts'
@@ -64,6 +67,7 @@ export interface WorkOptions {
   readonly session: SessionAddress | undefined
   readonly registered: Registered
   readonly log: Log
+  readonly counting: Counting
   readonly mayLead: () => boolean
   /** A pass was asked for of a poller that does not run here. */
   readonly onDemand: (poller: string) => void
@@ -74,6 +78,8 @@ export interface WorkOptions {
 interface RunningPoller {
   readonly poller: Poller
   readonly everyMs: number
+  /** How far behind its commit a row's time may lie. */
+  readonly slackMs: number
   readonly source: PreparedSource
 }
 
@@ -93,11 +99,13 @@ export interface Work extends Pick<JobSide, 'boss' | 'jobs' | 'send' | 'redrive'
   announce(source: string): void
   readonly pauses: Pauses
   readonly deliveries: Deliveries
+  readonly history: History
 }
 
 /** Leaves nothing behind when it fails, and may be called again then. */
 export async function startWork(options: WorkOptions): Promise<Work> {
   const { settings, identity, pools, session, registered, log } = options
+  const { meter } = options.counting
   const tasks = [...options.config.pollers, ...options.config.processors, ...options.config.jobs]
   const pauses = await startPauses({
     db: pools.reserved,
@@ -134,7 +142,7 @@ export async function startWork(options: WorkOptions): Promise<Work> {
   const pressure = watchPressure(pools.work, log)
   const quarantine = new Quarantine()
   // From here on nothing can fail: what is begun is begun whole.
-  const deliveries = createDeliveries(log)
+  const deliveries = createDeliveries(log, { onOutcome: (outcome) => meter.delivered(outcome) })
   const processors = fitConcurrency(registered.processors, pools.work.max, log).map((processor) =>
     deliveries.make(processor, (way) =>
       createProcessor({
@@ -145,6 +153,7 @@ export async function startWork(options: WorkOptions): Promise<Work> {
         send,
         quietMs: () => (isHeard ? QUIET_MS : IDLE_MS),
         log,
+        meter,
         ...way,
         paused: () => pauses.isPaused(processor.name),
       }),
@@ -180,10 +189,12 @@ export async function startWork(options: WorkOptions): Promise<Work> {
     const processor = registered.processors.find(({ from }) => from.includes(name))
     const maxAttempts = processor?.maxAttempts ?? DEFAULT_ATTEMPTS
     const onInserted = (): void => announce(name)
+    const slackMs = SLACK_MS + latenessMs
     for (const duty of pollerDuties({ pool: pools.work, log, registered: one, maxAttempts, onInserted }))
       upkeep.add(duty)
     return {
       everyMs,
+      slackMs,
       source,
       poller: createPoller({
         db: pools.work,
@@ -191,13 +202,17 @@ export async function startWork(options: WorkOptions): Promise<Work> {
         source,
         tick,
         held: () => pauses.reason(name),
-        slackMs: SLACK_MS + latenessMs,
+        slackMs,
         everyMs,
         pageSize: poller.pageSize,
         maxAttempts,
         instanceId: identity.instanceId,
         log,
-        onInserted,
+        onInserted(rows, late) {
+          meter.polled(name, rows, late)
+          onInserted()
+        },
+        onRun: (outcome) => meter.passed(name, outcome),
         onDoubt: (reason) => lookAgain({ pool: pools.work, upkeep, log, poller: name, reason }),
       }),
     }
@@ -264,6 +279,12 @@ export async function startWork(options: WorkOptions): Promise<Work> {
     pauses,
     pressure,
     deliveries,
+    history: startHistory({
+      db: pools.work,
+      instanceId: identity.instanceId,
+      tallies: options.counting.tallies,
+      log,
+    }),
     addPoller(one) {
       const made = makePoller(one)
       pollers.push(made)

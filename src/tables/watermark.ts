@@ -1,4 +1,6 @@
-import type { Queryable } from '../db/pool.ts'
+import { createHash } from 'node:crypto'
+import { runPrepared } from '../db/pool.ts'
+import type { MayPrepare, Queryable } from '../db/pool.ts'
 import { fillIdentifiers, loadStatements } from '../db/statements.ts'
 
 /** The statements of watermark.sql, and parts of them. */
@@ -6,6 +8,7 @@ export const WATERMARK_STATEMENTS = [
   'begin',
   'page',
   'reading',
+  'alone',
   'skimming',
   'up_to_greatest',
   'fresh',
@@ -117,13 +120,26 @@ export interface PageRead {
  */
 export type PageWay = 'page' | 'ahead' | 'skim'
 
+/** A page statement, and the name that it is prepared by where it is planned once. */
+export interface PageText {
+  readonly name?: string
+  readonly text: string
+}
+
 /** The page statement for one source. */
-export function pageStatement(parts: PageSql, way: 'page' | 'ahead'): string {
-  return takeStatement(readingSql(parts), parts, way === 'ahead' ? sql.ahead : sql.fresh)
+export function pageStatement(parts: PageSql): PageText {
+  const alone = fillIdentifiers(sql.alone, { id: parts.id })
+  return { text: takeStatement(readingSql(parts, '$5::integer', alone), parts, sql.fresh) }
+}
+
+/** The same for pages of exactly so many rows that are most likely new. */
+export function aheadStatement(parts: PageSql, pageSize: number): Required<PageText> {
+  const text = takeStatement(readingSql(parts, String(pageSize), 'true'), parts, sql.ahead)
+  return { name: `tidemark_ahead_${createHash('sha256').update(text).digest('hex').slice(0, 16)}`, text }
 }
 
 /** The same for a page that skims; with one value more, the rows to walk over. */
-export function skimStatement(parts: PageSql, skim: SkimSql): string {
+export function skimStatement(parts: PageSql, skim: SkimSql): PageText {
   const { columns, source, created_at, id, id_type, lowest_id, scan_from, where, is_seen } = parts
   const keyset = { columns, source, created_at, id, id_type, lowest_id, scan_from, where, is_seen }
   const { time, greatest, walked } = skim
@@ -135,12 +151,26 @@ export function skimStatement(parts: PageSql, skim: SkimSql): string {
     scan_from,
     greatest,
   })
-  return takeStatement(fillIdentifiers(sql.skimming, { ...keyset, ahead, time, walked }), parts, sql.fresh)
+  return {
+    text: takeStatement(fillIdentifiers(sql.skimming, { ...keyset, ahead, time, walked }), parts, sql.fresh),
+  }
 }
 
-function readingSql(parts: PageSql): string {
+function readingSql(parts: PageSql, limit: string, alone: string): string {
   const { columns, source, created_at, id, id_type, lowest_id, scan_from, where, is_seen } = parts
-  const keyset = { columns, source, created_at, id, id_type, lowest_id, scan_from, where, is_seen }
+  const keyset = {
+    columns,
+    source,
+    created_at,
+    id,
+    id_type,
+    lowest_id,
+    scan_from,
+    where,
+    is_seen,
+    limit,
+    alone,
+  }
   return fillIdentifiers(sql.reading, keyset)
 }
 
@@ -177,10 +207,10 @@ export interface AloneRow {
   readonly refusal: string | null
 }
 
-/** Reads one page from `statement` into the inbox; `reach`: how far one that skims walks. Undefined: fenced out, or the row is missing. */
+/** Reads one page into the inbox; `reach`: how far one that skims walks. Undefined: fenced out, or the row is missing. */
 export async function readPage(
-  db: Queryable,
-  statement: string,
+  db: MayPrepare,
+  { name, text }: PageText,
   fence: PassFence,
   pageSize: number,
   maxAttempts: number,
@@ -199,7 +229,10 @@ export async function readPage(
     alone?.id ?? null,
     ...(reach === undefined ? [] : [reach]),
   ]
-  const { rows } = await db.query<PageRow>(statement, values)
+  const { rows } =
+    name === undefined
+      ? await db.query<PageRow>(text, values)
+      : await runPrepared<PageRow>(db, name, text, values)
   const [row] = rows
   if (row === undefined) return undefined
   return {

@@ -145,6 +145,8 @@ export interface Events {
   job_started: { job: string; job_id?: string; attempt: number }
   job_done: { job: string; job_id?: string; attempt?: number; duration_ms: number }
   job_failed: ErrorFields & { job: string; job_id?: string; attempt?: number; duration_ms?: number }
+  /** A run of our own upkeep: retention, sweeps, records. */
+  duty_done: { job: string; duration_ms: number }
 
   reclaimed_jobs: { dead_instance: string; jobs: number; reason: string }
 
@@ -170,7 +172,7 @@ export interface Events {
   intake_off: { source: string }
   /** At the dashboard. `who`: as they call themselves. */
   login: { who: string }
-  login_refused: Record<never, never>
+  login_refused: { who?: never }
 
   drain_started: { signal: string; in_flight: number }
   drain_step: { step: string; waiting: number; elapsed_ms: number }

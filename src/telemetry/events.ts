@@ -80,6 +80,7 @@ export const EVENTS = {
   job_started: 'debug',
   job_done: 'info',
   job_failed: 'error',
+  duty_done: 'debug',
   reclaimed_jobs: 'warn',
 
   queue_warning: 'warn',

@@ -64,6 +64,7 @@ describe('tidemark status', () => {
     const env = { DATABASE_URL: url }
     const people = await tidemark(['status'], { env })
     assert.equal(people.code, 0)
+    assert.match(people.stdout, /^All is well: nothing has run here yet\.\n/)
     for (const heading of ['Pollers', 'Processors', 'Leaders', 'Instances']) {
       assert.match(people.stdout, new RegExp(`^${heading}$`, 'm'))
     }
@@ -71,9 +72,11 @@ describe('tidemark status', () => {
     const { at, ...rest } = JSON.parse(stdout) as Record<string, unknown>
     assert.equal(typeof at, 'string')
     assert.deepEqual(rest, {
+      verdict: { level: 'well', sentence: 'All is well: nothing has run here yet.', findings: [] },
       pollers: [],
       processors: [],
       jobs: [],
+      slots: [],
       circuits: [],
       leaders: [],
       leader_changes: [],

@@ -40,7 +40,7 @@ export interface FakeApp {
 export function appOn(
   port: StatusPort,
   settings: Partial<AppOptions['settings']> = {},
-  more: Pick<AppOptions, 'admin' | 'intake' | 'serves' | 'dashboard'> = {},
+  more: Pick<AppOptions, 'admin' | 'intake' | 'metrics' | 'serves' | 'dashboard'> = {},
 ): FakeApp {
   const lines = keptLines()
   const log = createLog({ service: 'orders', instanceId: 'i-1', level: 'debug', sink: lines })

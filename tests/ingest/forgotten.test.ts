@@ -42,7 +42,7 @@ const TAKERS: readonly Taker[] = [
       await intake.pool.query('UPDATE service_ops.poll_candidate SET scan_from = NULL')
       const present = { ...fence, pass: begun.pass }
       return {
-        take: (db, mutate = same) => readPage(db, mutate(source.page), present, 100, 3, null),
+        take: (db, mutate = same) => readPage(db, { text: mutate(source.page.text) }, present, 100, 3, null),
         lock: 'SELECT FROM service_ops.integration_poll_watermark FOR UPDATE',
       }
     },

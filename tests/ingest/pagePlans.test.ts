@@ -28,12 +28,12 @@ for (const mode of ['force_custom_plan', 'force_generic_plan'] as const) {
         `INSERT INTO service_ops.integration_inbox (source, message_id, trace_id) SELECT '${POLLER}', n, n FROM generate_series(1, ${ROWS}) n`,
       )
       if (statistics === 'of full tables') await pool.query('ANALYZE note, service_ops.integration_inbox')
-      const { pages } = await intake.prepare(sourceOf('note', { payload: 'body' }))
+      const { page, skim, ahead } = await intake.prepare(sourceOf('note', { payload: 'body' }))
       const { holder, term, pass } = await intake.lead()
       const client = await pool.connect()
       t.after(() => client.release(true))
       await client.query(`SET plan_cache_mode = ${mode}`)
-      for (const [way, text] of Object.entries(pages)) {
+      for (const [way, { text }] of Object.entries({ page, skim, ahead: ahead(500) })) {
         const values = [
           POLLER,
           holder,

@@ -62,6 +62,7 @@ export async function createBosses(t: TestContext): Promise<Bosses> {
         pool: own,
         log,
         instanceId: `test-${number}`,
+        giveBackLimitMs: 20_000,
         ...(listen ? { session: { url: database.url } } : {}),
         ...(clock === undefined ? {} : { clock }),
       })

@@ -49,7 +49,7 @@ export class Stage {
     const texts = new Texts()
     const source = await world.source('bigint')
     texts.replace(loadStatements('watermark', WATERMARK_STATEMENTS).begin, strategy.begin)
-    for (const page of Object.values(source.pages)) texts.replace(page, strategy.page)
+    texts.replacePages(source, strategy.page)
     return new Stage(world, await world.session('poller', 'seen'), source, texts)
   }
 

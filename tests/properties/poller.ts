@@ -219,7 +219,8 @@ export class Poller {
     const { source, pageSize, random, merged } = this.#crew
     const way = merged ? 'page' : random.weighted({ page: 40, ahead: 20, skim: 40 })
     const reach = way === 'skim' ? random.between(1, 4 * pageSize) : undefined
-    return readPage(this.#through(db), source.pages[way], fence, pageSize, MAX_ATTEMPTS, null, reach)
+    const page = way === 'ahead' ? source.ahead(pageSize) : source[way]
+    return readPage(this.#through(db), page, fence, pageSize, MAX_ATTEMPTS, null, reach)
   }
 
   async #takeOver(db: Queryable, dead: { holder: string; term: string } | undefined): Promise<void> {

@@ -30,7 +30,7 @@ import { Poller } from './poller.ts'
 import { Random } from './random.ts'
 import { settle } from './session.ts'
 import type { Session } from './session.ts'
-import { Texts } from './strategy.ts'
+import { PAGE_SIZES, Texts } from './strategy.ts'
 import type { Strategy } from './strategy.ts'
 import { Writer } from './writer.ts'
 import { ID_TYPES, POLLER } from './world.ts'
@@ -133,7 +133,7 @@ class Schedule {
     const source = await world.source(idType)
     const texts = new Texts()
     texts.replace(loadStatements('watermark', WATERMARK_STATEMENTS).begin, strategy.begin)
-    for (const page of Object.values(source.pages)) texts.replace(page, strategy.page)
+    texts.replacePages(source, strategy.page)
     texts.replace(source.tail.text, strategy.tail)
     const prepared: { gid: string; role: 'seen' | 'unseen' }[] = []
     const shore = {
@@ -150,7 +150,7 @@ class Schedule {
       source,
       texts,
       random,
-      pageSize: random.between(3, 7),
+      pageSize: random.between(...PAGE_SIZES),
       slackMs: 0,
       slow: random.pick([0.1, 0.3, 0.6]),
       merged: strategy.merged === true,

@@ -1,4 +1,8 @@
 import type { Queryable } from '../../src/db/pool.ts'
+import type { PreparedSource } from '../../src/ingest/sourceSql.ts'
+
+/** The least and the most rows that a page of a schedule has. */
+export const PAGE_SIZES: readonly [number, number] = [3, 7]
 
 /** A change of one statement's text. Throws when it changes nothing, or a mutant would pass for caught. */
 export type Patch = (text: string) => string
@@ -33,6 +37,14 @@ export class Texts {
 
   replace(text: string, patch: Patch | undefined): void {
     if (patch !== undefined) this.#replaced.set(text, patch(text))
+  }
+
+  /** The pages of a source, whichever way they are read. */
+  replacePages(source: PreparedSource, patch: Patch | undefined): void {
+    this.replace(source.page.text, patch)
+    this.replace(source.skim.text, patch)
+    const [least, most] = PAGE_SIZES
+    for (let size = least; size <= most; size += 1) this.replace(source.ahead(size).text, patch)
   }
 
   /** The connection, seen through the mutant. */

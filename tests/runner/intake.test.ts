@@ -13,6 +13,7 @@ import { createRunner } from '../../src/runner.ts'
 import type { Part } from '../../src/runner.ts'
 import { createIntake } from '../../src/runner/intake.ts'
 import { createLog } from '../../src/telemetry/log.ts'
+import { SILENT_METER } from '../../src/telemetry/metrics/meter.ts'
 import { createDatabase } from '../support/database.ts'
 import { keptLines } from '../telemetry/lines.ts'
 import { until } from '../support/until.ts'
@@ -134,6 +135,7 @@ describe('when messages cannot be taken in', () => {
       config: resolveConfig({ intakes: { orders: {} } }),
       settings: { intakeToken: TOKEN },
       log,
+      meter: SILENT_METER,
       readiness: () => ready,
       pool: () => pool,
       work: () => ({ pressure, announce: () => undefined }),

@@ -24,6 +24,7 @@ test('what a heartbeat learns is passed on: what is paused, a sentinel that nobo
   const pools = openPools(settings, { url: database.url, pooling: 'none', session: undefined }, identity, 1, {
     asked: () => (answered) => void (answers += Number(answered)),
     failed: () => undefined,
+    broke: () => undefined,
   })
   const learned: string[][] = []
   const { log } = recordingLog()

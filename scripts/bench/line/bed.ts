@@ -12,6 +12,8 @@ import { openWriters } from './writer.ts'
 export interface LineBed {
   readonly server: BenchServer
   readonly pid: number
+  /** Where the instance listens. */
+  readonly address: string
   /** The instance's memory at its highest so far, in megabytes. */
   readonly highestRssMb: number | null
   /**
@@ -116,6 +118,7 @@ export async function openBed(server: BenchServer, options: BedOptions = {}): Pr
   return {
     server,
     pid: instance.pid,
+    address: instance.address,
     get highestRssMb() {
       return highestRssMb
     },

@@ -8,7 +8,7 @@ import { freePort } from '../../../tests/support/port.ts'
 import { quoteIdentifier } from '../../../src/db/identifier.ts'
 import type { BenchPart } from '../part.ts'
 import { peerVersion } from '../peers.ts'
-import { cpuMs } from '../process.ts'
+import { cpuMs, NODE_FLAGS } from '../process.ts'
 import { publishedBin } from '../published.ts'
 import type { BenchServer } from '../server.ts'
 import { benchSql } from '../statements.ts'
@@ -94,7 +94,7 @@ async function tidemark(url: string, config: string): Promise<Started> {
   const port = await freePort()
   return timed(
     () =>
-      spawn(process.execPath, [bin, 'start', '--config', config], {
+      spawn(process.execPath, [...NODE_FLAGS, bin, 'start', '--config', config], {
         stdio: 'ignore',
         env: { PATH: process.env['PATH'], DATABASE_URL: url, HOST: '127.0.0.1', PORT: String(port) },
       }),

@@ -9,9 +9,11 @@ import {
   type MessagePage,
   type ShownMessage,
 } from '../../tables/operator.ts'
+import { span } from '../../kit/span.ts'
 import { readOnly, withDatabase } from '../database.ts'
 import { EXIT } from '../exitCodes.ts'
-import { coloured, complain, print, printJson, span, table } from '../terminal.ts'
+import { withProgress } from '../progress.ts'
+import { coloured, complain, print, printable, printJson, table } from '../terminal.ts'
 import { databaseSetup, readingVerb, verb, type Ending, type ReadingFlags } from '../verb.ts'
 import { changeMessages, DISCARD, RETRY, type Change } from './inbox/change.ts'
 import { filterOf, isFiltered, readId, readLimit, withFilter, type FilterFlags } from './inbox/filter.ts'
@@ -82,7 +84,9 @@ function changeVerb(name: string, description: string, change: Change, ending: E
       if (flags.all !== true) refuseEverything(flags, command, ', or --all for every one')
       const { settings } = await databaseSetup(flags)
       const request = { change, filter: filterOf(flags), limit: flags.limit ?? Number.POSITIVE_INFINITY }
-      ending.code = await withDatabase(settings, (client) => changeMessages(client, settings, request))
+      ending.code = await withProgress((progress) =>
+        withDatabase(settings, (client) => changeMessages(client, settings, request, progress)),
+      )
     })
 }
 
@@ -152,9 +156,4 @@ const NAME_WIDTH = 22
 
 function line(name: string, value: string | number | boolean | null): string {
   return `${name.padEnd(NAME_WIDTH)}  ${value === null ? '-' : printable(String(value))}`
-}
-
-/** What came from outside must not move a terminal's cursor or colour its text. */
-function printable(text: string): string {
-  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, '\uFFFD')
 }

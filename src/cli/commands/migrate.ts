@@ -2,14 +2,18 @@ import type { Command } from 'commander'
 import type { Settings } from '../../config/settings.ts'
 import type { SessionAddress } from '../../db/connection.ts'
 import { CODE_SCHEMA_VERSION, isBusy, migrate, missingObjects, schemaStatus } from '../../db/migrate.ts'
+import type { MigrateResult } from '../../db/migrate.ts'
 import { findPooling } from '../../db/pooler.ts'
 import { PoolerUnfit } from '../../errors.ts'
 import { BOSS_SCHEMA, BOSS_SCHEMA_VERSION, bossSchemaVersion, migrateBoss } from '../../jobs/schema.ts'
 import { explainDenied } from '../../tables/permission.ts'
+import type { Log } from '../../telemetry/log.ts'
 import { findDatabase, withDatabase } from '../database.ts'
 import { EXIT } from '../exitCodes.ts'
 import { verbLog } from '../log.ts'
 import { messageOf } from '../message.ts'
+import { withProgress } from '../progress.ts'
+import type { Progress } from '../progress.ts'
 import { complain, print, printJson } from '../terminal.ts'
 import { databaseSetup, readingVerb, type Ending, type ReadingFlags } from '../verb.ts'
 
@@ -34,17 +38,7 @@ async function apply(settings: Settings, flags: Flags): Promise<number> {
   const log = verbLog(settings, 'migrate')
   try {
     const address = await requireSession(directUrl, settings)
-    const result = await migrate({
-      ...address,
-      log,
-      lockWaitMs: settings.migrationLockWaitMs,
-      statementTimeoutMs: settings.migrationStatementTimeoutMs,
-      connectTimeoutMs: settings.connectTimeoutMs,
-      repair: flags.repair === true,
-      after: async (client) => {
-        await migrateBoss(client)
-      },
-    })
+    const result = await withProgress((progress) => migrateBoth(address, settings, flags, log, progress))
     if (flags.json === true) printJson(result)
     else print(result.applied.length === 0 ? 'nothing to apply' : `applied: ${result.applied.join(', ')}`)
     return sayMissing(result.missing) === EXIT.done ? await sayUnfit(settings) : EXIT.failed
@@ -58,6 +52,31 @@ async function apply(settings: Settings, flags: Flags): Promise<number> {
   } finally {
     await log.close()
   }
+}
+
+/** Our schema, then pg-boss's. */
+function migrateBoth(
+  address: SessionAddress,
+  settings: Settings,
+  flags: Flags,
+  log: Log,
+  progress: Progress,
+): Promise<MigrateResult> {
+  progress.show(undefined, 'waiting for the lock of migrations')
+  return migrate({
+    ...address,
+    // Its lines share the terminal with ours.
+    log: { event: (event, msg, fields) => progress.aside(() => log.event(event, msg, fields)) },
+    onFile: (file, done, total) => progress.show(done / total, `${file}, ${done + 1} of ${total}`),
+    lockWaitMs: settings.migrationLockWaitMs,
+    statementTimeoutMs: settings.migrationStatementTimeoutMs,
+    connectTimeoutMs: settings.connectTimeoutMs,
+    repair: flags.repair === true,
+    after: async (client) => {
+      progress.show(1, 'the schema of pg-boss')
+      await migrateBoss(client)
+    },
+  })
 }
 
 /** The locks that keep two migrations apart live on a session. */

@@ -10,9 +10,9 @@ import { openPlace } from '../../rehearse/place.ts'
 import { leftIn } from '../../rehearse/scratch.ts'
 import { rehearse, type Rehearsal } from '../../rehearse/rehearsal.ts'
 import { EXIT, EXIT_BY_SIGNAL, type ShutdownSignal } from '../exitCodes.ts'
+import { createProgress, type Progress } from '../progress.ts'
 import { complain, printJson } from '../terminal.ts'
 import { readingVerb, taskSetup, type Ending } from '../verb.ts'
-import { createProgress, type Progress } from './rehearse/progress.ts'
 import { connectionsOf, demoInsert, intervalsOf, machineEnvironment, PROGRAM } from './rehearse/machines.ts'
 import { printRehearsal } from './rehearse/report.ts'
 
@@ -84,7 +84,7 @@ async function run(flags: Flags): Promise<number> {
   for (const signal of SIGNALS) process.on(signal, onSignal)
   const logs = logFolder()
   let ok = false
-  const progress = createProgress(process.stderr)
+  const progress = createProgress()
   try {
     for (const folder of await removeAbandoned())
       progress.note(`Removed what a rehearsal that was killed had left: ${folder}`)

@@ -12,7 +12,9 @@ import { findTask } from '../../tables/task.ts'
 import { actHere } from '../actor.ts'
 import { EXIT } from '../exitCodes.ts'
 import { BEGINNING, pollerSetup, readBeginning, readTime, withPool } from '../poller.ts'
-import { complain, print, printJson } from '../terminal.ts'
+import { withProgress } from '../progress.ts'
+import type { Progress } from '../progress.ts'
+import { complain, grouped, print, printJson } from '../terminal.ts'
 import { readingVerb, type Ending, type ReadingFlags } from '../verb.ts'
 
 interface Flags extends ReadingFlags {
@@ -50,18 +52,25 @@ export function replayVerb(ending: Ending): Command {
         ending.code = EXIT.usage
         return
       }
-      ending.code = await run(name, { from, to }, flags)
+      ending.code = await withProgress((progress) => run(name, { from, to }, flags, progress))
     })
 }
 
-async function run(name: string, range: ReplayRange, flags: Flags): Promise<number> {
+async function run(name: string, range: ReplayRange, flags: Flags, progress: Progress): Promise<number> {
   const { settings, poller, maxAttempts } = await pollerSetup(flags, name)
+  progress.show(undefined, `${name}: looking at its source`)
   return withPool(settings, async (db) => {
     const { source } = await checkSource(db, poller.source)
     requireSameSource(name, await findTask(db, name), source)
     const options = { db, name, source, pageSize: poller.pageSize }
-    const look = await lookAtRange(options, range)
-    if (flags.json !== true) sayLook(name, range, look, flags)
+    const look = await lookAtRange(
+      {
+        ...options,
+        onPage: (rows) => progress.show(undefined, `${name}: ${grouped(rows)} rows looked at`),
+      },
+      range,
+    )
+    if (flags.json !== true) progress.aside(() => sayLook(name, range, look, flags))
     if (flags.apply !== true) {
       if (flags.json === true) printJson({ ...documentOf(name, range, look), applied: false })
       return EXIT.done
@@ -78,6 +87,13 @@ async function run(name: string, range: ReplayRange, flags: Flags): Promise<numb
     const done = await replay(
       {
         ...options,
+        onPage: (rows) => {
+          const all = Math.max(rows, look.looked)
+          progress.show(
+            rows / all,
+            `${name}: ${grouped(rows)} of ${grouped(all)} rows, taken in where missing`,
+          )
+        },
         maxAttempts,
         includeForgotten: flags.includeForgotten === true,
         signal: stopping.signal,
@@ -87,6 +103,7 @@ async function run(name: string, range: ReplayRange, flags: Flags): Promise<numb
     )
     await amendAction(db, action, { inserted: done.inserted, finished: done.finished })
     if (done.inserted > 0) await announceInserted(db, name)
+    progress.end()
     if (flags.json === true) {
       printJson({ ...documentOf(name, range, look), applied: true, inserted: done.inserted, refused })
     } else {

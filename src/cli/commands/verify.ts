@@ -1,15 +1,24 @@
 import type { Command } from 'commander'
+import type { Settings } from '../../config/settings.ts'
 import { readInvariants, type InvariantResult } from '../../tables/status.ts'
-import { readOnly, withDatabase } from '../database.ts'
+import { verdictOfInvariants } from '../../tables/verdict.ts'
+import { keepDatabase, readOnly, withDatabase } from '../database.ts'
 import { EXIT } from '../exitCodes.ts'
 import { messageOf } from '../message.ts'
+import { verdictLine } from '../sight.ts'
 import { coloured, complain, print, printJson, table } from '../terminal.ts'
-import { databaseSetup, readingVerb, type Ending, type ReadingFlags } from '../verb.ts'
+import { databaseSetup, watchedVerb, type Ending, type WatchedFlags } from '../verb.ts'
+import { everyOf, watch } from '../watch.ts'
 
 /** `tidemark verify`: every invariant by name, with the SQL behind those that do not hold. */
 export function verifyVerb(ending: Ending): Command {
-  return readingVerb('verify', 'run every invariant').action(async (flags: ReadingFlags) => {
+  return watchedVerb('verify', 'run every invariant').action(async (flags: WatchedFlags) => {
     const { settings } = await databaseSetup(flags)
+    if (flags.watch !== undefined) {
+      await watchInvariants(settings, flags)
+      ending.code = EXIT.done
+      return
+    }
     // Until the answer is there, none of them has been checked.
     ending.code = EXIT.incomplete
     let results: InvariantResult[]
@@ -22,8 +31,20 @@ export function verifyVerb(ending: Ending): Command {
       return
     }
     if (flags.json === true) printJson(results)
-    else printResults(results)
+    else print(resultsText(results))
     ending.code = codeOf(results)
+  })
+}
+
+async function watchInvariants(settings: Settings, flags: WatchedFlags): Promise<void> {
+  const database = keepDatabase(settings)
+  await watch({
+    everyS: everyOf(flags),
+    json: flags.json === true,
+    async look() {
+      const results = await database.use((client) => readOnly(client, settings, () => readInvariants(client)))
+      return { text: resultsText(results), document: results }
+    },
   })
 }
 
@@ -33,16 +54,20 @@ function codeOf(results: readonly InvariantResult[]): number {
   return results.length === 0 || results.some(({ ok }) => ok === null) ? EXIT.incomplete : EXIT.done
 }
 
-function printResults(results: readonly InvariantResult[]): void {
+function resultsText(results: readonly InvariantResult[]): string {
   const rows = results.map(({ name, ok, found, detail }) => [mark(ok), name, String(found ?? '-'), detail])
-  print(table(['', 'invariant', 'found', 'detail'], rows))
-  for (const { name, query } of results.filter(({ ok }) => ok !== true)) {
-    print(`\n${coloured('bold', name)} was checked by:\n${query.trim()}`)
-  }
+  const queries = results
+    .filter(({ ok }) => ok !== true)
+    .map(({ name, query }) => `${coloured('bold', name)} was checked by:\n${query.trim()}`)
   const held = results.filter(({ ok }) => ok === true).length
   const unknown = results.filter(({ ok }) => ok === null).length
   const rest = unknown === 0 ? '' : `, ${unknown} could not be checked`
-  print(`\n${held} of ${results.length} hold${rest}`)
+  return [
+    verdictLine(verdictOfInvariants(results)),
+    table(['', 'invariant', 'found', 'detail'], rows),
+    ...queries,
+    `${held} of ${results.length} hold${rest}`,
+  ].join('\n\n')
 }
 
 function mark(ok: boolean | null): string {

@@ -30,24 +30,29 @@ interface MigrationFile {
  */
 export async function applyFiles(
   client: Client,
-  options: { readonly wait: LockWait; readonly repair: boolean },
+  options: { readonly wait: LockWait; readonly repair: boolean; readonly onFile?: OnFile | undefined },
 ): Promise<string[]> {
-  const { wait } = options
+  const { wait, onFile } = options
   const files = await readFiles()
   await makeOurTable(client)
   await client.query(sql.enter_schema)
   await setLimits(client, wait.limits)
   await dropInvalidIndexes(client, CONCURRENT_INDEXES)
   const before = new Set(await appliedIds(client))
-  const repaired = options.repair ? await runAgain(client, files, wait) : []
-  await runNew(client, files, wait)
+  const repaired = options.repair ? await runAgain(client, files, wait, onFile) : []
+  const fresh = files.filter(({ id }) => id > 0 && !before.has(id) && !options.repair)
+  await runNew(client, files, wait, (file) => {
+    const done = fresh.findIndex(({ fileName }) => fileName === file)
+    if (done >= 0) onFile?.(file, done, fresh.length)
+  })
   await setLimits(client, wait.limits)
   await client.query(sql.leave_schema)
   await catalogFirst(client)
-  return options.repair
-    ? repaired
-    : files.filter(({ id }) => id > 0 && !before.has(id)).map(({ fileName }) => fileName)
+  return options.repair ? repaired : fresh.map(({ fileName }) => fileName)
 }
+
+/** A file begins, after so many of so many. */
+export type OnFile = (file: string, done: number, total: number) => void
 
 async function readFiles(): Promise<MigrationFile[]> {
   try {
@@ -73,9 +78,14 @@ async function appliedIds(client: Client): Promise<number[]> {
 }
 
 /** Lets the library apply what is not applied yet. */
-async function runNew(client: Client, files: readonly MigrationFile[], wait: LockWait): Promise<void> {
+async function runNew(
+  client: Client,
+  files: readonly MigrationFile[],
+  wait: LockWait,
+  onFile: (file: string) => void,
+): Promise<void> {
   await throughLocks(client, wait, async (limits) => {
-    const seen: Seen = { file: null, error: null }
+    const seen: Seen = { file: null, error: null, onFile }
     try {
       await runLibrary({ client: watched(client, files, limits, seen) }, MIGRATIONS_FOLDER)
     } catch (error) {
@@ -88,6 +98,7 @@ async function runNew(client: Client, files: readonly MigrationFile[], wait: Loc
 interface Seen {
   file: string | null
   error: unknown
+  readonly onFile: (file: string) => void
 }
 
 /** The client as the library sees it: each file's text gets its limits, and the first error is kept with its file. */
@@ -95,7 +106,10 @@ function watched(client: Client, files: readonly MigrationFile[], limits: FileLi
   const query = async (statement: string | { text: string; values: unknown[] }): Promise<unknown> => {
     const text = typeof statement === 'string' ? statement : statement.text
     const file = files.find((one) => one.sql === text)
-    if (file !== undefined) seen.file = file.fileName
+    if (file !== undefined) {
+      seen.file = file.fileName
+      seen.onFile(file.fileName)
+    }
     try {
       return await runText(client, text, limits, () => client.query(statement))
     } catch (error) {
@@ -108,10 +122,16 @@ function watched(client: Client, files: readonly MigrationFile[], limits: FileLi
 }
 
 /** Runs every file again, in order; each is written to be re-runnable, and to leave data alone. */
-async function runAgain(client: Client, files: readonly MigrationFile[], wait: LockWait): Promise<string[]> {
-  await refuseForeign(client, files)
-  for (const file of files) {
-    if (file.id === 0) continue
+async function runAgain(
+  client: Client,
+  all: readonly MigrationFile[],
+  wait: LockWait,
+  onFile: OnFile | undefined,
+): Promise<string[]> {
+  await refuseForeign(client, all)
+  const files = all.filter(({ id }) => id > 0)
+  for (const [done, file] of files.entries()) {
+    onFile?.(file.fileName, done, files.length)
     await throughLocks(client, wait, async (limits) => {
       try {
         await runText(client, file.sql, limits, () => runOne(client, file))
@@ -120,8 +140,8 @@ async function runAgain(client: Client, files: readonly MigrationFile[], wait: L
       }
     })
   }
-  for (const { id, name, hash } of files) await client.query(sql.record, [id, name, hash])
-  return files.filter(({ id }) => id > 0).map(({ fileName }) => fileName)
+  for (const { id, name, hash } of all) await client.query(sql.record, [id, name, hash])
+  return files.map(({ fileName }) => fileName)
 }
 
 async function runOne(client: Client, file: MigrationFile): Promise<void> {
@@ -159,13 +179,26 @@ async function refuseForeign(client: Client, files: readonly MigrationFile[]): P
   const { rows } = await client.query<{ id: number; hash: string }>(sql.applied)
   const newest = Math.max(0, ...rows.map(({ id }) => id))
   if (newest > CODE_SCHEMA_VERSION) throw new RepairRefused(newest, CODE_SCHEMA_VERSION)
-  const edited = files.find(({ id, hash }) => rows.some((row) => row.id === id && row.hash !== hash))
+  const [edited] = namesOfEdited(files, rows)
   if (edited !== undefined) {
-    throw failed(
-      edited.fileName,
-      new Error('the file has changed since it was applied; install the release again'),
-    )
+    throw failed(edited, new Error('the file has changed since it was applied; install the release again'))
   }
+}
+
+interface Applied {
+  readonly id: number
+  readonly hash: string
+}
+
+/** Files of this release that are not those that were applied: postgres-migrations would refuse to go on. */
+export async function editedFiles(applied: readonly Applied[]): Promise<readonly string[]> {
+  return namesOfEdited(await readFiles(), applied)
+}
+
+function namesOfEdited(files: readonly MigrationFile[], applied: readonly Applied[]): string[] {
+  return files
+    .filter(({ id, hash }) => applied.some((row) => row.id === id && row.hash !== hash))
+    .map(({ fileName }) => fileName)
 }
 
 function failed(file: string | null, error: unknown): MigrationFailed {

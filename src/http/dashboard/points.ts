@@ -1,4 +1,5 @@
+import { readHistory } from '../../tables/history.ts'
 import type { ReadPoints } from './history.ts'
 
-/** The history, where this schema keeps one. */
-export const readPoints: ReadPoints = async () => undefined
+/** The points of the charts, from what instances wrote down minute by minute. */
+export const readPoints: ReadPoints = readHistory

@@ -1,4 +1,6 @@
 import type { Queryable } from '../../db/pool.ts'
+import { readAttempts } from '../../tables/attempt.ts'
+import { readTrace } from '../../tables/trace.ts'
 import type { WholeMessage } from '../../tables/dashboardMessages.ts'
 
 /** A claim of a message that did not end DONE. Times are ISO 8601 text. */
@@ -27,7 +29,11 @@ export interface Story {
   readonly trace: readonly TraceLine[] | undefined
 }
 
-export const readStory: (db: Queryable, message: WholeMessage) => Promise<Story> = async () => ({
-  attempts: undefined,
-  trace: undefined,
-})
+/** @returns what is known of the message beside its row */
+export async function readStory(db: Queryable, message: WholeMessage): Promise<Story> {
+  const [attempts, trace] = await Promise.all([
+    readAttempts(db, String(message.inbox_id)),
+    readTrace(db, message.trace_id),
+  ])
+  return { attempts, trace }
+}

@@ -20,6 +20,8 @@ export const NOTHING: StatusDocument = {
   leaders: [],
   leader_changes: [],
   instances: [],
+  slots: [],
+  verdict: { level: 'well', sentence: 'All is well.', findings: [] },
 }
 
 /** A database in which there is nothing. */

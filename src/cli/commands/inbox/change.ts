@@ -17,7 +17,8 @@ import {
 import { actHere } from '../../actor.ts'
 import { readOnly, readWrite } from '../../database.ts'
 import { EXIT } from '../../exitCodes.ts'
-import { complain, print } from '../../terminal.ts'
+import type { Progress } from '../../progress.ts'
+import { complain, grouped, print } from '../../terminal.ts'
 
 /**
  * A retry or discard of many messages.
@@ -35,9 +36,6 @@ const BATCH = 1_000
 
 /** Numbers read at once: a megabyte of them, and a filter that needs a walk over the whole inbox costs few of those. */
 const CANDIDATES = 50_000
-
-/** After this much silence a person wants to know that it still runs. */
-const PROGRESS_EVERY_MS = 2_000
 
 /** What can be done to messages. */
 export interface Change {
@@ -85,14 +83,16 @@ export async function changeMessages(
   client: Client,
   settings: Settings,
   request: ChangeRequest,
+  progress: Progress,
 ): Promise<number> {
   const { change, filter, limit } = request
+  progress.show(undefined, 'counting messages')
   const { ids } = filter
   const { counts, unknown } = await readOnly(client, settings, async () => ({
     counts: await countMessages(client, filter),
     unknown: ids === undefined ? [] : await unknownIds(client, ids),
   }))
-  for (const id of unknown) complain(`there is no message ${id}`)
+  for (const id of unknown) progress.note(`there is no message ${id}`)
   const found = counts.reduce((sum, count) => sum + count.found, 0)
   if (found === 0) {
     if (unknown.length === 0) complain('no message matches')
@@ -104,7 +104,9 @@ export async function changeMessages(
     0,
   )
   const takes = ids === undefined ? open - unread : open
-  const { changed, busy } = await runBatches(client, settings, request, Math.min(limit, takes))
+  const total = Math.min(limit, takes)
+  const { changed, busy } = await runBatches(client, settings, request, total, progress)
+  progress.end()
 
   print(`${messages(changed)} ${change.done}`)
   sayUnread(unread, ids !== undefined)
@@ -126,11 +128,11 @@ async function runBatches(
   settings: Settings,
   request: ChangeRequest,
   total: number,
+  progress: Progress,
 ): Promise<Result> {
   const { change, filter } = request
   const result: Result = { changed: 0, busy: 0 }
   const sources = new Set<string>()
-  let saidAt = performance.now()
   try {
     for await (const ids of candidates(client, settings, request, result)) {
       const { batch, action } = await readWrite(client, settings, async () => {
@@ -142,12 +144,12 @@ async function runBatches(
       result.changed += batch.changed
       result.busy += ids.length - batch.changed
       for (const source of batch.sources) sources.add(source)
-      if (performance.now() - saidAt < PROGRESS_EVERY_MS) continue
-      saidAt = performance.now()
-      complain(`${result.changed} of ${total} …`)
+      const all = Math.max(1, result.changed, total)
+      const step = `${change.verb}: ${grouped(result.changed)} of ${grouped(all)} messages`
+      progress.show(result.changed / all, step)
     }
   } catch (error) {
-    if (result.changed > 0) complain(`${messages(result.changed)} ${change.done} before it failed`)
+    if (result.changed > 0) progress.note(`${messages(result.changed)} ${change.done} before it failed`)
     throw error
   } finally {
     // When the connection is what failed, the processors find them by their own look.

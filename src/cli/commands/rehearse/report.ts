@@ -1,7 +1,8 @@
 import { stripVTControlCharacters } from 'node:util'
 import type { Named, SourceCount } from '../../../rehearse/count.ts'
 import type { Rehearsal } from '../../../rehearse/rehearsal.ts'
-import { coloured, print, span, table } from '../../terminal.ts'
+import { span } from '../../../kit/span.ts'
+import { coloured, print, table } from '../../terminal.ts'
 
 /** The table for people, and below it what is not as it should be, by name. */
 export function printRehearsal(result: Rehearsal): void {

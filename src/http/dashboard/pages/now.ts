@@ -1,7 +1,7 @@
 import { html } from 'hono/html'
 import type { AgeCount, BusySlot } from '../../../tables/dashboard.ts'
 import type { PauseStatus, PollerStatus, ProcessorStatus, StatusDocument } from '../../../tables/status.ts'
-import { verdict } from '../verdict.ts'
+import { pathOf, shownFinding, shownLevel } from '../verdict.ts'
 import { bar, tideGauge } from '../view/gauge.ts'
 import { mark, outcomeMark, type Tone } from '../view/marks.ts'
 import { section } from '../view/section.ts'
@@ -33,18 +33,21 @@ export interface NowState {
 /** The body of the page, which news replace as a whole. */
 export function now(state: NowState): Html {
   const { status } = state
-  const judged = verdict(status)
-  return html`<div id="now" data-level="${judged.level}">
-    <header class="verdict verdict-${judged.level}">
-      <h1>${outside(judged.sentence)}</h1>
+  const { verdict } = status
+  const level = shownLevel(verdict)
+  return html`<div id="now" data-level="${level}">
+    <header class="verdict verdict-${level}">
+      <h1>${outside(verdict.sentence)}</h1>
       ${
-        judged.findings.length === 0
+        verdict.findings.length === 0
           ? ''
           : html`<ul class="findings">
-              ${judged.findings.map(
-                ({ level, text, path }) =>
+              ${verdict.findings.map(
+                (finding) =>
                   html`<li>
-                    <a href="${path}">${mark(level === 'act' ? 'act' : 'watch', outside(text))}</a>
+                    <a href="${pathOf(finding)}"
+                      >${mark(shownFinding(finding) === 'act' ? 'act' : 'watch', outside(finding.text))}</a
+                    >
                   </li>`,
               )}
             </ul>`

@@ -1,0 +1,89 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { test } from 'node:test'
+import { createDatabase } from '../support/database.ts'
+import { startInstance } from '../support/instance.ts'
+import { promtoolMissing } from '../support/promtool.ts'
+import { startPrometheus } from '../support/prometheus.ts'
+import { until } from '../support/until.ts'
+
+/** `npm run test:long`: ten minutes without an alert, and alerts by the rules as they are. */
+const LONG = process.env['TIDEMARK_LONG'] === '1'
+const HEALTHY_S = LONG ? 600 : 20
+const FIRES_MS = LONG ? 1_200_000 : 60_000
+
+const RULES = readFileSync(resolve(import.meta.dirname, '../../ops/alerts.yml'), 'utf8')
+
+/**
+ * The same rules in a hurry, under other names: what they wait for and look back on is seconds instead of minutes. The expressions are
+ * those of the file; tests of the times themselves are ops/alerts.test.yml.
+ */
+const HASTY = RULES.replaceAll('alert: Tidemark', 'alert: Hasty')
+  .replace('name: tidemark', 'name: hasty')
+  .replaceAll(/for: \d+m/g, 'for: 8s')
+  .replaceAll('[5m]', '[20s]')
+
+/** Traffic that never stops, and a task that is led besides the poller. */
+const CONFIG = `export default {
+  pollers: { orders: { source: { table: 'arrival', id: 'id', createdAt: 'at' }, every: '1s' } },
+  processors: { packer: { from: 'orders', contract: 'transactional', exclusive: true, handle() {} } },
+}`
+
+test(
+  'a real Prometheus sees nothing in health, and that nobody leads and that a backlog is stuck when that is so',
+  { skip: promtoolMissing },
+  async (t) => {
+    const database = await createDatabase(t, { migrated: false })
+    const sql = database.pool()
+    await sql.query(
+      'CREATE TABLE arrival (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, at timestamptz NOT NULL DEFAULT clock_timestamp())',
+    )
+    const env = { LEADER_HEARTBEAT_SECONDS: '1', LEADER_LEASE_SECONDS: '4', OPS_PORT: '0' }
+    const instances = await Promise.all(
+      ['one', 'two'].map(() => startInstance(t, { databaseUrl: database.url, config: CONFIG, env })),
+    )
+    await Promise.all(instances.map((instance) => instance.said('ready')))
+    // The second address is the operators': where OPS_PORT is set the metrics are there alone.
+    const targets = instances.map(
+      (instance) => new URL(String(instance.of('http_listening')[1]?.['address'])).host,
+    )
+    const writing = setInterval(() => {
+      void sql.query('INSERT INTO arrival DEFAULT VALUES').catch(() => undefined)
+    }, 200)
+    t.after(() => clearInterval(writing))
+    await until('a leader of each task', async () => {
+      const { rows } = await sql.query<{ n: string }>(
+        'SELECT count(*) AS n FROM service_ops.background_task_leader',
+      )
+      return rows[0]?.n === '2'
+    })
+
+    const prometheus = await startPrometheus(t, { targets, rules: [RULES, HASTY] })
+    await until('both to be scraped', async () => (await prometheus.value('sum(up)')) === 2)
+    const since = performance.now()
+    await until(
+      `${HEALTHY_S} s of health`,
+      async () => {
+        assert.deepEqual(await prometheus.firing(), [])
+        return performance.now() - since > HEALTHY_S * 1000
+      },
+      HEALTHY_S * 1000 + 30_000,
+    )
+    assert.equal(await prometheus.value('sum(tidemark_is_leader)'), 2)
+    const done = await prometheus.value('sum(increase(tidemark_messages_processed_total[15s]))')
+    assert.ok((done ?? 0) > 20, `${done ?? 0} done in 15 s`)
+
+    const names = LONG ? ['TidemarkBacklogStuck', 'TidemarkNoLeader'] : ['HastyBacklogStuck', 'HastyNoLeader']
+    const [stuck = '', noLeader = ''] = names
+    await sql.query(`UPDATE service_ops.background_task SET paused = true WHERE task_name = 'packer'`)
+    await until(stuck, async () => (await prometheus.firing()).includes(stuck), FIRES_MS)
+    assert.ok(!(await prometheus.firing()).includes(noLeader), 'a pause is no loss of the lead')
+
+    const locker = await database.client()
+    await locker.query('BEGIN; LOCK TABLE service_ops.background_task_leader IN ACCESS EXCLUSIVE MODE')
+    await until(noLeader, async () => (await prometheus.firing()).includes(noLeader), FIRES_MS)
+    await locker.query('ROLLBACK')
+    await until('a leader', async () => (await prometheus.value('max(tidemark_is_leader)')) === 1)
+  },
+)
