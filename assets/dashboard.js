@@ -106,6 +106,17 @@ function drawCharts() {
   draw()
 }
 
+/** Steps of what is counted. */
+const WHOLE = [1, 2, 5]
+  .flatMap((n) => [1, 10, 100, 1e3, 1e4, 1e5, 1e6].map((scale) => n * scale))
+  .sort((one, other) => one - other)
+
+/** The time of day, by 24 hours; at midnight the day. */
+function clock(at) {
+  const text = new Date(at * 1000).toISOString()
+  return text.slice(11, 16) === '00:00' ? text.slice(5, 10) : text.slice(11, 16)
+}
+
 const widthOf = (place) => Math.max(240, place.clientWidth - 16)
 
 function chart(place, times, lines, changes, isDark) {

@@ -19,7 +19,7 @@ export function publishedBin(): Promise<string> {
 async function make(): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), 'tidemark-bench-package-'))
   process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
-  for (const part of ['bin', 'sql', 'package.json'])
+  for (const part of ['assets', 'bin', 'sql', 'package.json'])
     cpSync(join(ROOT, part), join(folder, part), { recursive: true })
   symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
   const tsc = join(ROOT, 'node_modules/typescript/bin/tsc')

@@ -3,7 +3,7 @@
  *
  * No index serves every question that a person may have, and one more index is paid for by every message. So a question that
  * none serves is answered as far as a page's time allows, and the page says how far it looked and offers to go on from there.
- * Steps grow while they are quick: a first page is mostly full after the first one.
+ * Steps grow while there is time: a first page is mostly full after the first one.
  */
 import type { Walked } from '../../tables/dashboardMessages.ts'
 
@@ -23,17 +23,19 @@ export interface WalkOptions<Row> {
   readonly limit: number
   readonly step: (step: { below: string; floor: string; look: number; limit: number }) => Promise<Walked<Row>>
   readonly idOf: (row: Row) => number
-  /** Default: 120 ms. */
+  /** Default: 100 ms. */
   readonly budgetMs?: number
   /** Monotonic milliseconds. */
   readonly now?: () => number
 }
 
-const BUDGET_MS = 120
+const BUDGET_MS = 100
 const FIRST_LOOK = 2_000
 const MOST_LOOK = 50_000
-/** A step twice as large is taken only when it will probably end in time. */
-const QUICK_MS = 25
+/** Fewer are not worth a statement. */
+const LEAST_LOOK = 500
+/** A step is to take this part of the time that is left, going by the one before it, and so is rarely far too long. */
+const SHARE = 0.5
 
 export async function walk<Row>(options: WalkOptions<Row>): Promise<Found<Row>> {
   const { floor, limit, step, idOf, budgetMs = BUDGET_MS, now = () => performance.now() } = options
@@ -54,8 +56,9 @@ export async function walk<Row>(options: WalkOptions<Row>): Promise<Found<Row>> 
     if (BigInt(found.reached) <= BigInt(floor)) return { rows, below: undefined, cut: false }
     below = found.reached
     const at = now()
-    if (at - startedAt >= budgetMs) return { rows, below, cut: true }
-    if (at - stepAt < QUICK_MS) look = Math.min(MOST_LOOK, look * 3)
+    const perMs = look / Math.max(0.1, at - stepAt)
+    look = Math.min(MOST_LOOK, look * 3, Math.floor(perMs * (budgetMs - at + startedAt) * SHARE))
+    if (look < LEAST_LOOK) return { rows, below, cut: true }
   }
 }
 

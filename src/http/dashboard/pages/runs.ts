@@ -2,7 +2,7 @@ import { html } from 'hono/html'
 import type { LedgerRun } from '../../../tables/dashboard.ts'
 import { outcomeMark } from '../view/marks.ts'
 import { section } from '../view/section.ts'
-import { table } from '../view/table.ts'
+import { table, type Column } from '../view/table.ts'
 import { millis, NONE, outside, plain, short, time, whole, type Html } from '../view/text.ts'
 import type { Found } from '../walk.ts'
 import { further } from './messages.ts'
@@ -56,31 +56,27 @@ export function runs({ found, pollers, poller, outcomes, url }: RunsState): Html
     ${section('found', 'Newest first', html`${runsTable(found.rows)} ${further(found, url)}`)}`
 }
 
-/** Passes as the ledger has them. */
-export function runsTable(rows: readonly LedgerRun[]): Html {
-  return table<LedgerRun>(
-    'Passes',
-    [
-      {
-        head: 'Poller',
-        row: true,
-        cell: ({ poller }) => html`<a href="/tasks/${encodeURIComponent(poller)}">${outside(poller)}</a>`,
-      },
-      { head: 'Outcome', cell: ({ outcome }) => outcomeMark(outcome) },
-      { head: 'Due', num: true, cell: ({ due_at: at }) => time(at) },
-      { head: 'Began after', num: true, cell: ({ after_ms: ms }) => millis(Math.max(0, ms)) },
-      { head: 'Took', num: true, cell: ({ took_ms: ms }) => millis(Math.max(0, ms)) },
-      { head: 'Read', num: true, cell: ({ rows_read: n }) => whole(n) },
-      { head: 'New', num: true, cell: ({ rows_inserted: n }) => whole(n) },
-      { head: 'Late', num: true, cell: ({ late_rows: n }) => whole(n) },
-      { head: 'Edge after', num: true, cell: ({ edge }) => time(edge) },
-      {
-        head: 'By',
-        cell: ({ instance_id: id, term }) => html`${outside(id)} <span class="dim">term ${term}</span>`,
-      },
-      { head: 'Why', wide: true, cell: ({ error }) => (error === null ? NONE : short(error, 120)) },
-    ],
-    rows,
-    'No run is like that.',
-  )
+/** Passes as the ledger has them. @param ofOne all of the same poller, which need not be named */
+export function runsTable(rows: readonly LedgerRun[], ofOne = false): Html {
+  const poller: Column<LedgerRun> = {
+    head: 'Poller',
+    row: true,
+    cell: ({ poller: name }) => html`<a href="/tasks/${encodeURIComponent(name)}">${outside(name)}</a>`,
+  }
+  const columns: Column<LedgerRun>[] = [
+    { head: 'Due', num: true, row: ofOne, cell: ({ due_at: at }) => time(at) },
+    { head: 'Outcome', cell: ({ outcome }) => outcomeMark(outcome) },
+    { head: 'Began after', num: true, cell: ({ after_ms: ms }) => millis(Math.max(0, ms)) },
+    { head: 'Took', num: true, cell: ({ took_ms: ms }) => millis(Math.max(0, ms)) },
+    { head: 'Read', num: true, cell: ({ rows_read: n }) => whole(n) },
+    { head: 'New', num: true, cell: ({ rows_inserted: n }) => whole(n) },
+    { head: 'Late', num: true, cell: ({ late_rows: n }) => whole(n) },
+    { head: 'Edge after', num: true, cell: ({ edge }) => time(edge) },
+    {
+      head: 'By',
+      cell: ({ instance_id: id, term }) => html`${outside(id)} <span class="dim">term ${term}</span>`,
+    },
+    { head: 'Why', wide: true, cell: ({ error }) => (error === null ? NONE : short(error, 120)) },
+  ]
+  return table('Passes', ofOne ? columns : [poller, ...columns], rows, 'No run is like that.')
 }

@@ -39,7 +39,7 @@ export function task(state: TaskState): Html {
     </header>
     ${buttons(state)}
     <div class="columns">${section('facts', 'Facts', factsOf(state))} ${isPoller ? replay(state) : ''}</div>
-    ${isPoller ? section('runs', 'Newest runs', runsTable(runs), { aside: html`<a href="/runs?poller=${encodeURIComponent(row.task_name)}">all of them</a>` }) : ''}
+    ${isPoller ? section('runs', 'Newest runs', runsTable(runs, true), { aside: html`<a href="/runs?poller=${encodeURIComponent(row.task_name)}">all of them</a>` }) : ''}
     ${section('actions', 'What operators did', actionsTable(actions))}`
 }
 
