@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
-import { resolve } from 'node:path'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
 import { test } from 'node:test'
 import { createDatabase } from '../support/database.ts'
 import { startInstance } from '../support/instance.ts'
-import { promtoolMissing } from '../support/promtool.ts'
+import { scrape } from '../support/exposition.ts'
+import type { Scrape } from '../support/exposition.ts'
+import { promtool, promtoolMissing } from '../support/promtool.ts'
+import { silentUnder } from '../support/recording.ts'
 import { startPrometheus } from '../support/prometheus.ts'
 import { until } from '../support/until.ts'
 
@@ -13,7 +17,12 @@ const LONG = process.env['TIDEMARK_LONG'] === '1'
 const HEALTHY_S = LONG ? 600 : 20
 const FIRES_MS = LONG ? 1_200_000 : 60_000
 
-const RULES = readFileSync(resolve(import.meta.dirname, '../../ops/alerts.yml'), 'utf8')
+/** Recorded so often, and taken for a minute apart: an hour of samples in the long form. */
+const RECORD_MS = HEALTHY_S * (LONG ? 1000 / 60 : 1000 / 15)
+
+const RULE_FILE = resolve(import.meta.dirname, '../../ops/alerts.yml')
+const RULES = readFileSync(RULE_FILE, 'utf8')
+const ALERTS = Array.from(RULES.matchAll(/alert: (\w+)/g), ([, name = '']) => name)
 
 /**
  * The same rules in a hurry, under other names: what they wait for and look back on is seconds instead of minutes. The expressions are
@@ -62,14 +71,24 @@ test(
     const prometheus = await startPrometheus(t, { targets, rules: [RULES, HASTY] })
     await until('both to be scraped', async () => (await prometheus.value('sum(up)')) === 2)
     const since = performance.now()
+    const recorded = new Map(targets.map((target): [string, Scrape[]] => [target, []]))
     await until(
       `${HEALTHY_S} s of health`,
       async () => {
         assert.deepEqual(await prometheus.firing(), [])
+        for (const [target, scrapes] of recorded)
+          if (performance.now() - since >= scrapes.length * RECORD_MS)
+            scrapes.push(await scrape(`http://${target}`))
         return performance.now() - since > HEALTHY_S * 1000
       },
       HEALTHY_S * 1000 + 30_000,
     )
+    const folder = mkdtempSync(join(tmpdir(), 'tidemark-recorded-'))
+    t.after(() => rmSync(folder, { recursive: true }))
+    const file = join(folder, 'recorded.test.yml')
+    writeFileSync(file, silentUnder(recorded, ALERTS, RULE_FILE))
+    assert.match(promtool(['test', 'rules', file]), /SUCCESS/)
+
     assert.equal(await prometheus.value('sum(tidemark_is_leader)'), 2)
     const done = await prometheus.value('sum(increase(tidemark_messages_processed_total[15s]))')
     assert.ok((done ?? 0) > 20, `${done ?? 0} done in 15 s`)

@@ -175,7 +175,7 @@ function textOf({ quiet, asked, watched, rows }: Measured, verdicts: readonly st
     `${ORDINARY_RATE} requests a second: ${asked.map(whole).join(', ')} messages a second`,
     ...watched.map(
       ({ rate, answers, looksPerSecond, metricsReadsPerSecond }) =>
-        `asked ${rate} times a second: ${whole(answers.perSecond)} answers a second, p99 ${answers.p99Ms} ms; ` +
+        `asked ${whole(rate)} times a second: ${whole(answers.perSecond)} answers a second, p99 ${answers.p99Ms} ms; ` +
         `${looksPerSecond.toFixed(2)} looks and ${metricsReadsPerSecond.toFixed(2)} readings of the metrics a second`,
     ),
     `${whole(rows)} rows, each done once`,
