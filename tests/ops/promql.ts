@@ -2,7 +2,7 @@ import { METRICS } from '../../src/telemetry/metrics/catalog.ts'
 import type { MetricFacts } from '../../src/telemetry/metrics/catalog.ts'
 
 /** What Prometheus adds to every series, or makes itself. */
-const ADDED = new Set(['instance', 'job', 'le'])
+const ADDED = new Set(['instance', 'job', 'le', 'exported_job'])
 const MADE = new Map<string, readonly string[]>([['up', []]])
 
 /** A name, what stands in its braces, and nothing that would make it a function. */

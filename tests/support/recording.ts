@@ -38,7 +38,9 @@ export function silentUnder(
   return `${lines.join('\n')}\n`
 }
 
+/** As Prometheus stores it: a label of ours that is named as one of its own has another name there. */
 function labelled(key: string, instance: string): string {
   const added = `job="tidemark",instance="${instance}"`
-  return key.endsWith('}') ? `${key.slice(0, -1)},${added}}` : `${key}{${added}}`
+  const own = key.replace(/([{,])job="/, '$1exported_job="')
+  return own.endsWith('}') ? `${own.slice(0, -1)},${added}}` : `${own}{${added}}`
 }
