@@ -3,6 +3,9 @@
 -- no index can serve and no histogram can estimate, and limits stand as plain parameters, which the planner may read.
 --
 -- What is in work with locked_at NULL was claimed ahead, and attempts does not count its claim yet (process/ahead.ts).
+--
+-- Whatever ends a claim otherwise than DONE writes that down in message_attempt, in the same statement: `ended` has the rows,
+-- and :"attempts" stands for the rest (attempt.sql). What is DONE writes nothing there.
 
 -- name: claim
 -- $1 sources, $2 instance, $3 messages at most, $4 low-water mark, $5 attempts a message has, $6 bytes at most, $7 ahead: more than
@@ -85,13 +88,14 @@ UPDATE service_ops.integration_inbox m
 RETURNING m.inbox_id;
 
 -- name: done
--- $1 instance, $2 ids, $3 claims. Written only where the claim is still ours. In this, the one before and the next two statements, rows
+-- $1 instance, $2 ids, $3 claims. Written only where the claim is still ours; locked_by stays, and tells who did it.
+-- In this, the one before and the next two statements, rows
 -- are found by the primary key alone (the planner takes an ARRAY(SELECT …) for ten values, an index's work whatever the
 -- statistics say), and the owner is compared as a column of the arrays: as constants, locked_by and status let it expect
 -- one row and compare all pairs (183 ms for 1,000 outcomes, against 5).
 WITH written AS (
 UPDATE service_ops.integration_inbox m
-   SET status = 'DONE', processed_at = clock_timestamp(), updated_at = clock_timestamp(), locked_by = NULL, locked_at = NULL,
+   SET status = 'DONE', processed_at = clock_timestamp(), updated_at = clock_timestamp(), locked_at = NULL,
        next_attempt_at = NULL, last_error = NULL, attempts = m.attempts + (m.locked_at IS NULL)::integer
   FROM (SELECT u.*, $1::text AS owner, 'PROCESSING' AS status
           FROM unnest($2::bigint[], $3::integer[]) u(inbox_id, claim) OFFSET 0) o
@@ -106,15 +110,16 @@ SELECT count(*) = cardinality($2::bigint[]) AS all_of_them,       -- nearly alwa
 -- $1 instance, $2 id, $3 claim, $4 how long its session may be idle from here on. The first statement of a handler's transaction; also
 -- tells which backend has it.
 UPDATE service_ops.integration_inbox m
-   SET status = 'DONE', processed_at = clock_timestamp(), updated_at = clock_timestamp(), locked_by = NULL, locked_at = NULL,
+   SET status = 'DONE', processed_at = clock_timestamp(), updated_at = clock_timestamp(), locked_at = NULL,
        next_attempt_at = NULL, last_error = NULL, attempts = m.attempts + (m.locked_at IS NULL)::integer
  WHERE m.inbox_id = $2::bigint AND CASE WHEN m.claim = $3::integer AND m.locked_by = $1 AND m.status = 'PROCESSING' THEN true ELSE false END
 RETURNING pg_backend_pid() AS pid, extract(epoch FROM now())::text AS since, set_config('idle_in_transaction_session_timeout', $4, true);
 
 -- name: failed
 -- $1 instance, $2 ids, $3 claims, $4 errors, $5 waits in milliseconds, $6 whether it is no use to try again. That, or the
--- last attempt, makes it DEAD, which waits for ever.
+-- last attempt, makes it DEAD, which waits for ever. $7 and $8 how long ago the handler began and ended, in milliseconds.
 -- A handler that ended by itself has not ended its process.
+WITH written AS (
 UPDATE service_ops.integration_inbox m
    SET status = CASE WHEN o.final OR m.attempts + (m.locked_at IS NULL)::integer >= m.max_attempts THEN 'DEAD' ELSE 'FAILED' END,
        next_attempt_at = CASE WHEN o.final OR m.attempts + (m.locked_at IS NULL)::integer >= m.max_attempts THEN timestamptz 'infinity'
@@ -122,16 +127,24 @@ UPDATE service_ops.integration_inbox m
        last_error = o.error, updated_at = clock_timestamp(), locked_by = NULL, locked_at = NULL,
        interruptions_in_a_row = 0, suspect = false, attempts = m.attempts + (m.locked_at IS NULL)::integer
   FROM (SELECT u.*, $1::text AS owner, 'PROCESSING' AS status
-          FROM unnest($2::bigint[], $3::integer[], $4::text[], $5::double precision[], $6::boolean[])
-               u(inbox_id, claim, error, wait_ms, final) OFFSET 0) o
+          FROM unnest($2::bigint[], $3::integer[], $4::text[], $5::double precision[], $6::boolean[], $7::double precision[], $8::double precision[])
+               u(inbox_id, claim, error, wait_ms, final, began_ms, ended_ms) OFFSET 0) o
  WHERE m.inbox_id = ANY (ARRAY(SELECT unnest($2::bigint[])))
    AND m.inbox_id = o.inbox_id AND m.claim = o.claim AND m.locked_by = o.owner AND m.status = o.status
-RETURNING m.inbox_id, m.status;
+RETURNING m.inbox_id, m.status, m.claim, m.attempts, o.error, o.began_ms, o.ended_ms),
+ended AS MATERIALIZED (
+  SELECT w.inbox_id, w.claim, w.attempts AS attempt, clock_timestamp() - w.began_ms * interval '1 ms' AS started_at,
+         clock_timestamp() - coalesce(w.ended_ms, 0) * interval '1 ms' AS ended_at, lower(w.status) AS outcome, w.error
+    FROM written w),
+:"attempts"
+SELECT w.inbox_id, w.status FROM written w;
 
 -- name: give_back
 -- $1 instance, $2 ids, $3 claims, $4 waits in milliseconds, $5 whether each interruption counts among those in a row, $6 how
--- many of these make an attempt, $7 errors to be kept, or NULL. Through no fault of the message: the attempt is given back,
+-- many of these make an attempt, $7 errors to be kept, or NULL, $8 why each was interrupted, $9 and $10 how long ago the
+-- handler began (NULL: it did not) and ended, in milliseconds. Through no fault of the message: the attempt is given back,
 -- the claim number is not. But what is interrupted again and again may be what interrupts.
+WITH written AS (
 UPDATE service_ops.integration_inbox m
    SET status = CASE WHEN m.interruptions_in_a_row + o.counts < $6::integer THEN CASE WHEN m.attempts + (m.locked_at IS NULL)::integer <= 1 THEN 'NEW' ELSE 'FAILED' END
                      WHEN m.attempts + (m.locked_at IS NULL)::integer >= m.max_attempts THEN 'DEAD' ELSE 'FAILED' END,
@@ -144,12 +157,20 @@ UPDATE service_ops.integration_inbox m
        last_error = CASE WHEN m.interruptions_in_a_row + o.counts < $6::integer THEN coalesce(o.error, m.last_error)
                          ELSE 'Interrupted: ' || $6::integer || ' times in a row, which counts as one attempt' END,
        updated_at = clock_timestamp(), locked_by = NULL, locked_at = NULL
-  FROM (SELECT u.inbox_id, u.claim, u.wait_ms, u.counts::integer AS counts, u.error, $1::text AS owner, 'PROCESSING' AS status
-          FROM unnest($2::bigint[], $3::integer[], $4::double precision[], $5::boolean[], $7::text[])
-               u(inbox_id, claim, wait_ms, counts, error) OFFSET 0) o
+  FROM (SELECT u.inbox_id, u.claim, u.wait_ms, u.counts::integer AS counts, u.error, u.reason, u.began_ms, u.ended_ms, $1::text AS owner, 'PROCESSING' AS status
+          FROM unnest($2::bigint[], $3::integer[], $4::double precision[], $5::boolean[], $7::text[], $8::text[], $9::double precision[], $10::double precision[])
+               u(inbox_id, claim, wait_ms, counts, error, reason, began_ms, ended_ms) OFFSET 0) o
  WHERE m.inbox_id = ANY (ARRAY(SELECT unnest($2::bigint[])))
    AND m.inbox_id = o.inbox_id AND m.claim = o.claim AND m.locked_by = o.owner AND m.status = o.status
-RETURNING m.inbox_id, m.status, o.counts = 1 AND m.interruptions_in_a_row = 0 AS counted;
+RETURNING m.inbox_id, m.status, m.claim, m.attempts, o.counts = 1 AND m.interruptions_in_a_row = 0 AS counted, o.error, o.reason, o.began_ms, o.ended_ms),
+ended AS MATERIALIZED (
+  SELECT w.inbox_id, w.claim, w.attempts + (NOT w.counted)::integer AS attempt, clock_timestamp() - w.began_ms * interval '1 ms' AS started_at,
+         clock_timestamp() - coalesce(w.ended_ms, 0) * interval '1 ms' AS ended_at,
+         CASE w.status WHEN 'DEAD' THEN 'dead' ELSE 'interrupted' END AS outcome,
+         concat_ws(': ', 'Interrupted', w.reason, w.error) || CASE WHEN w.counted THEN ', ' || $6::integer || ' times in a row, which counts as one attempt' ELSE '' END AS error
+    FROM written w),
+:"attempts"
+SELECT w.inbox_id, w.status, w.counted FROM written w;
 
 -- name: locked
 -- $1 ids. Those whose rows somebody else has locked at this moment: an outcome would wait for them.
@@ -169,14 +190,21 @@ WITH r AS MATERIALIZED (
    UNION ALL
   SELECT m.inbox_id FROM service_ops.integration_inbox m
    WHERE m.source = ANY ($2::text[]) AND m.next_attempt_at < 'infinity'
-     AND CASE WHEN m.locked_by = $1 AND m.status = 'PROCESSING' THEN true ELSE false END)
+     AND CASE WHEN m.locked_by = $1 AND m.status = 'PROCESSING' THEN true ELSE false END),
+written AS (
 UPDATE service_ops.integration_inbox m
    SET status = CASE WHEN m.attempts <= (m.locked_at IS NOT NULL)::integer THEN 'NEW' ELSE 'FAILED' END, attempts = greatest(m.attempts - (m.locked_at IS NOT NULL)::integer, 0),
        interruptions = m.interruptions + 1, next_attempt_at = clock_timestamp(), updated_at = clock_timestamp(),
        locked_by = NULL, locked_at = NULL
  WHERE m.inbox_id = ANY (ARRAY(SELECT r.inbox_id FROM r WHERE NOT r.inbox_id = ANY ($4::bigint[])))
    AND m.locked_by = $1 AND m.status = 'PROCESSING'
-RETURNING m.inbox_id;
+RETURNING m.inbox_id, m.claim, m.attempts),
+ended AS MATERIALIZED (
+  SELECT w.inbox_id, w.claim, w.attempts + 1 AS attempt, NULL::timestamptz AS started_at, clock_timestamp() AS ended_at, 'interrupted' AS outcome,
+         'Interrupted: the answer of the claim was lost' AS error
+    FROM written w),
+:"attempts"
+SELECT w.inbox_id FROM written w;
 
 -- name: floor
 -- The lowest low-water mark of any source that a processor of some instance takes, dead ones that are not cleared up
@@ -208,10 +236,11 @@ q AS MATERIALIZED (
 silence AS MATERIALIZED (
   SELECT (SELECT i.last_seen_at FROM service_ops.runner_instance i WHERE i.instance_id = $1) + interval '5 seconds' AS since),
 met AS MATERIALIZED (
-  SELECT t.inbox_id, t.locked_at IS NULL AS ahead, t.interruptions_in_a_row, t.suspect AND coalesce(t.locked_at <= s.since, true) AS by_suspect
+  SELECT t.inbox_id, t.locked_at, t.locked_at IS NULL AS ahead, t.interruptions_in_a_row, t.suspect AND coalesce(t.locked_at <= s.since, true) AS by_suspect
     FROM (TABLE r UNION ALL TABLE q) t, silence s),
 o AS MATERIALIZED (
-  SELECT t.inbox_id, t.by_suspect, t.ahead OR ($3::boolean AND NOT t.by_suspect AND t.interruptions_in_a_row + 1 < $5::integer) AS excused FROM met t)
+  SELECT t.inbox_id, t.locked_at, t.by_suspect, t.ahead OR ($3::boolean AND NOT t.by_suspect AND t.interruptions_in_a_row + 1 < $5::integer) AS excused FROM met t),
+written AS (
 UPDATE service_ops.integration_inbox m
    SET status = CASE WHEN o.excused THEN CASE WHEN m.attempts + (m.locked_at IS NULL)::integer <= 1 THEN 'NEW' ELSE 'FAILED' END
                      WHEN m.attempts >= m.max_attempts THEN 'DEAD' ELSE 'FAILED' END,
@@ -228,8 +257,17 @@ UPDATE service_ops.integration_inbox m
        updated_at = clock_timestamp(), locked_by = NULL, locked_at = NULL
   FROM o
  WHERE m.inbox_id = ANY (ARRAY(SELECT o.inbox_id FROM o)) AND m.inbox_id = o.inbox_id
-RETURNING m.source, m.message_id, m.group_key, m.trace_id, m.status, m.attempts, m.max_attempts, coalesce(m.last_error, '') AS last_error,
-          (SELECT true FROM service_ops.slot_limit l WHERE l.source = m.source AND l.group_key = left(m.group_key, 200)) IS NOT NULL AS had_slot;
+RETURNING m.inbox_id, m.claim, o.locked_at, o.excused, m.source, m.message_id, m.group_key, m.trace_id, m.status, m.attempts, m.max_attempts, coalesce(m.last_error, '') AS last_error,
+          (SELECT true FROM service_ops.slot_limit l WHERE l.source = m.source AND l.group_key = left(m.group_key, 200)) IS NOT NULL AS had_slot),
+ended AS MATERIALIZED (
+  SELECT w.inbox_id, w.claim, w.attempts + w.excused::integer AS attempt, w.locked_at AS started_at, clock_timestamp() AS ended_at,
+         CASE w.status WHEN 'DEAD' THEN 'dead' ELSE 'reclaimed' END AS outcome,
+         CASE WHEN NOT w.excused THEN w.last_error
+              ELSE CASE WHEN $3::boolean THEN 'InstanceFrozen: the process stood still ' ELSE 'InstanceLost: the process ended ' END
+                   || CASE WHEN w.locked_at IS NULL THEN 'before the handler had begun, as far as is known' ELSE 'while the handler ran' END END AS error
+    FROM written w),
+:"attempts"
+SELECT w.source, w.message_id, w.group_key, w.trace_id, w.status, w.attempts, w.max_attempts, w.last_error, w.had_slot FROM written w;
 
 -- name: in_work_of
 -- $1 instance, $2 floor. Whether anything of it is still in work, row locks or not. Not EXISTS, which drops the order

@@ -41,7 +41,9 @@ old AS MATERIALIZED (
      AND m.status = 'DONE' AND m.processed_at < now() - $4::interval    -- under the lock: somebody may have put it back
    ORDER BY m.inbox_id FOR UPDATE SKIP LOCKED),
 d AS (
-  DELETE FROM service_ops.integration_inbox m WHERE m.inbox_id = ANY (ARRAY(SELECT o.inbox_id FROM old o)) RETURNING m.inbox_id)
+  DELETE FROM service_ops.integration_inbox m WHERE m.inbox_id = ANY (ARRAY(SELECT o.inbox_id FROM old o)) RETURNING m.inbox_id, m.claim),
+a AS (       -- one that was done by its first claim has none
+  DELETE FROM service_ops.message_attempt a WHERE a.inbox_id = ANY (ARRAY(SELECT d.inbox_id FROM d WHERE d.claim > 1)))
 SELECT (SELECT count(*) FROM d) AS forgotten,
        max(l.inbox_id) AS up_to,
        min(l.inbox_id) FILTER (WHERE (l.may_be_soon AND NOT EXISTS (SELECT FROM d WHERE d.inbox_id = l.inbox_id))

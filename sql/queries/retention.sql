@@ -65,6 +65,8 @@ old AS MATERIALIZED (
      AND m.inbox_id < (SELECT max(n.inbox_id) FROM service_ops.integration_inbox n)
    ORDER BY m.inbox_id FOR UPDATE SKIP LOCKED),
 d AS (
-  DELETE FROM service_ops.integration_inbox m WHERE m.inbox_id = ANY (ARRAY(SELECT o.inbox_id FROM old o)) RETURNING m.inbox_id)
+  DELETE FROM service_ops.integration_inbox m WHERE m.inbox_id = ANY (ARRAY(SELECT o.inbox_id FROM old o)) RETURNING m.inbox_id, m.claim),
+a AS (       -- one that was done by its first claim has none
+  DELETE FROM service_ops.message_attempt a WHERE a.inbox_id = ANY (ARRAY(SELECT d.inbox_id FROM d WHERE d.claim > 1)))
 SELECT (SELECT count(*) FROM d) AS forgotten,
        (SELECT min(o.id) FROM unnest($2::bigint[]) o(id) WHERE NOT EXISTS (SELECT FROM d WHERE d.inbox_id = o.id)) AS left_over;

@@ -20,6 +20,7 @@ const VERBS: Readonly<Record<string, () => Promise<(ending: Ending) => Command>>
   sql: async () => (await import('./commands/sql.ts')).sqlVerb,
   poll: async () => (await import('./commands/poll.ts')).pollVerb,
   inbox: async () => (await import('./commands/inbox.ts')).inboxVerb,
+  trace: async () => (await import('./commands/trace.ts')).traceVerb,
   pause: async () => (await import('./commands/pause.ts')).pauseVerb,
   resume: async () => (await import('./commands/pause.ts')).resumeVerb,
   replay: async () => (await import('./commands/replay.ts')).replayVerb,

@@ -85,3 +85,8 @@ export function span(seconds: number | null): string {
 export function ago(seconds: number | null): string {
   return seconds === null ? '-' : `${span(seconds)} ago`
 }
+
+/** What came from outside must not move a terminal's cursor or colour its text. */
+export function printable(text: string): string {
+  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, '\uFFFD')
+}

@@ -13,7 +13,6 @@ import type { Context } from 'hono'
 import { cors } from 'hono/cors'
 import { Webhook } from 'standardwebhooks'
 import type { Settings } from '../config/settings.ts'
-import { formatTraceparent, parseTraceparent } from '../telemetry/trace.ts'
 import { bearerOf, sameSecret } from './guard.ts'
 import { createBodyReader } from './intakeBody.ts'
 import type { BodyReader } from './intakeBody.ts'
@@ -94,7 +93,6 @@ export function intakeRoutes(
     try {
       if (signed !== undefined) requireSignature(signed, context, body.text)
       body.known()
-      const parent = parseTraceparent(context.req.header('traceparent'))
       const traceId = context.get('traceId')
       const answer = await intake.take({
         source,
@@ -102,7 +100,7 @@ export function intakeRoutes(
         messages: parseMessages(body.text),
         bytes: body.bytes,
         traceId,
-        traceparent: parent === undefined ? null : formatTraceparent(parent),
+        traceparent: context.get('traceparent') ?? null,
         limitMs: Math.max(0, requestTimeoutMs - (performance.now() - startedAt)),
       })
       if (answer.kind === 'refused') throw invalid('body', answer.reason)

@@ -1,8 +1,17 @@
 import { randomBytes } from 'node:crypto'
-import type { MiddlewareHandler } from 'hono'
+import type { SpanContext } from '@opentelemetry/api'
+import type { Context, MiddlewareHandler, Next } from 'hono'
+import { routePath } from 'hono/route'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
-import { parseTraceparent, traceHeaders, traceIdOf } from '../telemetry/trace.ts'
+import { inRequest } from '../telemetry/spans.ts'
+import {
+  formatTraceparent,
+  parseTraceparent,
+  traceHeaders,
+  traceIdOf,
+  traceparentOf,
+} from '../telemetry/trace.ts'
 
 /** What every request carries through the app. */
 export interface RequestVariables {
@@ -10,6 +19,8 @@ export interface RequestVariables {
   traceId: string
   /** This request alone. */
   requestId: string
+  /** What is stored with a message: the request's span where somebody listens, else what its caller sent. */
+  traceparent?: string
 }
 
 /** Asked every few seconds by machines: their lines are debug, or they would be most of the log. */
@@ -27,38 +38,57 @@ function eventOf(path: string, status: number): 'http_request' | 'intake_accepte
 /** Takes a trace over from the headers or begins one, gives it back, and writes one line per request. */
 export function requestTrace(log: Log): MiddlewareHandler<{ Variables: RequestVariables }> {
   return async (context, next) => {
-    const startedAt = performance.now()
-    const traceparent = context.req.header('traceparent')
-    const traceId = traceIdOf(context.req.header('X-Trace-ID'), traceparent)
-    const requestId = randomBytes(8).toString('hex')
-    context.set('traceId', traceId)
-    context.set('requestId', requestId)
-
-    await next()
-
-    for (const [name, value] of Object.entries(traceHeaders(traceId))) context.header(name, value)
-    if (traceparent !== undefined && parseTraceparent(traceparent) !== undefined) {
-      context.header('traceparent', traceparent)
-    }
     const { method, path } = context.req
-    const { status } = context.res
-    const durationMs = Math.round((performance.now() - startedAt) * 10) / 10
-    log.event(eventOf(path, status), `${method} ${path.slice(0, PATH_LENGTH)} ${status}`, {
-      // A probe that says 503 tells the truth; the state behind it has lines of its own.
-      level: PROBES.has(path)
-        ? 'debug'
-        : status === 503 && path.startsWith('/inbox/')
-          ? 'warn'
-          : status >= 500
-            ? 'error'
-            : 'info',
-      trace_id: traceId,
-      request_id: requestId,
-      method,
-      path: path.slice(0, PATH_LENGTH),
-      status,
-      duration_ms: durationMs,
-      ...(context.error === undefined ? {} : { class: cleanError(context.error).class }),
-    })
+    if (PROBES.has(path)) return answer(log, context, next, undefined)
+    return inRequest(
+      { method, path, header: (name) => context.req.header(name) },
+      (span) => answer(log, context, next, span),
+      () => {
+        const route = routePath(context, -1)
+        return { route: route.endsWith('*') ? undefined : route, status: context.res.status }
+      },
+    )
   }
+}
+
+async function answer(
+  log: Log,
+  context: Context<{ Variables: RequestVariables }>,
+  next: Next,
+  span: SpanContext | undefined,
+): Promise<void> {
+  const startedAt = performance.now()
+  const header = context.req.header('traceparent')
+  const given = parseTraceparent(header)
+  const traceId = traceIdOf(context.req.header('X-Trace-ID'), header, span)
+  const requestId = randomBytes(8).toString('hex')
+  context.set('traceId', traceId)
+  context.set('requestId', requestId)
+  if (span !== undefined) context.set('traceparent', traceparentOf(span))
+  else if (given !== undefined) context.set('traceparent', formatTraceparent(given))
+
+  await next()
+
+  for (const [name, value] of Object.entries(traceHeaders(traceId))) context.header(name, value)
+  if (given !== undefined) context.header('traceparent', header)
+  const { method, path } = context.req
+  const { status } = context.res
+  const durationMs = Math.round((performance.now() - startedAt) * 10) / 10
+  log.event(eventOf(path, status), `${method} ${path.slice(0, PATH_LENGTH)} ${status}`, {
+    // A probe that says 503 tells the truth; the state behind it has lines of its own.
+    level: PROBES.has(path)
+      ? 'debug'
+      : status === 503 && path.startsWith('/inbox/')
+        ? 'warn'
+        : status >= 500
+          ? 'error'
+          : 'info',
+    trace_id: traceId,
+    request_id: requestId,
+    method,
+    path: path.slice(0, PATH_LENGTH),
+    status,
+    duration_ms: durationMs,
+    ...(context.error === undefined ? {} : { class: cleanError(context.error).class }),
+  })
 }

@@ -20,6 +20,7 @@
 import type { Pool, Queryable } from '../db/pool.ts'
 import { beginPass, nextId, readPage, remakeWatermark, watermarkExists } from '../tables/watermark.ts'
 import type { PageRead, PageText, PageWay, PassBegun, PassFence } from '../tables/watermark.ts'
+import { inPass } from '../telemetry/spans.ts'
 import { overRaces, pageOrSmaller } from './halving.ts'
 import type { PageReader, RefusedRow } from './halving.ts'
 import type { PreparedSource } from './sourceSql.ts'
@@ -56,7 +57,22 @@ export interface PassResult {
   readonly edge: string | null
 }
 
-export async function runPass(options: PassOptions): Promise<PassResult> {
+export function runPass(options: PassOptions): Promise<PassResult> {
+  const { poller, term } = options.fence
+  return inPass(
+    poller,
+    term,
+    () => pagesOf(options),
+    ({ outcome, rowsRead, rowsInserted, lateRows }) => ({
+      'tidemark.outcome': outcome,
+      'tidemark.rows_read': rowsRead,
+      'tidemark.rows_inserted': rowsInserted,
+      'tidemark.late_rows': lateRows,
+    }),
+  )
+}
+
+async function pagesOf(options: PassOptions): Promise<PassResult> {
   const total = { rowsRead: 0, rowsInserted: 0, lateRows: 0, edge: null as string | null }
   const begun = await begin(options)
   if (begun === undefined) return { outcome: 'fenced', ...total }

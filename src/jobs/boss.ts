@@ -99,6 +99,8 @@ export function createBoss(options: BossOptions): Boss {
     instanceName: instanceId,
     persistWarnings: true,
     persistQueueStats: true,
+    // A job carries the span that sent it, and its handler's span is a child of that. Nothing without an SDK.
+    openTelemetry: { propagateContext: true },
     // Nothing here is a flow; three statements every five seconds, by default, look after them.
     flowIntervalSeconds: 3_600,
     // A tick is sent within the cron pass's 30 s and the look for what is due; by itself its worker looks seldom.

@@ -4,6 +4,7 @@ import { JobTimedOut } from '../errors.ts'
 import { startLimit } from '../kit/limit.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import { handlerLog, type Log } from '../telemetry/log.ts'
+import { inJob } from '../telemetry/spans.ts'
 import { traceHeaders } from '../telemetry/trace.ts'
 import { unpack } from './envelope.ts'
 import type { Sender } from './send.ts'
@@ -37,8 +38,10 @@ export async function runJob(options: {
       traceHeaders: () => traceHeaders(traceId),
       send,
     }
-    const handled = Promise.resolve(job.handle({ id: held.id, name: job.name, data }, context))
-    await Promise.race([handled, rejectOnAbort(limit.signal)])
+    await inJob(job.name, about.attempt, traceId, async () => {
+      const handled = Promise.resolve(job.handle({ id: held.id, name: job.name, data }, context))
+      await Promise.race([handled, rejectOnAbort(limit.signal)])
+    })
     log.event('job_done', `${job.name} done`, { ...about, duration_ms: elapsed() })
   } catch (error) {
     // Given back: nobody failed, and nothing of this attempt is written any more.

@@ -6,6 +6,7 @@ import type { SendOptions } from '../config/types.ts'
 import type { Queryable } from '../db/pool.ts'
 import { JobInvalid, JobUnknown } from '../errors.ts'
 import { acceptTraceId, newTraceId } from '../telemetry/trace.ts'
+import { activeSpan } from '../telemetry/tracer.ts'
 import type { Boss } from './boss.ts'
 import { pack } from './envelope.ts'
 import { jobQueue } from './queues.ts'
@@ -39,7 +40,9 @@ export function createSender(boss: Boss, jobs: readonly ResolvedJob[]): Sender {
     const job = known.get(name)
     if (job === undefined) throw new JobUnknown(name, [...known.keys()])
     refuseUnknown(name, options)
-    const traceId = options.traceId === undefined ? newTraceId() : acceptTraceId(options.traceId)
+    // Whoever sends within a span of OpenTelemetry sends in its trace.
+    const traceId =
+      options.traceId === undefined ? (activeSpan()?.traceId ?? newTraceId()) : acceptTraceId(options.traceId)
     if (traceId === undefined)
       throw new JobInvalid(name, 'traceId', 'is not a trace id: 1 to 128 of A-Z, a-z, 0-9 and ._:-')
     const sent = pack(name, data === undefined ? null : data, traceId)

@@ -1,4 +1,7 @@
 import type { ResolvedDelivery, ResolvedProcessor } from '../config/resolved.ts'
+import { inProcess } from '../telemetry/spans.ts'
+import type { Ending } from '../telemetry/spans.ts'
+import { knownTracer } from '../telemetry/tracer.ts'
 import { Pace } from './ahead.ts'
 import { executeBatch, executeExternal, executeTransactional } from './execute.ts'
 import type { ExecuteOptions, Result } from './execute.ts'
@@ -112,7 +115,7 @@ export function createCalls(options: CallsOptions): Calls {
     running.add(one)
     watch(one)
     const startedAt = performance.now()
-    void call(one.stop)
+    void traced(messages, () => call(one.stop))
       .catch((error: unknown): Result[] => messages.map(() => ({ kind: 'failed', error })))
       .then((results) => {
         one.ended = true
@@ -123,6 +126,16 @@ export function createCalls(options: CallsOptions): Calls {
         if (waiting.size <= ahead / 2) options.onFree()
         settleAll(messages, results, performance.now() - startedAt, release)
       })
+  }
+
+  /** In a span of its own, where somebody listens. */
+  function traced(
+    messages: readonly InWork[],
+    call: () => Promise<readonly Result[]>,
+  ): Promise<readonly Result[]> {
+    if (knownTracer() === undefined) return call()
+    const told = messages.map(({ message }) => message)
+    return inProcess(execution.task, told, call, endingOf)
   }
 
   /** Messages are in work until their outcomes are written. */
@@ -249,3 +262,15 @@ export function createCalls(options: CallsOptions): Calls {
     },
   }
 }
+
+/** Of several messages, what became of the first that is not done. */
+function endingOf(results: readonly Result[]): Ending {
+  const isDone = ({ kind }: Result): boolean => kind === 'done' || kind === 'committed'
+  const result = results.find((one) => !isDone(one)) ?? DONE
+  if (result.kind === 'interrupted') return { outcome: result.kind, reason: result.reason }
+  if (result.kind === 'failed' || result.kind === 'dead')
+    return { outcome: result.kind, error: result.error ?? 'undefined was thrown' }
+  return { outcome: isDone(result) ? 'done' : result.kind }
+}
+
+const DONE: Result = { kind: 'done' }

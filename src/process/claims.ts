@@ -10,6 +10,7 @@ import type { Pressure } from '../db/pressure.ts'
 import { claimMessages, claimSuspect } from '../tables/inbox.ts'
 import type { ClaimedRow } from '../tables/inbox.ts'
 import type { Calls, RunnableProcessor } from './calls.ts'
+import { traceClaim } from './claimTrace.ts'
 import { toInWork } from './inWork.ts'
 import type { InWork } from './inWork.ts'
 import type { Interruption } from './interruption.ts'
@@ -121,6 +122,7 @@ export function createClaims(options: ClaimsOptions): Claims {
    */
   async function take(coming: readonly InWork[], askedAt: number, later: boolean): Promise<void> {
     if (later) await afterNextClaim()
+    await traceClaim(pool, name, coming, askedAt)
     const ours = await ownership.afterAnswer(coming, askedAt)
     for (const one of coming) options.onPicked(one)
     if (ours.length < coming.length) {

@@ -90,7 +90,14 @@ export function createSettlement(
     const { class: errorClass, text } = cleanError(error)
     const askedMs = error instanceof DeliveryFailed ? (error.retryAfterMs ?? 0) : 0
     const waitMs = Math.max(askedMs, Math.round(backoffMs(message.attempts, processor.backoff)))
-    const state: Settled = await outcomes.failed({ ...claim, error: errorText(error), waitMs, final })
+    const times = timesOf(durationMs)
+    const state: Settled = await outcomes.failed({
+      ...claim,
+      ...times,
+      error: errorText(error),
+      waitMs,
+      final,
+    })
     const fields = { ...fieldsOf(one), class: errorClass, text, duration_ms: Math.round(durationMs) }
     const attempt = `attempt ${message.attempts} of ${message.maxAttempts}`
     if (state === 'FAILED') {
@@ -112,6 +119,7 @@ export function createSettlement(
   async function interrupt(
     one: InWork,
     { reason, waitMs: leastMs = 0, cause }: Result & { kind: 'interrupted' },
+    durationMs: number,
   ): Promise<number | undefined> {
     // Whoever finds no connection asks for none for a while (db/pressure.ts), whatever the message.
     const counts = countsInARow(reason)
@@ -119,7 +127,8 @@ export function createSettlement(
     const backoff = backsOff(reason) ? Math.round(backoffMs(tries, processor.backoff)) : 0
     const waitMs = Math.max(backoff, Math.round(leastMs))
     const error = cause === undefined ? null : errorText(cause)
-    const state = await outcomes.giveBack({ ...one.claim, waitMs, counts, error })
+    const story = { ...timesOf(durationMs), reason }
+    const state = await outcomes.giveBack({ ...one.claim, ...story, waitMs, counts, error })
     if (state === 'not ours') {
       lost(one)
       return undefined
@@ -169,7 +178,7 @@ export function createSettlement(
           wait(fail(one, result.error, durationMs, true))
           return
         case 'interrupted':
-          wait(interrupt(one, result))
+          wait(interrupt(one, result, durationMs))
           return
         case 'not ours':
           lost(one)
@@ -183,4 +192,10 @@ export function createSettlement(
       return givenBack
     },
   }
+}
+
+/** When the handler began and ended; a call that took no time at all has not begun. */
+function timesOf(durationMs: number): { beganAt: number | undefined; endedAt: number } {
+  const endedAt = performance.now()
+  return { beganAt: durationMs === 0 ? undefined : endedAt - durationMs, endedAt }
 }

@@ -62,9 +62,13 @@ const OURS: readonly string[] = [
   ...SCHEMA_OBJECTS.columns.map((column) => column.split('.').at(-1) ?? column),
 ]
 
-/** Read by verify(), migrations, operators and starts alone. To stop what runs for want of one would be the greater loss. */
+/**
+ * Read by verify(), migrations, operators and starts alone, and written where a message fails: its outcome waits for that one. To
+ * stop what runs for want of one would be the greater loss.
+ */
 const BOOKKEEPING: ReadonlySet<string> = new Set([
   'service_ops.invariant',
+  'service_ops.message_attempt',
   'service_ops.migrations',
   'service_ops.operator_action',
   'service_ops.schema_window',

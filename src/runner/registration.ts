@@ -17,6 +17,7 @@ import { requireSameSource } from '../ingest/sameSource.ts'
 import { checkSource } from '../ingest/sourceCheck.ts'
 import type { CheckedSource } from '../ingest/sourceCheck.ts'
 import type { PreparedSource } from '../ingest/sourceSql.ts'
+import { shownUrl } from '../process/deliver/address.ts'
 import { beginLowWater } from '../tables/lowWater.ts'
 import { countOlder, UNDATED_MOST } from '../tables/source.ts'
 import { findTask, lockRegistry, registerTask } from '../tables/task.ts'
@@ -234,6 +235,7 @@ function processorRecord(processor: ResolvedProcessor, release: string): TaskRec
     sourceTable: null,
     sourceColumns: null,
     sources: processor.from,
+    deliversTo: processor.work.kind === 'deliver' ? shownUrl(new URL(processor.work.url)) : null,
     startFrom: null,
     configHash: digest(processor),
     release,

@@ -2,6 +2,8 @@ import { runPrepared } from '../db/pool.ts'
 import type { MayPrepare, Queryable } from '../db/pool.ts'
 import { fillIdentifiers, loadStatements } from '../db/statements.ts'
 import type { Backend } from '../db/transaction.ts'
+import { agoOf, noting } from './attempt.ts'
+import type { Ended } from './attempt.ts'
 import { storedIdSql } from './messageId.ts'
 
 const sql = loadStatements('inbox', [
@@ -23,6 +25,10 @@ const sql = loadStatements('inbox', [
   'in_work_elsewhere',
   'announce',
 ])
+const FAILED = noting(sql.failed)
+const GIVE_BACK = noting(sql.give_back)
+const GIVE_BACK_STRAYS = noting(sql.give_back_strays)
+const RECLAIM = noting(sql.reclaim)
 
 /** A message as a claim returns it. int8 columns are text. */
 export interface ClaimedRow {
@@ -143,7 +149,7 @@ export async function writeDoneFirst(
   return (await ask<Backend & Record<string, unknown>>(client, 'done_first', values)).rows[0]
 }
 
-export interface Failure extends Claim {
+export interface Failure extends Claim, Ended {
   readonly error: string
   readonly waitMs: number
   /** It is DEAD, whatever attempts it has left. Default: false. */
@@ -156,13 +162,14 @@ export async function writeFailed(
   instanceId: string,
   failures: readonly Failure[],
 ): Promise<Map<string, 'FAILED' | 'DEAD'>> {
-  const { rows } = await db.query<{ inbox_id: string; status: 'FAILED' | 'DEAD' }>(sql.failed, [
+  const { rows } = await db.query<{ inbox_id: string; status: 'FAILED' | 'DEAD' }>(FAILED, [
     instanceId,
     ids(failures),
     numbers(failures),
     failures.map((failure) => failure.error),
     failures.map((failure) => failure.waitMs),
     failures.map((failure) => failure.final === true),
+    ...agoOf(failures),
   ])
   return new Map(rows.map((row) => [row.inbox_id, row.status]))
 }
@@ -171,13 +178,15 @@ export async function writeFailed(
 export const INTERRUPTIONS_AN_ATTEMPT = 20
 
 /** A claim that ended through no fault of its message. */
-export interface Return extends Claim {
+export interface Return extends Claim, Ended {
   /** How long it waits before the next claim. */
   readonly waitMs: number
   /** Whether it counts among the interruptions in a row: not when the handler never began, or for a drain. */
   readonly counts: boolean
   /** What interrupted it. Default: its last error stays what it was. */
   readonly error?: string | null
+  /** Why, in words for the message's story. */
+  readonly reason?: string
 }
 
 export interface GivenBack {
@@ -192,7 +201,7 @@ export async function giveBack(
   instanceId: string,
   returns: readonly Return[],
 ): Promise<Map<string, GivenBack>> {
-  const { rows } = await db.query<{ inbox_id: string } & GivenBack>(sql.give_back, [
+  const { rows } = await db.query<{ inbox_id: string } & GivenBack>(GIVE_BACK, [
     instanceId,
     ids(returns),
     numbers(returns),
@@ -200,6 +209,8 @@ export async function giveBack(
     returns.map((one) => one.counts),
     INTERRUPTIONS_AN_ATTEMPT,
     returns.map((one) => one.error ?? null),
+    returns.map((one) => one.reason ?? null),
+    ...agoOf(returns),
   ])
   return new Map(rows.map(({ inbox_id, ...given }) => [inbox_id, given]))
 }
@@ -212,7 +223,7 @@ export async function giveBackStrays(
   settled: string,
   known: readonly string[],
 ): Promise<number> {
-  return (await db.query(sql.give_back_strays, [instanceId, sources, settled, known])).rowCount ?? 0
+  return (await db.query(GIVE_BACK_STRAYS, [instanceId, sources, settled, known])).rowCount ?? 0
 }
 
 async function floor(db: Queryable): Promise<string> {
@@ -241,7 +252,7 @@ export async function reclaim(
   frozen: boolean,
 ): Promise<Reclaimed[]> {
   const values = [instanceId, limit, frozen, await floor(db), INTERRUPTIONS_AN_ATTEMPT]
-  return (await db.query<Reclaimed & Record<string, unknown>>(sql.reclaim, values)).rows
+  return (await db.query<Reclaimed & Record<string, unknown>>(RECLAIM, values)).rows
 }
 
 /** Whether an instance still has messages in work. */

@@ -18,6 +18,8 @@ export interface TaskRecord {
   readonly sourceTable: string | null
   readonly sourceColumns: SourceColumns | null
   readonly sources: readonly string[] | null
+  /** A processor that delivers: where to, as it may be shown. Default: null. */
+  readonly deliversTo?: string | null
   /** Where a new poller begins: ISO 8601 text, or null for the beginning. */
   readonly startFrom: string | null
   readonly configHash: string
@@ -60,6 +62,7 @@ export async function registerTask(
     task.startFrom,
     task.configHash,
     task.release,
+    task.deliversTo ?? null,
   ])
   const [row] = rows
   if (row === undefined) throw new Error('register returned no row')

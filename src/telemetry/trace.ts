@@ -1,4 +1,7 @@
 import { randomBytes } from 'node:crypto'
+import { TraceFlags } from '@opentelemetry/api'
+import type { SpanContext } from '@opentelemetry/api'
+import { activeSpan, contextHeaders } from './tracer.ts'
 
 /** Trace ids that are taken over from outside; anything else is ignored and replaced by a fresh one. */
 const ACCEPTED_TRACE_ID = /^[A-Za-z0-9._:-]{1,128}$/
@@ -38,17 +41,29 @@ export function formatTraceparent({ traceId, spanId, sampled }: TraceParent): st
 }
 
 /**
- * Headers for an outgoing call: `X-Trace-ID`, and `traceparent` with a fresh span when the trace id has its
- * form (a caller's own `X-Trace-ID` may be any text, and must not be passed on as a W3C id that it is not).
+ * Headers for an outgoing call: `X-Trace-ID`, and `traceparent`. Within a span of OpenTelemetry that one is its parent; else it
+ * is a fresh span of the trace, when the trace id has its form (a caller's own `X-Trace-ID` may be any text, and must not be passed
+ * on as a W3C id that it is not).
  */
 export function traceHeaders(traceId: string): Record<string, string> {
   const headers = { 'X-Trace-ID': traceId }
+  const active = activeSpan()
+  if (active !== undefined) return { ...headers, traceparent: traceparentOf(active), ...contextHeaders() }
   if (!/^[0-9a-f]{32}$/.test(traceId) || /^0+$/.test(traceId)) return headers
   const spanId = randomBytes(8).toString('hex')
   return { ...headers, traceparent: formatTraceparent({ traceId, spanId, sampled: true }) }
 }
 
-/** The trace id of a request: `X-Trace-ID`, else that of `traceparent`, else a fresh one. */
-export function traceIdOf(xTraceId: string | undefined, traceparent: string | undefined): string {
-  return acceptTraceId(xTraceId) ?? parseTraceparent(traceparent)?.traceId ?? newTraceId()
+/** The same of a span. */
+export function traceparentOf({ traceId, spanId, traceFlags }: SpanContext): string {
+  return formatTraceparent({ traceId, spanId, sampled: (traceFlags & TraceFlags.SAMPLED) === 1 })
+}
+
+/** The trace id of a request: `X-Trace-ID`, else that of its span where somebody listens, else of `traceparent`, else a fresh one. */
+export function traceIdOf(
+  xTraceId: string | undefined,
+  traceparent: string | undefined,
+  span?: SpanContext,
+): string {
+  return acceptTraceId(xTraceId) ?? span?.traceId ?? parseTraceparent(traceparent)?.traceId ?? newTraceId()
 }

@@ -117,8 +117,8 @@ export const SUITE_MUTANTS: readonly SuiteMutant[] = [
     patches: [
       {
         file: 'src/process/settle.ts',
-        from: 'const state = await outcomes.giveBack({ ...one.claim, waitMs, counts, error })',
-        to: "const state: Settled = reason === 'drain' ? 'not ours' : await outcomes.giveBack({ ...one.claim, waitMs, counts, error })",
+        from: 'const state = await outcomes.giveBack(',
+        to: "const state: Settled = reason === 'drain' ? 'not ours' : await outcomes.giveBack(",
       },
     ],
     fault: 'drain_cut_short',

@@ -13,6 +13,7 @@ import { until } from '../support/until.ts'
 
 const BOOKKEEPING = [
   'service_ops.invariant',
+  'service_ops.message_attempt',
   'service_ops.migrations',
   'service_ops.operator_action',
   'service_ops.schema_window',

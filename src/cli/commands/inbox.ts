@@ -11,7 +11,7 @@ import {
 } from '../../tables/operator.ts'
 import { readOnly, withDatabase } from '../database.ts'
 import { EXIT } from '../exitCodes.ts'
-import { coloured, complain, print, printJson, span, table } from '../terminal.ts'
+import { coloured, complain, print, printable, printJson, span, table } from '../terminal.ts'
 import { databaseSetup, readingVerb, verb, type Ending, type ReadingFlags } from '../verb.ts'
 import { changeMessages, DISCARD, RETRY, type Change } from './inbox/change.ts'
 import { filterOf, isFiltered, readId, readLimit, withFilter, type FilterFlags } from './inbox/filter.ts'
@@ -152,9 +152,4 @@ const NAME_WIDTH = 22
 
 function line(name: string, value: string | number | boolean | null): string {
   return `${name.padEnd(NAME_WIDTH)}  ${value === null ? '-' : printable(String(value))}`
-}
-
-/** What came from outside must not move a terminal's cursor or colour its text. */
-function printable(text: string): string {
-  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, '\uFFFD')
 }

@@ -25,6 +25,7 @@ import {
   DeliveryUnreachable,
 } from '../../errors.ts'
 import { cleanError } from '../../telemetry/errorText.ts'
+import { inDelivery } from '../../telemetry/spans.ts'
 import { Interrupted } from '../interruption.ts'
 import { authorization, secretsOf, shownUrl } from './address.ts'
 import type { Circuit, Finding, Pass } from './circuit.ts'
@@ -77,16 +78,20 @@ export function createDelivery(
   return async (message, { signal, traceHeaders }) => {
     // Before the circuit is asked: a payload too deep for JSON.stringify must not be a probe that never ends.
     const body = JSON.stringify(message.payload)
-    const headers = headersOf(message, body, traceHeaders())
     const pass = circuit.enter(message.inboxId)
     if (pass === undefined) throw new Interrupted('circuit open', { waitMs: circuit.broken?.probeInMs })
-    const answer = await post({ url: target, headers, body, timeoutMs, signal }, connections).catch(
-      (error: unknown) => {
+    await inDelivery(target, async (answered) => {
+      let answer: Answer
+      try {
+        const headers = headersOf(message, body, traceHeaders())
+        answer = await post({ url: target, headers, body, timeoutMs, signal }, connections)
+      } catch (error) {
         throw judgeFailure(error, pass)
-      },
-    )
-    const error = judgeAnswer(answer, pass)
-    if (error !== undefined) throw error
+      }
+      answered(answer.status)
+      const error = judgeAnswer(answer, pass)
+      if (error !== undefined) throw error
+    })
   }
 
   function judgeAnswer(answer: Answer, pass: Pass): Error | undefined {

@@ -1,0 +1,170 @@
+-- The story of a message: what became of every claim that did not end in DONE, and trace(), which tells it in order.
+
+-- No foreign key: it would cost a look-up for each message that is forgotten, and keep an inbox that is to be made again from
+-- being dropped. Whoever deletes a message deletes these with it; a claim's number is never used twice, nor is a message's.
+CREATE TABLE IF NOT EXISTS service_ops.message_attempt (
+  inbox_id    bigint NOT NULL,
+  claim       integer NOT NULL,
+  attempt     integer NOT NULL,
+  started_at  timestamptz,
+  ended_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+  instance_id text NOT NULL,
+  outcome     text NOT NULL CHECK (outcome IN ('failed', 'dead', 'interrupted', 'reclaimed')),
+  error       text,
+  PRIMARY KEY (inbox_id, claim)
+);
+COMMENT ON TABLE service_ops.message_attempt IS 'Claims of a message that did not end in DONE, one row each, the newest 50 of a message; forgotten together with it.';
+COMMENT ON COLUMN service_ops.message_attempt.inbox_id IS 'The message.';
+COMMENT ON COLUMN service_ops.message_attempt.claim IS 'Which claim of it this was.';
+COMMENT ON COLUMN service_ops.message_attempt.attempt IS 'Which attempt this was, or would have been had it counted.';
+COMMENT ON COLUMN service_ops.message_attempt.started_at IS 'When its handler began; of one that was taken back, when it was claimed. NULL: no handler had begun, as far as is known.';
+COMMENT ON COLUMN service_ops.message_attempt.ended_at IS 'When the handler ended, or the message was taken back.';
+COMMENT ON COLUMN service_ops.message_attempt.instance_id IS 'Instance that had it.';
+COMMENT ON COLUMN service_ops.message_attempt.outcome IS 'failed: tried again later; dead: given up with this attempt; interrupted: ended through no fault of the message; reclaimed: taken back from an instance that died or stood still.';
+COMMENT ON COLUMN service_ops.message_attempt.error IS 'Class and first line of what it failed with; of a delivery, with the status of the answer; of an interruption, why.';
+
+-- The claim of a finished message stays named, which costs nothing: the row is written anyway, and one value less.
+COMMENT ON COLUMN service_ops.integration_inbox.locked_by IS 'Instance that has it, while PROCESSING; of a DONE message, the one that did it.';
+
+-- Looked at first: ADD COLUMN IF NOT EXISTS asks for its lock before it looks, and would wait for every registration.
+DO $$ BEGIN
+  IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a
+                  WHERE a.attrelid = 'service_ops.background_task'::regclass AND a.attname = 'delivers_to' AND NOT a.attisdropped) THEN
+    ALTER TABLE service_ops.background_task ADD COLUMN IF NOT EXISTS delivers_to text;
+  END IF;
+END $$;
+COMMENT ON COLUMN service_ops.background_task.delivers_to IS 'Processors that deliver: where to, as it may be shown. NULL: it has a handler.';
+
+-- Jobs lie in pg-boss's schema, which may not be there, or not be ours to read: then the story goes without them, and says so.
+-- Messages are found by the index on trace_id alone, whatever the statistics: hence OFFSET 0.
+CREATE OR REPLACE FUNCTION service_ops.trace(id text)
+RETURNS TABLE (at timestamptz, since_start_ms double precision, what text, who text, detail text)
+LANGUAGE plpgsql STABLE AS $trace$
+#variable_conflict use_column
+DECLARE
+  jobs   jsonb := '[]';
+  unread text;
+BEGIN
+  IF EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'pgboss' AND c.relname = 'job') THEN
+    BEGIN
+      -- A job that carries no trace has its own id for one, and what was sent again has that of the first of its chain.
+      EXECUTE $jobs$
+        SELECT coalesce(jsonb_agg(j), '[]')
+          FROM (SELECT j.id, j.name, j.state::text AS state, j.retry_count, j.created_on, j.start_after, j.started_on, j.completed_on,
+                       CASE jsonb_typeof(j.output)
+                         WHEN 'object' THEN concat_ws(': ', j.output ->> 'name', left(split_part(j.output ->> 'message', E'\n', 1), 200)) END AS error
+                  FROM pgboss.job j
+                 WHERE j.data -> 'tidemark' ->> 'trace_id' = $1 OR j.id = $2 OR j.source_root_id = $2
+                 ORDER BY j.created_on, j.id LIMIT 200) j $jobs$
+        INTO jobs USING $1, CASE WHEN $1 ~ '^[0-9a-f]{32}$' THEN $1::uuid END;
+    EXCEPTION
+      WHEN insufficient_privilege THEN
+        unread := format('GRANT USAGE ON SCHEMA pgboss TO %1$I; GRANT SELECT ON ALL TABLES IN SCHEMA pgboss TO %1$I', current_user);
+      WHEN undefined_table OR undefined_column THEN
+        unread := 'its schema is not the one that this was written for';
+    END;
+  END IF;
+
+  RETURN QUERY
+  WITH found AS MATERIALIZED (
+    SELECT i.inbox_id, i.source, i.message_id, i.status, i.created_at, i.updated_at, i.source_created_at, i.processed_at, i.next_attempt_at,
+           i.locked_at, i.locked_by, i.claim, i.attempts, i.max_attempts, i.last_error,
+           i.claim = 0 AND i.last_error IS NOT NULL AND i.payload IS NULL AS is_refused
+      FROM service_ops.integration_inbox i WHERE i.trace_id = $1 OFFSET 0),
+  m AS MATERIALIZED (
+    SELECT f.*, p.task_name AS processor, p.delivers_to, p.paused, p.paused_by,
+           (SELECT max(a.claim) FROM service_ops.message_attempt a WHERE a.inbox_id = f.inbox_id) AS told_claim
+      FROM (SELECT * FROM found ORDER BY found.inbox_id LIMIT 200) f
+      LEFT JOIN LATERAL (
+           SELECT t.task_name, t.delivers_to, t.paused, t.paused_by FROM service_ops.background_task t
+            WHERE t.kind = 'processor' AND f.source = ANY (t.sources) LIMIT 1) p ON true),
+  line AS (
+    SELECT m.inbox_id, m.source_created_at AS at, 1 AS turn, 'written' AS what, t.source_table AS who, format('row %s of the source', m.message_id) AS detail
+      FROM m LEFT JOIN service_ops.background_task t ON t.task_name = m.source AND t.kind = 'poller'
+     WHERE isfinite(m.source_created_at)
+    UNION ALL
+    SELECT m.inbox_id, m.created_at, 2, CASE WHEN m.is_refused THEN 'refused' ELSE 'taken in' END, coalesce(r.instance_id, l.to_instance),
+           CASE WHEN r.run_id IS NOT NULL THEN format('by %s, pass %s (%s) of term %s: %s of %s rows were new', m.source, r.run_id, r.outcome, r.term, r.rows_inserted, r.rows_read)
+                WHEN l.term IS NOT NULL THEN format('by %s in term %s, in no pass of the ledger: an insert that woke it, the sweep, or a replay', m.source, l.term)
+                WHEN m.source_created_at IS NOT NULL OR EXISTS (SELECT FROM service_ops.background_task t WHERE t.task_name = m.source AND t.kind = 'poller')
+                THEN format('by %s', m.source)
+                ELSE format('sent to POST /inbox/%s', m.source) END
+           || format(', as %s (inbox_id %s)', m.message_id, m.inbox_id) || CASE WHEN m.is_refused THEN ': ' || m.last_error ELSE '' END
+      FROM m
+      LEFT JOIN LATERAL (
+           SELECT c.to_instance, c.term FROM service_ops.leader_change c
+            WHERE c.task_name = m.source AND c.at <= m.created_at ORDER BY c.change_id DESC LIMIT 1) l ON true
+      LEFT JOIN LATERAL (
+           SELECT p.* FROM service_ops.poll_run p
+            WHERE p.poller = m.source AND p.started_at <= m.created_at AND p.outcome IN ('ran', 'late', 'backstop', 'failed', 'fenced')
+            ORDER BY p.started_at DESC LIMIT 1) r ON r.finished_at >= m.created_at AND (r.rows_inserted > 0 OR r.outcome IN ('failed', 'fenced'))
+    UNION ALL
+    SELECT m.inbox_id, a.ended_at, 4, a.outcome, a.instance_id,
+           format('attempt %s of %s', a.attempt, m.max_attempts) || coalesce(', after ' || round((extract(epoch FROM a.ended_at - a.started_at) * 1000)::numeric) || ' ms', ', not begun')
+           || coalesce(': ' || a.error, '')
+      FROM m CROSS JOIN LATERAL (SELECT * FROM service_ops.message_attempt a WHERE a.inbox_id = m.inbox_id OFFSET 0) a
+    UNION ALL
+    -- What an older release wrote, which knows nothing of attempts.
+    SELECT m.inbox_id, m.updated_at, 4, lower(m.status), NULL, format('attempt %s of %s: %s', m.attempts, m.max_attempts, m.last_error)
+      FROM m WHERE m.status IN ('FAILED', 'DEAD') AND NOT m.is_refused AND m.claim IS DISTINCT FROM m.told_claim
+    UNION ALL
+    -- Whoever names the message, or its trace, meant it. Of other filters it is not known what they found.
+    SELECT m.inbox_id, a.at, 5, a.action, a.who,
+           'by ' || a.how || CASE WHEN a.is_sure THEN '' ELSE format(', with %s messages in all, which may or may not have had this one among them', a.detail ->> 'messages') END
+      FROM m CROSS JOIN LATERAL (
+           SELECT o.at, o.action, o.who, o.how, o.detail, true AS is_sure
+             FROM service_ops.operator_action o WHERE o.target = 'inbox ' || m.inbox_id
+           UNION ALL
+           SELECT o.at, o.action, o.who, o.how, o.detail, coalesce(o.detail -> 'ids' ? m.inbox_id::text, o.detail ->> 'trace' = $1, false)
+             FROM service_ops.operator_action o
+            WHERE o.target = 'inbox' AND o.at BETWEEN m.created_at AND coalesce(m.processed_at + interval '1 minute', 'infinity')
+              AND coalesce(o.detail -> 'ids' ? m.inbox_id::text, true) AND coalesce(o.detail ->> 'trace' = $1, true) AND coalesce(o.detail -> 'sources' ? m.source, true)
+              AND CASE o.action WHEN 'discard' THEN m.status = 'DISCARDED' WHEN 'retry' THEN m.told_claim IS NOT NULL OR m.is_refused ELSE false END) a
+    UNION ALL
+    SELECT m.inbox_id, s.at, 6, s.what, CASE WHEN m.status IN ('PROCESSING', 'DONE') THEN m.locked_by END, s.detail
+      FROM m CROSS JOIN LATERAL (
+           SELECT CASE m.status WHEN 'DONE' THEN m.processed_at WHEN 'DISCARDED' THEN m.processed_at WHEN 'FAILED' THEN m.next_attempt_at
+                                WHEN 'PROCESSING' THEN coalesce(m.locked_at, m.updated_at) ELSE clock_timestamp() END AS at,
+                  CASE m.status WHEN 'DONE' THEN CASE WHEN m.delivers_to IS NULL THEN 'done' ELSE 'delivered' END WHEN 'DISCARDED' THEN 'discarded'
+                                WHEN 'FAILED' THEN 'next attempt' WHEN 'PROCESSING' THEN 'in work' ELSE 'waiting' END AS what,
+                  CASE m.status
+                    WHEN 'DONE' THEN concat_ws(', ', 'by ' || m.processor, 'to ' || m.delivers_to, format('attempt %s of %s', m.attempts, m.max_attempts))
+                    WHEN 'DISCARDED' THEN 'finished without a handler'
+                    WHEN 'FAILED' THEN format('attempt %s of %s', m.attempts + 1, m.max_attempts)
+                    WHEN 'PROCESSING' THEN concat_ws(', ', 'by ' || m.processor,
+                         CASE WHEN m.locked_at IS NULL THEN 'claimed ahead of its handler' ELSE format('attempt %s of %s', m.attempts, m.max_attempts) END)
+                    ELSE CASE WHEN m.processor IS NULL THEN 'no processor takes messages of ' || m.source
+                              WHEN m.paused THEN concat_ws(' by ', m.processor || ' is paused', m.paused_by)
+                              ELSE format('for %s: no instance has it', m.processor) END END AS detail) s
+     WHERE m.status <> 'DEAD'
+    UNION ALL
+    SELECT NULL, clock_timestamp(), 8, 'and more', NULL, format('%s messages have this trace: these are the first 200', (SELECT count(*) FROM found))
+     WHERE (SELECT count(*) > 200 FROM found)
+    UNION ALL
+    SELECT NULL, j.at, j.turn, j.what, CASE WHEN j.turn = 4 THEN c.locked_by END, regexp_replace(t.name, '^job\.', '') || coalesce(j.detail, '') || format(' (%s)', t.id)
+      FROM jsonb_to_recordset(jobs) t(id uuid, name text, state text, retry_count integer, created_on timestamptz, start_after timestamptz, started_on timestamptz, completed_on timestamptz, error text)
+      LEFT JOIN service_ops.job_claim c ON c.queue = t.name AND c.job_id = t.id AND c.retry_count = t.retry_count
+     CROSS JOIN LATERAL (
+           VALUES (t.created_on, 3, CASE WHEN t.name = 'jobs.dead' THEN 'job given up' ELSE 'job sent' END, NULL),
+                  (CASE WHEN t.name <> 'jobs.dead' AND t.state IN ('created', 'retry') AND t.start_after > t.created_on THEN t.start_after END, 7, 'job due',
+                   CASE WHEN t.retry_count > 0 OR t.state = 'retry' THEN ': to be tried again' || coalesce(', after ' || t.error, '') END),
+                  (CASE WHEN t.state <> 'created' THEN t.started_on END, 4, 'job started', format(', attempt %s', t.retry_count + 1)),
+                  (t.completed_on, 6, CASE t.state WHEN 'completed' THEN 'job done' ELSE 'job ' || t.state END, CASE WHEN t.state <> 'completed' THEN ': ' || t.error END)) j(at, turn, what, detail)
+     WHERE j.at IS NOT NULL
+    UNION ALL
+    SELECT NULL, clock_timestamp(), 9, 'jobs not read', NULL, unread WHERE unread IS NOT NULL AND EXISTS (SELECT FROM found))
+  SELECT l.at, round((extract(epoch FROM l.at - min(l.at) OVER ()) * 1000)::numeric, 3)::double precision, l.what, l.who,
+         CASE WHEN l.inbox_id IS NOT NULL AND (SELECT count(*) > 1 FROM m) AND l.turn <> 2 THEN format('%s: ', (SELECT m.message_id FROM m WHERE m.inbox_id = l.inbox_id)) ELSE '' END || l.detail
+    FROM line l
+   ORDER BY l.at, l.turn, l.inbox_id;
+END $trace$;
+COMMENT ON FUNCTION service_ops.trace(text) IS 'The story of one trace, in order: when, milliseconds since its beginning, what happened, who did it (an instance, a person, a table), and the rest. No row: nothing has this trace id.';
+
+DO $$ BEGIN
+  ASSERT to_regclass('service_ops.message_attempt') IS NOT NULL, 'service_ops.message_attempt is missing';
+  ASSERT to_regprocedure('service_ops.trace(text)') IS NOT NULL, 'service_ops.trace(text) is missing';
+  ASSERT EXISTS (SELECT FROM pg_catalog.pg_attribute a
+                  WHERE a.attrelid = 'service_ops.background_task'::regclass AND a.attname = 'delivers_to' AND NOT a.attisdropped),
+    'service_ops.background_task.delivers_to is missing';
+  INSERT INTO service_ops.schema_window (schema_version, oldest_code) VALUES (21, 5) ON CONFLICT DO NOTHING;
+END $$;
