@@ -79,13 +79,14 @@ BEGIN
            SELECT t.task_name, t.delivers_to, t.paused, t.paused_by FROM service_ops.background_task t
             WHERE t.kind = 'processor' AND f.source = ANY (t.sources) LIMIT 1) p ON true),
   line AS (
-    SELECT m.inbox_id, m.source_created_at AS at, 1 AS turn, 'written' AS what, t.source_table AS who, format('row %s of the source', m.message_id) AS detail
+    -- It comes first, whatever the clocks say: of whoever wrote it, or of a page that had begun by then.
+    SELECT m.inbox_id, least(m.source_created_at, m.created_at) AS place, m.source_created_at AS at, 1 AS turn, 'written' AS what, t.source_table AS who, format('row %s of the source', m.message_id) AS detail
       FROM m LEFT JOIN service_ops.background_task t ON t.task_name = m.source AND t.kind = 'poller'
      WHERE isfinite(m.source_created_at)
     UNION ALL
-    SELECT m.inbox_id, m.created_at, 2, CASE WHEN m.is_refused THEN 'refused' ELSE 'taken in' END, coalesce(r.instance_id, l.to_instance),
+    SELECT m.inbox_id, m.created_at, m.created_at, 2, CASE WHEN m.is_refused THEN 'refused' ELSE 'taken in' END, coalesce(r.instance_id, l.to_instance),
            CASE WHEN r.run_id IS NOT NULL THEN format('by %s, pass %s (%s) of term %s: %s of %s rows were new', m.source, r.run_id, r.outcome, r.term, r.rows_inserted, r.rows_read)
-                WHEN l.term IS NOT NULL THEN format('by %s in term %s, in no pass of the ledger: an insert that woke it, the sweep, or a replay', m.source, l.term)
+                WHEN l.term IS NOT NULL THEN format('by %s in term %s, in no pass of the ledger: the sweep or a replay, as far as is known', m.source, l.term)
                 WHEN m.source_created_at IS NOT NULL OR EXISTS (SELECT FROM service_ops.background_task t WHERE t.task_name = m.source AND t.kind = 'poller')
                 THEN format('by %s', m.source)
                 ELSE format('sent to POST /inbox/%s', m.source) END
@@ -94,22 +95,26 @@ BEGIN
       LEFT JOIN LATERAL (
            SELECT c.to_instance, c.term FROM service_ops.leader_change c
             WHERE c.task_name = m.source AND c.at <= m.created_at ORDER BY c.change_id DESC LIMIT 1) l ON true
+      -- The first pass that ended after it came. When a pass began is reckoned when it is written down, which may have waited; what an
+      -- insert brought at once stands in the ledger with the pass that followed.
       LEFT JOIN LATERAL (
-           SELECT p.* FROM service_ops.poll_run p
-            WHERE p.poller = m.source AND p.started_at <= m.created_at AND p.outcome IN ('ran', 'late', 'backstop', 'failed', 'fenced')
-            ORDER BY p.started_at DESC LIMIT 1) r ON r.finished_at >= m.created_at AND (r.rows_inserted > 0 OR r.outcome IN ('failed', 'fenced'))
+           SELECT p.* FROM (SELECT * FROM service_ops.poll_run p
+                             WHERE p.poller = m.source AND p.started_at <= m.created_at + interval '1 second' AND p.outcome IN ('ran', 'late', 'backstop', 'failed', 'fenced')
+                             ORDER BY p.started_at DESC LIMIT 20) p
+            WHERE p.finished_at >= m.created_at AND (p.rows_inserted > 0 OR p.outcome IN ('failed', 'fenced'))
+            ORDER BY p.started_at LIMIT 1) r ON true
     UNION ALL
-    SELECT m.inbox_id, a.ended_at, 4, a.outcome, a.instance_id,
+    SELECT m.inbox_id, a.ended_at, a.ended_at, 4, a.outcome, a.instance_id,
            format('attempt %s of %s', a.attempt, m.max_attempts) || coalesce(', after ' || round((extract(epoch FROM a.ended_at - a.started_at) * 1000)::numeric) || ' ms', ', not begun')
            || coalesce(': ' || a.error, '')
       FROM m CROSS JOIN LATERAL (SELECT * FROM service_ops.message_attempt a WHERE a.inbox_id = m.inbox_id OFFSET 0) a
     UNION ALL
     -- What an older release wrote, which knows nothing of attempts.
-    SELECT m.inbox_id, m.updated_at, 4, lower(m.status), NULL, format('attempt %s of %s: %s', m.attempts, m.max_attempts, m.last_error)
+    SELECT m.inbox_id, m.updated_at, m.updated_at, 4, lower(m.status), NULL, format('attempt %s of %s: %s', m.attempts, m.max_attempts, m.last_error)
       FROM m WHERE m.status IN ('FAILED', 'DEAD') AND NOT m.is_refused AND m.claim IS DISTINCT FROM m.told_claim
     UNION ALL
     -- Whoever names the message, or its trace, meant it. Of other filters it is not known what they found.
-    SELECT m.inbox_id, a.at, 5, a.action, a.who,
+    SELECT m.inbox_id, a.at, a.at, 5, a.action, a.who,
            'by ' || a.how || CASE WHEN a.is_sure THEN '' ELSE format(', with %s messages in all, which may or may not have had this one among them', a.detail ->> 'messages') END
       FROM m CROSS JOIN LATERAL (
            SELECT o.at, o.action, o.who, o.how, o.detail, true AS is_sure
@@ -121,7 +126,7 @@ BEGIN
               AND coalesce(o.detail -> 'ids' ? m.inbox_id::text, true) AND coalesce(o.detail ->> 'trace' = $1, true) AND coalesce(o.detail -> 'sources' ? m.source, true)
               AND CASE o.action WHEN 'discard' THEN m.status = 'DISCARDED' WHEN 'retry' THEN m.told_claim IS NOT NULL OR m.is_refused ELSE false END) a
     UNION ALL
-    SELECT m.inbox_id, s.at, 6, s.what, CASE WHEN m.status IN ('PROCESSING', 'DONE') THEN m.locked_by END, s.detail
+    SELECT m.inbox_id, s.at, s.at, 6, s.what, CASE WHEN m.status IN ('PROCESSING', 'DONE') THEN m.locked_by END, s.detail
       FROM m CROSS JOIN LATERAL (
            SELECT CASE m.status WHEN 'DONE' THEN m.processed_at WHEN 'DISCARDED' THEN m.processed_at WHEN 'FAILED' THEN m.next_attempt_at
                                 WHEN 'PROCESSING' THEN coalesce(m.locked_at, m.updated_at) ELSE clock_timestamp() END AS at,
@@ -138,10 +143,10 @@ BEGIN
                               ELSE format('for %s: no instance has it', m.processor) END END AS detail) s
      WHERE m.status <> 'DEAD'
     UNION ALL
-    SELECT NULL, clock_timestamp(), 8, 'and more', NULL, format('%s messages have this trace: these are the first 200', (SELECT count(*) FROM found))
+    SELECT NULL, clock_timestamp(), clock_timestamp(), 8, 'and more', NULL, format('%s messages have this trace: these are the first 200', (SELECT count(*) FROM found))
      WHERE (SELECT count(*) > 200 FROM found)
     UNION ALL
-    SELECT NULL, j.at, j.turn, j.what, CASE WHEN j.turn = 4 THEN c.locked_by END, regexp_replace(t.name, '^job\.', '') || coalesce(j.detail, '') || format(' (%s)', t.id)
+    SELECT NULL, j.at, j.at, j.turn, j.what, CASE WHEN j.turn = 4 THEN c.locked_by END, regexp_replace(t.name, '^job\.', '') || coalesce(j.detail, '') || format(' (%s)', t.id)
       FROM jsonb_to_recordset(jobs) t(id uuid, name text, state text, retry_count integer, created_on timestamptz, start_after timestamptz, started_on timestamptz, completed_on timestamptz, error text)
       LEFT JOIN service_ops.job_claim c ON c.queue = t.name AND c.job_id = t.id AND c.retry_count = t.retry_count
      CROSS JOIN LATERAL (
@@ -152,11 +157,11 @@ BEGIN
                   (t.completed_on, 6, CASE t.state WHEN 'completed' THEN 'job done' ELSE 'job ' || t.state END, CASE WHEN t.state <> 'completed' THEN ': ' || t.error END)) j(at, turn, what, detail)
      WHERE j.at IS NOT NULL
     UNION ALL
-    SELECT NULL, clock_timestamp(), 9, 'jobs not read', NULL, unread WHERE unread IS NOT NULL AND EXISTS (SELECT FROM found))
+    SELECT NULL, clock_timestamp(), clock_timestamp(), 9, 'jobs not read', NULL, unread WHERE unread IS NOT NULL AND EXISTS (SELECT FROM found))
   SELECT l.at, round((extract(epoch FROM l.at - min(l.at) OVER ()) * 1000)::numeric, 3)::double precision, l.what, l.who,
          CASE WHEN l.inbox_id IS NOT NULL AND (SELECT count(*) > 1 FROM m) AND l.turn <> 2 THEN format('%s: ', (SELECT m.message_id FROM m WHERE m.inbox_id = l.inbox_id)) ELSE '' END || l.detail
     FROM line l
-   ORDER BY l.at, l.turn, l.inbox_id;
+   ORDER BY l.place, l.turn, l.inbox_id;
 END $trace$;
 COMMENT ON FUNCTION service_ops.trace(text) IS 'The story of one trace, in order: when, milliseconds since its beginning, what happened, who did it (an instance, a person, a table), and the rest. No row: nothing has this trace id.';
 

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { SpanContext } from '@opentelemetry/api'
 import type { Context, MiddlewareHandler, Next } from 'hono'
-import { routePath } from 'hono/route'
+import { matchedRoutes } from 'hono/route'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
 import { inRequest } from '../telemetry/spans.ts'
@@ -44,8 +44,9 @@ export function requestTrace(log: Log): MiddlewareHandler<{ Variables: RequestVa
       { method, path, header: (name) => context.req.header(name) },
       (span) => answer(log, context, next, span),
       () => {
-        const route = routePath(context, -1)
-        return { route: route.endsWith('*') ? undefined : route, status: context.res.status }
+        // What ends with a star is middleware.
+        const matched = matchedRoutes(context).findLast((one) => !one.path.endsWith('*'))
+        return { route: matched?.path, status: context.res.status }
       },
     )
   }

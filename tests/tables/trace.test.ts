@@ -61,6 +61,20 @@ describe('trace()', () => {
     assert.equal(lines[2]?.at, '2026-03-04T05:06:10.250000Z')
   })
 
+  test('begins with the source row, though the clock of whoever wrote it was ahead', async (t) => {
+    const { sql, story } = await database(t)
+    await sql.query(
+      `UPDATE service_ops.integration_inbox SET source_created_at = ${at(2.5)} WHERE inbox_id = 1`,
+    )
+    assert.deepEqual(
+      (await story('t-1')).slice(0, 2).map(({ what, since_start_ms: ms }) => [what, ms]),
+      [
+        ['written', 500],
+        ['taken in', 0],
+      ],
+    )
+  })
+
   test('knows nothing of a trace that nothing has', async (t) => {
     assert.deepEqual(await (await database(t)).story('t-9'), [])
   })
@@ -122,10 +136,10 @@ describe('trace()', () => {
     const { sql, story } = await database(t)
     await sql.query(`
       INSERT INTO service_ops.integration_inbox (source, message_id, source_created_at, created_at, trace_id, payload)
-      VALUES ('orders', 'tail', ${at(60)}, ${at(61)}, 't-3', '{}'), ('calls', 'c', NULL, ${at(62)}, 't-4', '{}')`)
+      VALUES ('orders', 'swept', ${at(60)}, ${at(61)}, 't-3', '{}'), ('calls', 'c', NULL, ${at(62)}, 't-4', '{}')`)
     assert.match(
       (await story('t-3')).map(line)[1] ?? '',
-      /^1000 taken in, one-c: by orders in term 8, in no pass of the ledger: .*, as tail/,
+      /^1000 taken in, one-c: by orders in term 8, in no pass of the ledger: .*, as swept/,
     )
     assert.equal(
       (await story('t-4')).map(line)[0],

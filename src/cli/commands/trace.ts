@@ -44,7 +44,7 @@ function printStory(asked: string, { trace_id: traceId, source, story }: Story, 
   if (again) print()
   if (source !== undefined)
     print(`No trace has the id ${printable(asked)}; a message of ${source} has it, and this is its trace.`)
-  const [first] = story
+  const first = story.find(({ since_start_ms: ms }) => ms === 0)
   const since = first === undefined ? '' : `, since ${first.at.slice(0, 19).replace('T', ' ')} UTC`
   print(`${coloured('bold', `Trace ${traceId}`)}${since}`)
   const rows = story.map(({ since_start_ms: ms, what, who, detail }) => [
