@@ -1,12 +1,5 @@
-import {
-  context,
-  defaultTextMapSetter,
-  isSpanContextValid,
-  propagation,
-  ProxyTracerProvider,
-  trace,
-} from '@opentelemetry/api'
-import type { SpanContext, Tracer } from '@opentelemetry/api'
+import { context, defaultTextMapSetter, isSpanContextValid, propagation, trace } from '@opentelemetry/api'
+import type { SpanContext, Tracer, TracerProvider } from '@opentelemetry/api'
 import { OWN_PACKAGE } from '../config/packageFacts.ts'
 
 /*
@@ -26,11 +19,19 @@ export function findTracer(): Tracer | undefined {
   if (tracer !== undefined) return tracer
   const provider = trace.getTracerProvider()
   // The API's own stand-in has nobody behind it until an SDK comes; what an SDK brings is another class, or has.
-  tracer =
-    provider instanceof ProxyTracerProvider
-      ? provider.getDelegateTracer(SCOPE, OWN_PACKAGE.version)
-      : provider.getTracer(SCOPE, OWN_PACKAGE.version)
+  tracer = isStandIn(provider)
+    ? provider.getDelegateTracer(SCOPE, OWN_PACKAGE.version)
+    : provider.getTracer(SCOPE, OWN_PACKAGE.version)
   return tracer
+}
+
+/** By what it has: its class is not for users of the API. */
+interface StandIn extends TracerProvider {
+  getDelegateTracer(name: string, version: string): Tracer | undefined
+}
+
+function isStandIn(provider: TracerProvider): provider is StandIn {
+  return 'getDelegateTracer' in provider && typeof provider.getDelegateTracer === 'function'
 }
 
 /** What was found when somebody looked last: for each message. */

@@ -14,9 +14,9 @@ const MESSAGES = `
   VALUES (1, 1, 1, '2026-03-04 05:06:08Z', '2026-03-04 05:06:08.25Z', 'one-a', 'failed', E'Error: \\u001b[31mred')`
 
 async function database(t: Scope): Promise<(...args: string[]) => Promise<Outcome>> {
-  const { url, pool } = await createDatabase(t)
-  await pool().query(MESSAGES)
-  return (...args) => tidemark(['trace', ...args], { env: { DATABASE_URL: url } })
+  const made = await createDatabase(t)
+  await made.pool().query(MESSAGES)
+  return (...args) => tidemark(['trace', ...args], { env: { DATABASE_URL: made.url } })
 }
 
 test('trace prints the story of a trace as a table, with times since its beginning', async (t) => {

@@ -118,18 +118,18 @@ test('a handler runs within its span: what it makes, sends and calls is of its t
       reader: {
         from: 'calls',
         contract: 'transactional',
-        async handle({ messageId }, { send, traceHeaders }) {
-          heard.push(traceHeaders()['traceparent'] ?? '')
+        async handle({ messageId }, context) {
+          heard.push(context.traceHeaders()['traceparent'] ?? '')
           trace.getTracer('user').startSpan('their own').end()
           if (heard.length === 1) throw new RangeError('too far')
-          await send('mail', { messageId })
+          await context.send('mail', { messageId })
         },
       },
     },
     jobs: {
       mail: {
-        handle(_job, { traceHeaders, traceId: ofJob }) {
-          heard.push(traceHeaders()['traceparent'] ?? '', ofJob)
+        handle(_job, context) {
+          heard.push(context.traceHeaders()['traceparent'] ?? '', context.traceId)
         },
       },
     },

@@ -59,7 +59,7 @@ test('the story of a message that failed, took too long, lost its process, was d
     [
       'taken in',
       first.id,
-      /^by orders, pass \d+ \(ran\) of term 1: 1 of 1 rows were new, as 1 \(inbox_id 1\)$/,
+      /^by orders, pass \d+ \(ran\) of term 1: 1 of \d+ rows were new, as 1 \(inbox_id 1\)$/,
     ],
     ['failed', first.id, /^attempt 1 of 10, after \d+ ms: RangeError: too far$/],
     ['failed', first.id, /^attempt 2 of 10, after 2\d{3} ms: HandlerTimeout: /],

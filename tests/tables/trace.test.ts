@@ -163,8 +163,9 @@ describe('trace()', () => {
   })
 
   test('tells of the jobs that carry the trace', async (t) => {
-    const { sql, story, client } = await database(t)
-    await migrateBoss(await client())
+    const made = await database(t)
+    const { sql, story } = made
+    await migrateBoss(await made.client())
     const id = '0192f0c1-7d2c-7000-8000-00000000000'
     const job = (n: number, state: string, times: string, data: string, output = 'NULL', name = 'job.mail') =>
       sql.query(`INSERT INTO pgboss.job_common (id, name, state, retry_count, created_on, start_after, started_on, completed_on, data, output)
