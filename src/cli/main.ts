@@ -18,6 +18,7 @@ const VERBS: Readonly<Record<string, () => Promise<(ending: Ending) => Command>>
   status: async () => (await import('./commands/status.ts')).statusVerb,
   verify: async () => (await import('./commands/verify.ts')).verifyVerb,
   sql: async () => (await import('./commands/sql.ts')).sqlVerb,
+  doctor: async () => (await import('./commands/doctor.ts')).doctorVerb,
   poll: async () => (await import('./commands/poll.ts')).pollVerb,
   inbox: async () => (await import('./commands/inbox.ts')).inboxVerb,
   pause: async () => (await import('./commands/pause.ts')).pauseVerb,

@@ -137,7 +137,7 @@ const FENCED_SHARE_OF_LEASE = 0.5
 
 /** Connections of the work pool besides those that handlers hold: claims, outcomes, pages, jobs. */
 export const WORK_MARGIN = 4
-const WORK_LEAST = 10
+export const WORK_LEAST = 10
 
 export function openPools(
   settings: Settings,

@@ -159,13 +159,26 @@ async function refuseForeign(client: Client, files: readonly MigrationFile[]): P
   const { rows } = await client.query<{ id: number; hash: string }>(sql.applied)
   const newest = Math.max(0, ...rows.map(({ id }) => id))
   if (newest > CODE_SCHEMA_VERSION) throw new RepairRefused(newest, CODE_SCHEMA_VERSION)
-  const edited = files.find(({ id, hash }) => rows.some((row) => row.id === id && row.hash !== hash))
+  const [edited] = namesOfEdited(files, rows)
   if (edited !== undefined) {
-    throw failed(
-      edited.fileName,
-      new Error('the file has changed since it was applied; install the release again'),
-    )
+    throw failed(edited, new Error('the file has changed since it was applied; install the release again'))
   }
+}
+
+interface Applied {
+  readonly id: number
+  readonly hash: string
+}
+
+/** Files of this release that are not those that were applied: postgres-migrations would refuse to go on. */
+export async function editedFiles(applied: readonly Applied[]): Promise<readonly string[]> {
+  return namesOfEdited(await readFiles(), applied)
+}
+
+function namesOfEdited(files: readonly MigrationFile[], applied: readonly Applied[]): string[] {
+  return files
+    .filter(({ id, hash }) => applied.some((row) => row.id === id && row.hash !== hash))
+    .map(({ fileName }) => fileName)
 }
 
 function failed(file: string | null, error: unknown): MigrationFailed {

@@ -2,6 +2,7 @@ import { fileURLToPath } from 'node:url'
 import type { ResolvedConfig } from '../../../config/resolved.ts'
 import type { Settings } from '../../../config/settings.ts'
 import { loadStatements } from '../../../db/statements.ts'
+import { SESSION_CONNECTIONS, workConnections } from '../../../runner/connections.ts'
 
 const sql = loadStatements('rehearsal_demo', ['write'])
 
@@ -47,18 +48,10 @@ export function machineEnvironment(
   }
 }
 
-/** Two that LISTEN, the sentinel, one that looks. */
-const SINGLE_CONNECTIONS = 4
 /** For the record of runs, in rehearsed.ts. */
 const RECORD_CONNECTIONS = 4
-const WORK_MARGIN = 4
-const WORK_LEAST = 10
 
 /** Connections that one machine may hold. */
-export function connectionsOf({ poolMax, poolReserved }: Settings, { processors }: ResolvedConfig): number {
-  const transactional = processors
-    .filter(({ work }) => work.kind === 'transactional')
-    .reduce((sum, { concurrency }) => sum + concurrency, 0)
-  const work = poolMax ?? Math.max(WORK_LEAST, transactional + WORK_MARGIN)
-  return work + poolReserved + SINGLE_CONNECTIONS + RECORD_CONNECTIONS
+export function connectionsOf(settings: Settings, { processors }: ResolvedConfig): number {
+  return workConnections(settings, processors) + SESSION_CONNECTIONS + RECORD_CONNECTIONS
 }
