@@ -166,7 +166,9 @@ SELECT format('%I.%I', n.nspname, x.relname) AS name, string_agg(DISTINCT a.attn
   JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = i.indexrelid
    AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = i.indrelid
   JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = d.refobjsubid
- WHERE i.indrelid = to_regclass('service_ops.integration_inbox') AND a.attname = ANY ($1::text[]) AND m.amname <> 'brin'
+ WHERE i.indrelid = (SELECT t.oid FROM pg_catalog.pg_class t
+                      WHERE t.relnamespace = to_regnamespace('service_ops') AND t.relname = 'integration_inbox')
+   AND a.attname = ANY ($1::text[]) AND m.amname <> 'brin'
  GROUP BY n.nspname, x.relname
  ORDER BY 1
 

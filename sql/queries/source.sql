@@ -3,7 +3,7 @@
 SELECT c.oid::regclass::text AS name, quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS qualified, c.relkind,
        c.relkind = 'r' AND has_table_privilege(c.oid, 'SELECT')
          AND EXISTS (SELECT FROM pg_catalog.pg_am m WHERE m.oid = c.relam AND m.amname = 'heap') AS has_xmin,
-       c.relrowsecurity AND NOT pg_has_role(c.relowner, 'USAGE') AS row_security
+       row_security_active(c.oid) AS row_security
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  WHERE c.oid = to_regclass($1);
 

@@ -62,19 +62,24 @@ async function look(
   reader: Reader,
 ): Promise<PageLook> {
   try {
-    return await explain(database, reader.text, reader.values)
+    return await explain(database, reader.text, reader.values, poller.pageSize)
   } catch (error) {
     if (errorClass(error) !== 'permission') throw error
     // A role that may not write the inbox may still read the source, and this statement has the same order.
-    return explain(database, checked.source.nextId, [poller.name, NOBODY, 0, 0])
+    return explain(database, checked.source.nextId, [poller.name, NOBODY, 0, 0], poller.pageSize)
   }
 }
 
-async function explain(database: Queryable, text: string, values: readonly unknown[]): Promise<PageLook> {
+async function explain(
+  database: Queryable,
+  text: string,
+  values: readonly unknown[],
+  pageSize: number,
+): Promise<PageLook> {
   type Row = { 'QUERY PLAN': readonly { readonly Plan: PlanNode }[] }
   const { rows } = await database.query<Row>(`EXPLAIN (FORMAT JSON, VERBOSE) ${text}`, values)
   const plan = rows[0]?.['QUERY PLAN'][0]?.Plan
-  return plan === undefined ? { walked: [], sorted: [] } : lookAtPage(plan)
+  return plan === undefined ? { walked: [], sorted: [] } : lookAtPage(plan, pageSize)
 }
 
 async function bigOnes(

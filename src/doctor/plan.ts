@@ -11,6 +11,7 @@ export interface PlanNode {
   readonly 'Relation Name'?: string
   readonly Schema?: string
   readonly 'Index Cond'?: string
+  readonly 'Plan Rows': number
   readonly Plans?: readonly PlanNode[]
 }
 
@@ -23,19 +24,19 @@ export interface PlannedTable {
 export interface PageLook {
   /** Read from their beginning to their end. */
   readonly walked: readonly PlannedTable[]
-  /** Sorted before the first row comes out. An incremental sort is none: it sorts rows of one time. */
+  /** More rows than a page has sorted before the first comes out. An incremental sort is none: it sorts rows of one time. */
   readonly sorted: readonly PlannedTable[]
 }
 
 const PAGE = 'CTE page'
 
-/** What the part of a plan that reads a page does; the whole plan where it has no such part. */
-export function lookAtPage(plan: PlanNode): PageLook {
+/** What the part of a plan that reads a page of so many rows does; the whole plan where it has no such part. */
+export function lookAtPage(plan: PlanNode, pageSize: number): PageLook {
   const nodes = [...below(pageOf(plan) ?? plan)]
   return {
     walked: nodes.filter(isWalk).flatMap(tablesOf),
     sorted: nodes
-      .filter((node) => node['Node Type'] === 'Sort')
+      .filter((node) => node['Node Type'] === 'Sort' && node['Plan Rows'] > pageSize)
       .flatMap((node) => [...below(node)].flatMap(tablesOf)),
   }
 }
