@@ -154,6 +154,11 @@ SELECT format('%I.%I', n.nspname, x.relname) AS name, format('%I.%I', n.nspname,
    AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_progress_create_index p WHERE p.index_relid = i.indexrelid OR p.relid = i.indrelid)
  ORDER BY 1
 
+-- name: inbox_fill
+-- How full the pages of the inbox are made.
+SELECT coalesce((SELECT o.option_value::integer FROM pg_options_to_table(c.reloptions) o WHERE o.option_name = 'fillfactor'), 100) AS fillfactor
+  FROM pg_catalog.pg_class c WHERE c.relnamespace = to_regnamespace('service_ops') AND c.relname = 'integration_inbox'
+
 -- name: hot_indexes
 -- $1 columns that a claim or an outcome changes. Indexes of the inbox that have one of them, in a key, an expression or a
 -- condition. A BRIN index is not written for such an update (since 16).
@@ -279,6 +284,12 @@ SELECT extract(epoch FROM clock_timestamp() - min(p.created_at))::double precisi
         WHERE :"created_at" >= w.edge AND isfinite(:"created_at") AND :"where" ORDER BY :"created_at" LIMIT 1000) p
  WHERE w.poller = $1
    AND NOT EXISTS (SELECT FROM service_ops.integration_inbox i WHERE i.source = $1 AND i.message_id = p.message_id)
+
+-- name: future
+-- $1 from when on. Rows dated later than that, counted up to a hundred and one, and the latest time of them.
+SELECT count(*)::integer AS n, max(f.at)::text AS latest
+  FROM (SELECT :"created_at" AS at FROM :"source" s
+         WHERE :"created_at" > clock_timestamp() + $1::interval AND :"where" ORDER BY :"created_at" DESC LIMIT 101) f
 
 -- name: demo
 -- Whether this is the database of a demo.

@@ -1,13 +1,13 @@
 import { dashboard, tokens } from './access.ts'
 import type { Check } from './check.ts'
 import { clock } from './clock.ts'
-import { connections } from './connections.ts'
+import { connections, pool } from './connections.ts'
 import { cursorIndex } from './cursorIndex.ts'
 import { drainLimits, handlerLimits } from './drain.ts'
 import { flyEnv, flyFile } from './fly/deployed.ts'
 import { flyProcess, flyStop } from './fly/leaving.ts'
 import { flyChecks, flyDeploy, flyMigrations, flyPorts, flyRestart } from './fly/replacing.ts'
-import { hotIndexes, invalidIndexes } from './indexes.ts'
+import { hotUpdates, invalidIndexes } from './indexes.ts'
 import { addresses, database } from './reach.ts'
 import { rights, rowSecurity, sight } from './rights.ts'
 import { runtime } from './runtime.ts'
@@ -35,6 +35,7 @@ export const CHECKS: readonly Check[] = [
   deadClients,
   roleSettings,
   connections,
+  pool,
   clock,
   // Rights and schemas
   rights,
@@ -55,7 +56,7 @@ export const CHECKS: readonly Check[] = [
   vacuum,
   wraparound,
   invalidIndexes,
-  hotIndexes,
+  hotUpdates,
   // The work
   tasks,
   processing,

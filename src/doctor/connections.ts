@@ -1,4 +1,6 @@
+import { transactionalHandlers } from '../runner/concurrency.ts'
 import { SESSION_CONNECTIONS, workConnections } from '../runner/connections.ts'
+import { WORK_MARGIN } from '../runner/foundation.ts'
 import { warning, type Check } from './check.ts'
 import { sql } from './statements.ts'
 
@@ -60,5 +62,22 @@ export const connections: Check = {
           remedy(needed - left),
         ),
       )
+  },
+}
+
+export const pool: Check = {
+  name: 'pool',
+  title: 'DB_POOL_MAX has a connection for each transactional handler, and some besides.',
+  async run(context) {
+    const { poolMax } = context.settings
+    const handlers = transactionalHandlers(context.config().processors)
+    const wanted = handlers + WORK_MARGIN
+    if (poolMax === undefined || handlers === 0 || poolMax >= wanted) return []
+    return [
+      warning(
+        `DB_POOL_MAX is ${poolMax}, and ${handlers} transactional handlers at once want ${wanted}: fewer run at once`,
+        `DB_POOL_MAX=${wanted}, or a lower concurrency of the processors`,
+      ),
+    ]
   },
 }

@@ -23,18 +23,33 @@ export const invalidIndexes: Check = {
   },
 }
 
-export const hotIndexes: Check = {
-  name: 'hot_indexes',
+/** Room for the claim and the outcome of every message on its page. */
+const FILLFACTOR_MOST = 60
+const FILLFACTOR = 45
+
+export const hotUpdates: Check = {
+  name: 'hot_updates',
   title:
-    'No index of the inbox has a column that claims and outcomes change: with one, both are half as fast.',
+    'Claims and outcomes stay on their page of the inbox and write to no index of it: else both are half as fast.',
   async run(context) {
     type Row = { name: string; columns: string; remedy: string }
-    const { rows } = await context.database().query<Row>(sql.hot_indexes, [HOT_COLUMNS])
-    return rows.map(({ name, columns, remedy }) =>
+    const database = context.database()
+    const { rows } = await database.query<Row>(sql.hot_indexes, [HOT_COLUMNS])
+    const [inbox] = (await database.query<{ fillfactor: number }>(sql.inbox_fill)).rows
+    const found = rows.map(({ name, columns, remedy }) =>
       warning(
         `the index ${name} mentions ${columns}: every claim and every outcome writes to all indexes of the inbox`,
         remedy,
       ),
     )
+    if (inbox !== undefined && inbox.fillfactor > FILLFACTOR_MOST) {
+      found.push(
+        warning(
+          `the pages of service_ops.integration_inbox are filled to ${inbox.fillfactor} %: an outcome has no room beside its message`,
+          `ALTER TABLE service_ops.integration_inbox SET (fillfactor = ${FILLFACTOR})`,
+        ),
+      )
+    }
+    return found
   },
 }

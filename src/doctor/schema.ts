@@ -1,6 +1,6 @@
 import { CODE_SCHEMA_VERSION, missingObjects, schemaStatus } from '../db/migrate.ts'
 import { editedFiles } from '../db/migrate/apply.ts'
-import { lockHolder, ownLock } from '../db/migrate/lock.ts'
+import { LIBRARY_LOCK, lockHolder, ownLock } from '../db/migrate/lock.ts'
 import { BOSS_SCHEMA, BOSS_SCHEMA_VERSION, bossSchemaVersion } from '../jobs/schema.ts'
 import { fault, note, spanOf, warning, type Check, type Finding } from './check.ts'
 import { sql } from './statements.ts'
@@ -55,24 +55,22 @@ export const queueSchema: Check = {
   },
 }
 
-/** A migration takes seconds; whoever holds its lock for longer keeps every release from migrating. */
-const LONG_S = 120
-
 export const migrationLock: Check = {
   name: 'migration_lock',
   title: 'Nobody keeps the migration lock.',
   async run(context) {
     const database = context.database()
-    const { name, key } = await ownLock(database)
-    const holder = await lockHolder(database, key)
-    if (holder === null || (holder.ageS !== null && holder.ageS < LONG_S)) return []
-    const { pid, application, ageS, howToEnd } = holder
-    const age = ageS === null ? 'a session whose age is hidden' : `a session of ${spanOf(ageS)}`
-    return [
-      warning(
-        `pid ${pid} (${application ?? 'unknown application'}, ${age}) holds the migration lock ${name}: no release can migrate`,
-        howToEnd,
-      ),
-    ]
+    const found: Finding[] = []
+    // The second is that of every program on this database that uses postgres-migrations.
+    for (const { name, key } of [await ownLock(database), LIBRARY_LOCK]) {
+      const holder = await lockHolder(database, key)
+      if (holder === null || (holder.ageS !== null && holder.ageS * 1000 < context.limits.oldTransactionMs))
+        continue
+      const { pid, application, ageS, howToEnd } = holder
+      const age = ageS === null ? 'a session whose age is hidden' : `a session of ${spanOf(ageS)}`
+      const seen = `pid ${pid} (${application ?? 'unknown application'}, ${age}) holds the migration lock ${name}: no release can migrate`
+      found.push(warning(seen, howToEnd))
+    }
+    return found
   },
 }

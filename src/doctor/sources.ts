@@ -133,7 +133,8 @@ export const sourceTimes: Check = {
   title:
     "The database sets every source row's time and id; where a client does, `lateness` says how late it may be.",
   run: (context) =>
-    eachSource(context, async ({ poller, checked }) => {
+    eachSource(context, async (read, database) => {
+      const { poller, checked } = read
       const { name, source, sweepMs } = poller
       const { clientTimes, latenessMs, undated, nameless } = checked
       const found: Finding[] = []
@@ -154,6 +155,7 @@ export const sourceTimes: Check = {
           ),
         )
       }
+      found.push(...(await ofTheFuture(read, database)))
       if (nameless > 0) {
         found.push(
           fault(
@@ -173,6 +175,28 @@ export const sourceTimes: Check = {
       }
       return found
     }),
+}
+
+/** A clock that is a little ahead is no mistake. */
+const AHEAD_MS = 300_000
+const MANY = 100
+
+async function ofTheFuture({ poller, checked }: ReadableSource, database: Queryable): Promise<Finding[]> {
+  const { table, columns } = checked.source
+  const statement = fillIdentifiers(sql.future, {
+    source: table,
+    created_at: columns.created_at,
+    where: columns.where,
+  })
+  type Row = { n: number; latest: string | null }
+  const [row] = (await database.query<Row>(statement, [`${AHEAD_MS} ms`])).rows
+  if (row === undefined || row.n === 0) return []
+  return [
+    warning(
+      `${poller.name}: ${row.n > MANY ? `more than ${MANY}` : row.n} rows of ${table} are dated in the future, the last ${row.latest ?? ''}: they are taken in, and read again by every pass until then`,
+      `have them written by a clock that is right: ALTER TABLE ${table} ALTER COLUMN ${poller.source.createdAt} SET DEFAULT now()`,
+    ),
+  ]
 }
 
 export const sourceBacklog: Check = {

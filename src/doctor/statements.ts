@@ -19,6 +19,7 @@ export const sql = loadStatements('doctor', [
   'tables',
   'wraparound',
   'invalid_indexes',
+  'inbox_fill',
   'hot_indexes',
   'source_indexes',
   'sizes',
@@ -31,5 +32,6 @@ export const sql = loadStatements('doctor', [
   'unprocessed',
   'stuck',
   'oldest_unread',
+  'future',
   'demo',
 ])

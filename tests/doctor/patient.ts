@@ -10,7 +10,6 @@ import { CannotRun, LIMITS, type Limits, type Ways } from '../../src/doctor/chec
 import { CHECKS } from '../../src/doctor/checks.ts'
 import { examine, type Examined } from '../../src/doctor/examine.ts'
 import { flyOf } from '../../src/doctor/fly/deployed.ts'
-import type { Scope } from '../support/scope.ts'
 
 export interface PatientOptions {
   /** Without one there is no database. */
@@ -116,11 +115,4 @@ export function configOf(
     pollers: { orders: { source: { table, id: 'id', createdAt: 'created_at', ...source }, ...poller } },
     processors: { packing: { from: 'orders', contract: 'external', handle: () => undefined } },
   }
-}
-
-/** A scope's own role and what is left of it, for tests that alter it. */
-export function after(scope: Scope, fn: () => Promise<unknown>): void {
-  scope.after(async () => {
-    await fn()
-  })
 }

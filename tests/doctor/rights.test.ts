@@ -61,7 +61,7 @@ test('what a role may not do, or not see', async (t) => {
       'vacuum',
       'wraparound',
       'invalid_indexes',
-      'hot_indexes',
+      'hot_updates',
       'prepared_transactions',
       'server_version',
     ])

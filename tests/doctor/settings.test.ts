@@ -87,6 +87,22 @@ describe('what the settings say', () => {
     await finds('handler_limits', /jobs\.report may take 600 s/, { config })
   })
 
+  test('a pool that is too small for its handlers', async () => {
+    const config: TidemarkConfig = {
+      pollers: { orders: { source: { table: 'orders', id: 'id', createdAt: 'at' } } },
+      processors: {
+        packing: { from: 'orders', contract: 'transactional', concurrency: 20, handle: () => undefined },
+      },
+    }
+    await isSilent('pool', { config })
+    const env = { DB_POOL_MAX: '12' }
+    const { remedy } = await finds('pool', /is 12, and 20 transactional handlers at once want 24/, {
+      config,
+      env,
+    })
+    await isSilent('pool', { config, env: { DB_POOL_MAX: remedy.replace(/^DB_POOL_MAX=(\d+).*/, '$1') } })
+  })
+
   test('a Node that is too old', async () => {
     assert.match(judgeNode('20.19.5')[0]?.seen ?? '', /Node is at 20\.19\.5/)
     assert.match(judgeNode('22.17.1')[0]?.seen ?? '', /need 22\.18/)

@@ -104,6 +104,16 @@ test('what is wrong with a source', async (t) => {
     await sql.query('TRUNCATE orders; ALTER TABLE orders ALTER COLUMN created_at SET NOT NULL')
   })
 
+  await t.test('rows of the future', async () => {
+    await sql.query(`INSERT INTO orders VALUES (1, '2099-01-01Z'), (2, now() + interval '1 min')`)
+    await finds(
+      'source_times',
+      /1 rows of public\.orders are dated in the future, the last 2099-01-01/,
+      fresh,
+    )
+    await sql.query('TRUNCATE orders')
+  })
+
   await t.test('rows without an id', async () => {
     await sql.query(
       'CREATE TABLE nameless (id bigint, created_at timestamptz NOT NULL DEFAULT now()); INSERT INTO nameless VALUES (NULL)',

@@ -23,9 +23,11 @@ test('what slows the tables down', async (t) => {
 
   await t.test('dead rows that vacuum has left', async (t) => {
     await sql.query('ALTER TABLE orders SET (autovacuum_enabled = off)')
-    await sql.query(
-      'INSERT INTO orders (item) SELECT n FROM generate_series(1, 100) n; UPDATE orders SET item = 0',
-    )
+    const writer = await database.client()
+    await writer.query('INSERT INTO orders (item) SELECT n FROM generate_series(1, 100) n')
+    await writer.query('UPDATE orders SET item = 0')
+    // A session reports what it did when it ends, at the latest.
+    await writer.end()
     const limited = { ...options, limits: { deadRows: 50 } }
     const found = async () =>
       (await examined('vacuum', limited)).findings.find(({ seen }) =>
@@ -63,14 +65,19 @@ test('what slows the tables down', async (t) => {
   })
 
   await t.test('an index of the inbox that mentions what every claim changes', async () => {
-    await isSilent('hot_indexes', options)
+    await isSilent('hot_updates', options)
     for (const [definition, columns] of [
       ['(status)', 'status'],
       ['(inbox_id) WHERE locked_by IS NULL', 'locked_by'],
       ['((attempts + claim))', 'attempts, claim'],
     ]) {
       await sql.query(`CREATE INDEX mine ON service_ops.integration_inbox ${definition}`)
-      await findsAndMends('hot_indexes', new RegExp(`service_ops\\.mine mentions ${columns}:`), options, sql)
+      await findsAndMends('hot_updates', new RegExp(`service_ops\\.mine mentions ${columns}:`), options, sql)
     }
+  })
+
+  await t.test('pages of the inbox without room for an outcome', async () => {
+    await sql.query('ALTER TABLE service_ops.integration_inbox SET (fillfactor = 100)')
+    await findsAndMends('hot_updates', /integration_inbox are filled to 100 %/, options, sql)
   })
 })

@@ -14,6 +14,8 @@ export interface FlyApp {
   readonly killTimeoutS: number | null
   readonly strategy: string | null
   readonly releaseCommand: string | null
+  /** How long the release command may run; null: not said. */
+  readonly releaseTimeoutS: number | null
   readonly waitTimeoutS: number | null
   readonly hasMaxUnavailable: boolean
   readonly env: Readonly<Record<string, string>>
@@ -86,6 +88,7 @@ function appOf(top: Table, file: string): Omit<FlyApp, 'dockerfile'> {
     killTimeoutS: seconds(top['kill_timeout']),
     strategy: text(deploy['strategy']),
     releaseCommand: text(deploy['release_command']),
+    releaseTimeoutS: seconds(deploy['release_command_timeout']),
     waitTimeoutS: seconds(deploy['wait_timeout']),
     hasMaxUnavailable: deploy['max_unavailable'] !== undefined,
     env: Object.fromEntries(Object.entries(table(top['env'])).map(([name, value]) => [name, String(value)])),

@@ -107,12 +107,28 @@ export const flyRestart: Check = {
   },
 }
 
+/** What Fly.io gives a release command where nothing is said. */
+const RELEASE_DEFAULT_S = 300
+
 export const flyMigrations: Check = {
   name: 'fly_migrations',
-  title: 'Somebody migrates: the release command, or the machines.',
+  title: 'Somebody migrates, the release command or the machines, and has the time for it.',
   async run(context) {
     const app = context.fly()
-    if (deployedSettings(app).runMigrations || migrates(app)) return []
+    const { runMigrations, migrationLockWaitMs, migrationStatementTimeoutMs } = deployedSettings(app)
+    if (migrates(app)) {
+      const { file, releaseTimeoutS } = app
+      const mostS = (migrationLockWaitMs + migrationStatementTimeoutMs) / 1000
+      const givenS = releaseTimeoutS ?? RELEASE_DEFAULT_S
+      if (mostS < givenS) return []
+      return [
+        warning(
+          `the release_command in ${file} is ended after ${givenS} s, and a wait for the lock and one statement of a migration may take ${mostS} s`,
+          `release_command_timeout = "${Math.ceil(mostS + RELEASE_DEFAULT_S)}s" under [deploy]`,
+        ),
+      ]
+    }
+    if (runMigrations) return []
     return [
       fault(
         `RUN_MIGRATIONS is 0 in ${app.file} and ${app.releaseCommand === null ? 'there is no release_command' : `the release_command is ${JSON.stringify(app.releaseCommand)}`}: nobody migrates, and a release that needs it stays not ready`,
