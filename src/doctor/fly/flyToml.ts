@@ -164,7 +164,8 @@ function names(value: unknown): readonly string[] {
 }
 
 function autoStop(value: unknown): string | null {
-  return value === undefined || value === false || value === 'off' ? null : String(value)
+  if (value === undefined || value === false || value === 'off') return null
+  return text(value) ?? 'on'
 }
 
 const UNIT_S: Readonly<Record<string, number>> = { h: 3600, m: 60, s: 1, ms: 0.001 }
