@@ -25,9 +25,9 @@ interface Reader {
 
 function readersOf({ poller, checked }: ReadableSource): readonly Reader[] {
   const { name, pageSize } = poller
-  const { pages, sweep } = checked.source
+  const { page, sweep } = checked.source
   return [
-    { what: 'each page of a pass', text: pages.page, values: [name, NOBODY, 0, 0, pageSize, 1, null, null] },
+    { what: 'each page of a pass', text: page.text, values: [name, NOBODY, 0, 0, pageSize, 1, null, null] },
     { what: 'each page of the sweep', text: sweep.page.dated, values: [name, pageSize, 1, null, null, 0] },
   ]
 }
