@@ -69,12 +69,20 @@ function lines(scope: Scope, args: readonly string[], databaseUrl: string) {
   })
   const read: string[] = []
   createInterface(child.stdout).on('line', (line) => void read.push(line))
-  const ended = new Promise<number | null>((done) => child.on('close', done))
+  const closed = new Promise<number | null>((done) => child.on('close', done))
   scope.after(async () => {
     child.kill('SIGKILL')
-    await ended
+    await closed
   })
-  return { child, read, ended }
+  return {
+    child,
+    read,
+    /** Its exit code, once it has ended. */
+    async ended() {
+      await until(`${args.join(' ')} to end`, () => child.exitCode !== null || child.signalCode !== null)
+      return closed
+    },
+  }
 }
 
 describe('elsewhere', () => {
@@ -83,13 +91,13 @@ describe('elsewhere', () => {
     const { child, read, ended } = lines(t, ['status', '--json', '--watch', '0.1'], database.url)
     await until('three documents', () => read.length >= 3)
     child.kill('SIGINT')
-    assert.equal(await ended, 0)
+    assert.equal(await ended(), 0)
     for (const line of read) assert.ok('verdict' in (JSON.parse(line) as object))
 
     const away = lines(t, ['status', '--json', '--watch', '0.1'], 'postgres://nobody@127.0.0.1:1/none')
     await until('two documents', () => away.read.length >= 2)
     away.child.kill('SIGINT')
-    assert.equal(await away.ended, 0)
+    assert.equal(await away.ended(), 0)
     const { verdict } = JSON.parse(away.read[0] ?? '') as { verdict: { sentence: string } }
     assert.match(verdict.sentence, /the database is away/)
   })
@@ -100,7 +108,7 @@ describe('elsewhere', () => {
     await until('two looks', () => read.filter((line) => line.startsWith('All is well')).length >= 2)
     assert.ok(read.every((line) => !line.includes('\u001B')))
     child.stdout.destroy()
-    assert.equal(await ended, 0)
+    assert.equal(await ended(), 0)
   })
 
   test('an interval that is none is a usage error', async () => {
