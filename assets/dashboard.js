@@ -137,7 +137,7 @@ function chart(place, times, lines, changes, isDark) {
     cursor: { points: { size: 6 }, sync: { key: 'history' } },
     scales: { y: { range: (_plot, _least, most) => [0, most > 0 ? most * 1.08 : 1] } },
     axes: [
-      { ...axis, values: (_plot, times) => times.map(clock) },
+      { ...axis, size: 34, values: (_plot, times) => times.map(clock) },
       {
         ...axis,
         size: 62,
