@@ -136,7 +136,15 @@ function chart(place, times, lines, changes, isDark) {
     tzDate: (at) => uPlot.tzDate(new Date(at * 1000), 'Etc/UTC'),
     cursor: { points: { size: 6 }, sync: { key: 'history' } },
     scales: { y: { range: (_plot, _least, most) => [0, most > 0 ? most * 1.08 : 1] } },
-    axes: [axis, { ...axis, size: 58, values: (_plot, values) => values.map((value) => said(value, unit)) }],
+    axes: [
+      { ...axis, size: 34, values: (_plot, times) => times.map(clock) },
+      {
+        ...axis,
+        size: 62,
+        ...(unit === '' ? { incrs: WHOLE } : {}),
+        values: (_plot, values) => values.map((value) => said(value, unit)),
+      },
+    ],
     series: [
       { value: '{YYYY}-{MM}-{DD} {HH}:{mm}' },
       ...lines.map(({ label }, n) => ({

@@ -1,17 +1,5 @@
 -- What the dashboard's other pages ask; those of messages are in dashboard_messages.sql. All are bounded.
 
--- name: slots
--- $1 keys at most, the busiest first. The limit and what waits are the view's; only keys that hold something, or are held by a
--- person, are asked for it.
-WITH busy AS MATERIALIZED (
-  SELECT l.source, l.group_key FROM service_ops.slot_limit l
-   WHERE l.group_key <> '*' AND (cardinality(l.held) > 0 OR l.paused)
-   ORDER BY l.paused DESC, cardinality(l.held) DESC, l.source, l.group_key LIMIT $1::integer)
-SELECT coalesce(jsonb_agg(to_jsonb(s) || jsonb_build_object(
-         'held_seconds', round(extract(epoch FROM clock_timestamp() - s.oldest_held_at)::numeric, 1))
-         ORDER BY s.in_use DESC, s.waiting DESC, s.source, s.group_key), '[]') AS slots
-  FROM service_ops.slot_status s JOIN busy b USING (source, group_key);
-
 -- name: ages
 -- $1 so many open messages are looked at. What is open, by source, status and age; fresh ones above the low-water mark, the others
 -- in the index of what waits.
@@ -68,13 +56,6 @@ SELECT coalesce(jsonb_agg(to_jsonb(f) ORDER BY f.action_id DESC), '[]') AS actio
   FROM (SELECT a.* FROM service_ops.operator_action a
          WHERE a.action_id < $1::bigint AND ($3::text IS NULL OR a.target = $3)
          ORDER BY a.action_id DESC LIMIT $2::integer) f;
-
--- name: changes
--- $1 from then on, $2 at most. Hand-overs and takeovers.
-SELECT coalesce(jsonb_agg(to_jsonb(f) ORDER BY f.at), '[]') AS changes
-  FROM (SELECT c.task_name, c.reason, c.from_instance, c.to_instance, c.gap_ms, c.at FROM service_ops.leader_change c
-         ORDER BY c.change_id DESC LIMIT $2::integer) f
- WHERE f.at >= $1::timestamptz;
 
 -- name: invariants
 SELECT coalesce(jsonb_agg(to_jsonb(i) ORDER BY i.name), '[]') AS invariants FROM service_ops.invariant i;

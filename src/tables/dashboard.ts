@@ -3,32 +3,7 @@ import { loadStatements } from '../db/statements.ts'
 import type { Walked } from './dashboardMessages.ts'
 import type { PollRun } from './pollRun.ts'
 
-const sql = loadStatements('dashboard', [
-  'slots',
-  'ages',
-  'runs',
-  'runs_of',
-  'tasks',
-  'actions',
-  'changes',
-  'invariants',
-])
-
-/** A row of `service_ops.slot_status`, with the age of what has been held longest. */
-export interface BusySlot {
-  readonly source: string
-  readonly group_key: string
-  readonly max_slots: number | null
-  readonly paused: boolean
-  readonly in_use: number
-  readonly waiting: number
-  readonly held_seconds: number | null
-}
-
-/** The keys that hold the most slots, and those that are paused. */
-export async function busySlots(db: Queryable, limit: number): Promise<readonly BusySlot[]> {
-  return only((await db.query<{ slots: BusySlot[] }>(sql.slots, [limit])).rows).slots
-}
+const sql = loadStatements('dashboard', ['ages', 'runs', 'runs_of', 'tasks', 'actions', 'invariants'])
 
 /** Open messages of one source, status and age. */
 export interface AgeCount {
@@ -128,21 +103,6 @@ export async function actionsBefore(
 ): Promise<readonly OperatorAction[]> {
   const { rows } = await db.query<{ actions: OperatorAction[] }>(sql.actions, [below, limit, target ?? null])
   return only(rows).actions
-}
-
-/** A change of leadership. */
-export interface PastChange {
-  readonly task_name: string
-  readonly reason: 'elected' | 'handed_over' | 'took_over'
-  readonly from_instance: string | null
-  readonly to_instance: string
-  readonly gap_ms: number | null
-  readonly at: string
-}
-
-/** The newest `limit` of those at or after `from`, the oldest first. */
-export async function changesSince(db: Queryable, from: Date, limit: number): Promise<readonly PastChange[]> {
-  return only((await db.query<{ changes: PastChange[] }>(sql.changes, [from, limit])).rows).changes
 }
 
 /** An invariant as it is written down. */

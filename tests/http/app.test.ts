@@ -96,7 +96,7 @@ describe('/status and /', () => {
     const page = await app.request('/')
     assert.match(page.headers.get('content-type') ?? '', /^text\/html/)
     assert.match(page.headers.get('content-security-policy') ?? '', /default-src 'none'/)
-    assert.match(await page.text(), /<h1>.*No instance runs\..*<\/h1>/)
+    assert.match(await page.text(), /<h1>.*All is well\..*<\/h1>/)
   })
 
   test('do not exist when off', async () => {

@@ -1,14 +1,6 @@
 import type { Queryable } from '../../db/pool.ts'
-import { changesSince } from '../../tables/dashboard.ts'
-import type { PastChange } from '../../tables/dashboard.ts'
-
-/** A value of one step of the history. `at` is ISO 8601 text. */
-export interface Point {
-  readonly at: string
-  readonly name: string
-  readonly key: string
-  readonly value: number
-}
+import { readHistory, readLeaderChanges } from '../../tables/history.ts'
+import type { HistoryPoint, LeaderChangeAt } from '../../tables/history.ts'
 
 export const SPANS = {
   hour: { text: 'Last hour', minutes: 60, stepMinutes: 1 },
@@ -20,7 +12,6 @@ export type Span = keyof typeof SPANS
 /** Lines of one chart are few enough to be told apart. */
 const LINES_MOST = 6
 const MINUTE_MS = 60_000
-const CHANGES_MOST = 200
 
 /** A line of a chart. */
 export interface Line {
@@ -43,38 +34,26 @@ export interface Chronicle {
   readonly times: readonly number[]
   readonly stepMinutes: number
   readonly charts: readonly Chart[]
-  readonly changes: readonly PastChange[]
+  readonly changes: readonly LeaderChangeAt[]
 }
 
-/** Reads points; undefined: this schema keeps no history. */
-export type ReadPoints = (
-  db: Queryable,
-  stretch: { readonly from: Date; readonly to: Date; readonly stepMinutes: number },
-) => Promise<readonly Point[] | undefined>
-
 /** @param now milliseconds of the epoch */
-export async function readChronicle(
-  db: Queryable,
-  span: Span,
-  readPoints: ReadPoints,
-  now = Date.now(),
-): Promise<Chronicle | undefined> {
+export async function readChronicle(db: Queryable, span: Span, now = Date.now()): Promise<Chronicle> {
   const { minutes, stepMinutes } = SPANS[span]
   const stepMs = stepMinutes * MINUTE_MS
   // The step that is not over yet would look like a fall.
   const to = new Date(Math.floor(now / stepMs) * stepMs)
   const from = new Date(to.getTime() - minutes * MINUTE_MS)
   const [points, changes] = await Promise.all([
-    readPoints(db, { from, to, stepMinutes }),
-    changesSince(db, from, CHANGES_MOST),
+    readHistory(db, { from, to, stepMinutes }),
+    readLeaderChanges(db, { from, to: new Date(now) }),
   ])
-  if (points === undefined) return undefined
   const times = Array.from({ length: minutes / stepMinutes }, (_, n) => (from.getTime() + n * stepMs) / 1000)
   return { times, stepMinutes, charts: chartsOf(points, times, stepMinutes), changes }
 }
 
 /** The charts, whose order is that of the questions: what came and went, how long it took, what waits, how far behind. */
-function chartsOf(points: readonly Point[], times: readonly number[], stepMinutes: number): Chart[] {
+function chartsOf(points: readonly HistoryPoint[], times: readonly number[], stepMinutes: number): Chart[] {
   const perSecond = 1 / (stepMinutes * 60)
   const byName = Map.groupBy(points, ({ name }) => name)
   const placeOf = new Map(times.map((time, n) => [time, n]))

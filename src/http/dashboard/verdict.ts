@@ -1,13 +1,13 @@
 import type { Finding, Verdict } from '../../tables/verdict.ts'
 
-/** How a verdict or a finding is shown: `act`: it does not mend itself. `watch`: it may. */
-export type Shown = 'well' | 'watch' | 'act'
+const SHOWN = { well: 'well', note: 'watch', person: 'act' } as const
 
-const SHOWN: Readonly<Record<Verdict['level'], Shown>> = { well: 'well', note: 'watch', person: 'act' }
+/** How a verdict is shown. `act`: it does not mend itself. `watch`: it may. */
+export const shownLevel = ({ level }: Verdict): 'well' | 'watch' | 'act' => SHOWN[level]
 
-export const shownLevel = ({ level }: Verdict): Shown => SHOWN[level]
-
-export const shownFinding = ({ needs_person: needsPerson }: Finding): Shown => (needsPerson ? 'act' : 'watch')
+/** How a finding is shown. */
+export const shownFinding = ({ needs_person: needsPerson }: Finding): 'watch' | 'act' =>
+  needsPerson ? 'act' : 'watch'
 
 /** Where to look further. */
 export function pathOf({ kind, subject }: Finding): string {

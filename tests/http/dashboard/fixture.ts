@@ -26,7 +26,7 @@ export const NOTHING: StatusDocument = {
 
 /** A database in which there is nothing. */
 export const EMPTY: Queryable = {
-  query: () => Promise.resolve({ rows: [{ slots: [], ages: [] }], rowCount: 1 } as never),
+  query: () => Promise.resolve({ rows: [{ ages: [] }], rowCount: 1 } as never),
 }
 
 /** A port without a database, for what needs none. */

@@ -1,6 +1,8 @@
 import { html } from 'hono/html'
 import type { ReadMessage, WholeMessage } from '../../../tables/dashboardMessages.ts'
-import type { Story, StoryAttempt, TraceLine } from '../story.ts'
+import type { MessageAttempt } from '../../../tables/attempt.ts'
+import type { StoryLine } from '../../../tables/trace.ts'
+import type { Story } from '../story.ts'
 import { mark, statusMark, type Tone } from '../view/marks.ts'
 import { facts, section } from '../view/section.ts'
 import { table } from '../view/table.ts'
@@ -34,7 +36,7 @@ export function message(state: MessageState): Html {
     <div class="columns">
       ${section('story', 'Story', story(row, state.story))} ${section('facts', 'Facts', factsOf(row))}
     </div>
-    ${state.story.trace === undefined ? '' : trace(state.story.trace, row)} ${payload(state)}`
+    ${trace(state.story.trace, row)} ${payload(state)}`
 }
 
 const CAN_RETRY = ['DEAD', 'FAILED', 'DISCARDED']
@@ -85,7 +87,7 @@ function story(row: WholeMessage, { attempts }: Story): Html {
         ? ''
         : html`${span(between(row.source_created_at, row.created_at))} later`,
   })
-  for (const attempt of attempts ?? []) lines.push(attemptLine(attempt))
+  for (const attempt of attempts) lines.push(attemptLine(attempt))
   lines.push(ending(row))
   return html`<ol class="story">
     ${lines.map(
@@ -120,12 +122,12 @@ function attemptLine({
   ended_at: ended,
   outcome,
   error,
-}: StoryAttempt): Line {
+}: MessageAttempt): Line {
   const took = began === null ? '' : ` after ${span(between(began, ended))}`
   return {
     at: ended,
     what: html`${mark(ATTEMPT_TONES[outcome] ?? 'quiet', outcome)}
-      <b>attempt ${attempt}</b>${who === null ? '' : html` at ${outside(who)}`}${took}
+      <b>attempt ${attempt}</b>${html` at ${outside(who)}`}${took}
       ${error === null ? '' : html`<span class="error-line">${outside(error)}</span>`}`,
     more: html`claim ${claim}`,
   }
@@ -202,11 +204,11 @@ function factsOf(row: WholeMessage): Html {
   return facts(rows)
 }
 
-function trace(lines: readonly TraceLine[], { trace_id: id }: WholeMessage): Html {
+function trace(lines: readonly StoryLine[], { trace_id: id }: WholeMessage): Html {
   return section(
     'trace',
     'Trace',
-    table<TraceLine>(
+    table<StoryLine>(
       'All that has this trace',
       [
         { head: 'What', row: true, cell: ({ what }) => outside(what) },
@@ -214,7 +216,7 @@ function trace(lines: readonly TraceLine[], { trace_id: id }: WholeMessage): Htm
         {
           head: 'Since start',
           num: true,
-          cell: ({ since_start_ms: ms }) => (ms === null ? NONE : millis(ms)),
+          cell: ({ since_start_ms: ms }) => millis(ms),
         },
         { head: 'Who', cell: ({ who }) => (who === null ? NONE : outside(who)) },
         { head: 'Detail', wide: true, cell: ({ detail }) => (detail === null ? NONE : short(detail, 200)) },

@@ -1,6 +1,12 @@
 import { html } from 'hono/html'
-import type { AgeCount, BusySlot } from '../../../tables/dashboard.ts'
-import type { PauseStatus, PollerStatus, ProcessorStatus, StatusDocument } from '../../../tables/status.ts'
+import type { AgeCount } from '../../../tables/dashboard.ts'
+import type {
+  PauseStatus,
+  PollerStatus,
+  ProcessorStatus,
+  StatusDocument,
+  SlotStatus,
+} from '../../../tables/status.ts'
 import { pathOf, shownFinding, shownLevel } from '../verdict.ts'
 import { bar, tideGauge } from '../view/gauge.ts'
 import { mark, outcomeMark, type Tone } from '../view/marks.ts'
@@ -24,7 +30,6 @@ import { changes, instances } from './fleet.ts'
 /** What *Now* shows. */
 export interface NowState {
   readonly status: StatusDocument
-  readonly slots: readonly BusySlot[]
   readonly ages: readonly AgeCount[]
   /** Messages a second that were done, by source, over the newest whole minute; undefined: nobody knows. */
   readonly rates: ReadonlyMap<string, number> | undefined
@@ -45,9 +50,8 @@ export function now(state: NowState): Html {
               ${verdict.findings.map(
                 (finding) =>
                   html`<li>
-                    <a href="${pathOf(finding)}"
-                      >${mark(shownFinding(finding) === 'act' ? 'act' : 'watch', outside(finding.text))}</a
-                    >
+                    <a href="${pathOf(finding)}">${mark(shownFinding(finding), outside(finding.text))}</a>
+                    ${finding.remedy === null ? '' : html`<code class="dim">${outside(finding.remedy)}</code>`}
                   </li>`,
               )}
             </ul>`
@@ -57,7 +61,7 @@ export function now(state: NowState): Html {
         <span class="live" id="live" data-live="off" hidden></span>
       </p>
     </header>
-    ${pollers(status)} ${processors(state)} ${backlog(state)} ${slots(state)} ${circuits(status)}
+    ${pollers(status)} ${processors(state)} ${backlog(state)} ${slots(status)} ${circuits(status)}
     ${instances(status)} ${changes(status)}
   </div>`
 }
@@ -222,11 +226,11 @@ function backlog({ ages }: NowState): Html {
   return section('backlog', 'Backlog', body, { half: true, aside: `${whole(all)} open` })
 }
 
-function slots({ slots }: NowState): Html {
+function slots({ slots }: StatusDocument): Html {
   return section(
     'slots',
     'Slots',
-    table<BusySlot>(
+    table<SlotStatus>(
       'Slots in use',
       [
         {
@@ -244,11 +248,11 @@ function slots({ slots }: NowState): Html {
           cell: ({ in_use: used, max_slots: most }) =>
             `${whole(used)} of ${most === null ? '∞' : whole(most)}`,
         },
-        { head: 'Waiting', num: true, cell: ({ waiting }) => whole(waiting) },
+        { head: 'By', cell: ({ holders }) => joined(holders.map(outside)) },
         {
           head: 'Held for',
           num: true,
-          cell: ({ held_seconds: held, paused }) => (paused ? mark('watch', 'paused') : spanOr(held)),
+          cell: ({ oldest_held_seconds: held, paused }) => (paused ? mark('watch', 'paused') : spanOr(held)),
         },
       ],
       slots,

@@ -6,7 +6,6 @@ import type { Env } from '../access.ts'
 import type { Frame } from '../frame.ts'
 import { readChronicle, SPANS } from '../history.ts'
 import type { Span } from '../history.ts'
-import { readPoints } from '../points.ts'
 import { history } from '../pages/history.ts'
 
 /** What is written once a minute is read for everybody who looks within this time, in milliseconds. */
@@ -15,7 +14,7 @@ const KEEP_MS = 10_000
 export function historyRoutes(frame: Frame, port: DashboardPort): Hono<Env> {
   const routes = new Hono<Env>()
   const readers = new Map(
-    spans().map((span) => [span, oneAnswer(KEEP_MS, (db: Queryable) => readChronicle(db, span, readPoints))]),
+    spans().map((span) => [span, oneAnswer(KEEP_MS, (db: Queryable) => readChronicle(db, span))]),
   )
 
   routes.get('/history', async (context) => {

@@ -1,7 +1,7 @@
 import { Hono } from 'hono'
 import type { Queryable } from '../../../db/pool.ts'
 import { oneAnswer } from '../../../kit/oneAnswer.ts'
-import { backlogAges, busySlots } from '../../../tables/dashboard.ts'
+import { backlogAges } from '../../../tables/dashboard.ts'
 import type { DashboardPort } from '../../dashboardPort.ts'
 import type { Env } from '../access.ts'
 import type { Frame } from '../frame.ts'
@@ -9,17 +9,16 @@ import { createLive } from '../live.ts'
 import { now, type NowState } from '../pages/now.ts'
 import { doneRates } from '../rates.ts'
 
-/** Slots and ages are asked for less often than the status: they take longer where much waits. In milliseconds. */
+/** Ages and rates are asked for less often than the status: they take longer where much waits. In milliseconds. */
 const ASIDE_MS = 5_000
-const SLOTS_SHOWN = 12
 const AGES_LOOK = 50_000
 
 /** *Now*, and its news. */
 export function nowRoutes(frame: Frame, port: DashboardPort): Hono<Env> {
   const routes = new Hono<Env>()
   const aside = oneAnswer(ASIDE_MS, async (db: Queryable) => {
-    const [slots, ages] = await Promise.all([busySlots(db, SLOTS_SHOWN), backlogAges(db, AGES_LOOK)])
-    return { slots, ages, rates: await doneRates(db) }
+    const [ages, rates] = await Promise.all([backlogAges(db, AGES_LOOK), doneRates(db)])
+    return { ages, rates }
   })
 
   async function state(): Promise<NowState> {
