@@ -77,8 +77,3 @@ export function grouped(n: number): string {
 export function printable(text: string): string {
   return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, '\uFFFD')
 }
-
-/** What came from outside must not move a terminal's cursor or colour its text. */
-export function printable(text: string): string {
-  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, '\uFFFD')
-}

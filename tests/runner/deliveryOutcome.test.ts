@@ -14,7 +14,7 @@ import type { DeliveryOutcome } from '../../src/telemetry/metrics/meter.ts'
 const SHOWN = { url: 'https://example.com' }
 const unreachable = new DeliveryUnreachable('no route', SHOWN, undefined)
 
-const ENDS: readonly (readonly [DeliveryOutcome, unknown])[] = [
+const ENDS: readonly (readonly [DeliveryOutcome, Error | undefined])[] = [
   ['delivered', undefined],
   ['refused', new DeliveryRefused(422, 'no', SHOWN)],
   ['failed', new DeliveryFailed(500, 'no', SHOWN)],
@@ -30,7 +30,7 @@ test('each delivery is told once, in one word, and ends as it would have', async
   for (const [outcome, error] of ENDS) {
     const seen: DeliveryOutcome[] = []
     const deliver = told(
-      () => (error === undefined ? Promise.resolve() : Promise.reject(error as Error)),
+      () => (error === undefined ? Promise.resolve() : Promise.reject(error)),
       (one) => seen.push(one),
     )
     // Neither is looked at: the delivery is given what its processor gives it.
