@@ -7,6 +7,7 @@
  * database that goes away in between ends no examination: the checks that follow say that they could not run.
  */
 import type { Client, QueryResultRow } from 'pg'
+import { quoteIdentifier } from '../db/identifier.ts'
 import type { Queryable } from '../db/pool.ts'
 import { errorClass } from '../db/sqlstate.ts'
 import { PermissionMissing } from '../errors.ts'
@@ -67,7 +68,8 @@ async function examineOne(patient: Patient, check: Check): Promise<Examined> {
     const status = findings.some(({ severity }) => severity !== 'note') ? 'found' : 'ok'
     return { name, title, status, findings, why: null, remedy: null, is_optional: false }
   } catch (error) {
-    const { message, remedy, isOptional } = error instanceof CannotRun ? error : obstacle(error)
+    const { message, remedy, isOptional } =
+      error instanceof CannotRun ? error : obstacle(error, patient.client)
     return {
       name,
       title,
@@ -81,18 +83,26 @@ async function examineOne(patient: Patient, check: Check): Promise<Examined> {
 }
 
 /** What kept a check from looking that did not say so itself. */
-function obstacle(error: unknown): CannotRun {
+function obstacle(error: unknown, client: Patient['client']): CannotRun {
   if (error instanceof PermissionMissing) {
     const grants = error.missing.map(({ grant }) => grant).join('; ')
     const objects = error.missing.map(({ object }) => object).join(', ')
     return new CannotRun(`role ${error.role} lacks rights on ${objects}`, grants, { cause: error })
   }
   const { class: className, text } = cleanError(error)
-  return new CannotRun(`${className}: ${text}`, REMEDY[errorClass(error)] ?? 'run it again', { cause: error })
+  const what = errorClass(error)
+  const remedy = what === 'permission' ? grantsFor(client) : (REMEDY[what] ?? 'run it again')
+  return new CannotRun(`${className}: ${text}`, remedy, { cause: error })
+}
+
+/** What a role needs to be told everything; what an instance needs besides, `rights` tells. */
+function grantsFor(client: Patient['client']): string {
+  const role =
+    client instanceof CannotRun || client.user === undefined ? 'this role' : quoteIdentifier(client.user)
+  return `GRANT USAGE ON SCHEMA service_ops, pgboss TO ${role}; GRANT SELECT ON ALL TABLES IN SCHEMA service_ops, pgboss TO ${role}`
 }
 
 const REMEDY: Readonly<Record<string, string>> = {
-  permission: 'GRANT SELECT ON ALL TABLES IN SCHEMA service_ops, pgboss TO this role',
   missing_table: 'tidemark migrate (after a loss, with --repair)',
   missing_column: 'tidemark migrate',
   timeout: `it took longer than ${STATEMENT_LIMIT_MS / 1000} s: run it again when the database has less to do`,
@@ -114,7 +124,7 @@ async function withDatabase<T>(
     await client.query('BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY')
     await client.query(sql.set_limits, [`${STATEMENT_LIMIT_MS}ms`, `${LOCK_LIMIT_MS}ms`])
   } catch (error) {
-    return fn(away(obstacle(error)))
+    return fn(away(obstacle(error, client)))
   }
   try {
     return await fn(() => throughSavepoints(client))

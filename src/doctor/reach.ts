@@ -1,5 +1,6 @@
 import { findPooling, unlimited } from '../db/pooler.ts'
 import { closeClient, openClient } from '../db/connection.ts'
+import { errorClass, type ErrorClass } from '../db/sqlstate.ts'
 import { EncodingUnfit, PoolerUnfit } from '../errors.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import { CannotRun, fault, warning, type Check, type Finding, type Way, type Ways } from './check.ts'
@@ -81,12 +82,23 @@ const LIMIT: Readonly<Record<string, string>> = {
   idle_in_transaction_session_timeout: '10s',
 }
 
+const UNUSABLE: ReadonlySet<ErrorClass> = new Set(['connection', 'authentication', 'missing_database'])
+
 async function unfit(look: () => Promise<Ways>, found: Finding[]): Promise<Partial<Ways>> {
   try {
     return await look()
   } catch (error) {
-    if (!(error instanceof PoolerUnfit) && !(error instanceof EncodingUnfit)) throw error
-    found.push(fault(error.message, remedyIn(error.message)))
+    if (error instanceof PoolerUnfit || error instanceof EncodingUnfit)
+      found.push(fault(error.message, remedyIn(error.message)))
+    else if (UNUSABLE.has(errorClass(error)))
+      // The other one has just answered.
+      found.push(
+        fault(
+          `DIRECT_DATABASE_URL cannot be used: ${cleanError(error).text}`,
+          'set it right, or leave it out',
+        ),
+      )
+    else throw error
     return {}
   }
 }

@@ -36,11 +36,11 @@ describe('`doctor`', () => {
     assert.equal(code, 1, stderr)
     assert.match(
       stdout,
-      /^fault {4}database: the database at 127\.0\.0\.1:1\/none does not answer: ECONNREFUSED/m,
+      /^fault {4}database: the database at 127\.0\.0\.1:1\/none cannot be used: ECONNREFUSED/m,
     )
     assert.match(stdout, /^warning {2}handler_limits: processors\.packing may take 90 s/m)
     assert.match(stdout, /^fault {4}fly_stop: kill_timeout in fly\.toml is 10 s.*\n +→ kill_timeout = 45$/m)
-    assert.match(stdout, /^not run {2}primary: the database at .* does not answer/m)
+    assert.match(stdout, /^not run {2}primary: the database at .* cannot be used/m)
     assert.match(stdout, /^\d+ found by \d+ checks, \d+ could not be run$/m)
     assert.doesNotMatch(stdout, /secret/)
   })

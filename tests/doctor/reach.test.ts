@@ -43,6 +43,23 @@ test('how the database is reached', async (t) => {
     await isSilent('addresses', through(url, `${url}?application_name=x`))
   })
 
+  await t.test('by an address for sessions that leads nowhere', async () => {
+    const nowhere = new URL(url)
+    nowhere.port = '1'
+    await finds(
+      'addresses',
+      /^DIRECT_DATABASE_URL cannot be used: .*ECONNREFUSED/,
+      through(url, nowhere.href),
+    )
+    nowhere.port = new URL(url).port
+    nowhere.pathname = '/there_is_none'
+    await finds(
+      'addresses',
+      /^DIRECT_DATABASE_URL cannot be used: .*"there_is_none" does not exist/,
+      through(url, nowhere.href),
+    )
+  })
+
   await t.test('by a pooler in transaction mode alone', { skip: pgbouncerMissing }, async (t) => {
     for (const limit of ['statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout'])
       await sql.query(`ALTER DATABASE ${name} SET ${limit} = '30s'`)

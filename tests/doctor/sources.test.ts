@@ -66,6 +66,11 @@ test('what is wrong with a source', async (t) => {
     await sql.query(remedy.split(';')[0] ?? '')
     await isSilent('sources', of('seen_by_me'))
     await isSilent('sources', of('hidden'))
+    await sql.query(`ALTER ROLE ${role} NOBYPASSRLS; ALTER TABLE hidden OWNER TO ${role}`)
+    await isSilent('sources', of('hidden'))
+    await sql.query('ALTER TABLE hidden FORCE ROW LEVEL SECURITY')
+    await finds('sources', /row-level security may hide rows from this role/, of('hidden'))
+    await sql.query('ALTER TABLE hidden OWNER TO CURRENT_USER')
   })
 
   await t.test('another table under the same name of the poller', async () => {

@@ -110,7 +110,7 @@ async function connect(settings: Settings, { url }: DatabaseAddress): Promise<Cl
   } catch (cause) {
     const { class: className, text } = cleanError(cause)
     return new CannotRun(
-      `the database at ${addressOf(url)} does not answer: ${className}${text === '' ? '' : `: ${text}`}`,
+      `the database at ${addressOf(url)} cannot be used: ${className}${text === '' ? '' : `: ${text}`}`,
       'see that it is up, and that DATABASE_URL is right',
       { cause },
     )
