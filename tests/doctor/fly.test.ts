@@ -63,7 +63,7 @@ const TRAPS: Readonly<Record<string, readonly [check: string, found: RegExp, ...
   'npm in front of the worker': [
     'fly_process',
     /worker is "npm start".* gets the signal/,
-    ['"node bin/tidemark.js start"', '"npm start"'],
+    [/worker = ".*"/, 'worker = "npm start"'],
   ],
   'no check': ['fly_checks', /fly\.toml has no check for worker/, [/\[checks\][^]*?\n\n/, '']],
   'a check of another group': [
@@ -191,7 +191,7 @@ describe('fly.toml', () => {
   })
 
   test('a Dockerfile that puts something in front of the worker', async () => {
-    const ofImage = changed([/\[processes\]\n.*\n/, ''], [/ +processes = \["worker"\]\n/g, ''])
+    const ofImage = changed([/\[processes\][^]*?\n\n/, ''], [/ +processes = \["worker"\]\n/g, ''])
     const with_ = (line: string) => ({ fly: ofImage, dockerfile: `${DOCKERFILE}\n${line}\n` })
     await isSilent('fly_process', with_(''))
     await finds(
