@@ -78,7 +78,7 @@ function lines(scope: Scope, args: readonly string[], databaseUrl: string) {
     child,
     read,
     /** Its exit code, once it has ended. */
-    async ended() {
+    async ended(this: void) {
       await until(`${args.join(' ')} to end`, () => child.exitCode !== null || child.signalCode !== null)
       return closed
     },
