@@ -82,6 +82,9 @@ const INBOX_EMPTIED =
   `${INBOX} has been made again, and is empty: source rows behind a poller's edge are not taken in again, also where they ` +
   'had not been processed (`tidemark verify` counts them); those since then are, also where they had been'
 
+/** Of a column, `schema.table`. */
+const tableOf = (name: string): string => name.split('.').slice(0, 2).join('.')
+
 const isNeeded = (name: string): boolean => TABLES.has(name) && !BOOKKEEPING.has(name)
 
 export function createMissing({ log, onGone, onBack, everyMs = EVERY_MS }: MissingOptions): Missing {
@@ -94,7 +97,8 @@ export function createMissing({ log, onGone, onBack, everyMs = EVERY_MS }: Missi
 
   /** One line a table; what else is missing, mostly views that the DROP took along, stands in the first. */
   function say(names: readonly string[]): void {
-    const fresh = names.filter((name) => !said.has(name))
+    // A repair gives a table that it makes again its later columns a moment after: the next look says what is missing then.
+    const fresh = names.filter((name) => !said.has(name) && !said.has(tableOf(name)))
     for (const name of fresh) said.add(name)
     const tables = fresh.filter((name) => TABLES.has(name))
     const others = fresh.filter((name) => !TABLES.has(name))
@@ -153,7 +157,7 @@ export function createMissing({ log, onGone, onBack, everyMs = EVERY_MS }: Missi
     async body() {
       if (watched === undefined) return ASLEEP_MS
       await lookAt(watched, !suspected)
-      return said.size > 0 ? LOOK_MS : everyMs
+      return said.size > 0 || gone ? LOOK_MS : everyMs
     },
     onError: (error, failures) => {
       const { class: errorClass, text } = cleanError(error)
