@@ -12,6 +12,7 @@ import { until } from '../support/until.ts'
 /* What is said of lost tables, and when work stops and goes on, though no statement fails. */
 
 const BOOKKEEPING = [
+  'service_ops.history_minute',
   'service_ops.invariant',
   'service_ops.message_attempt',
   'service_ops.migrations',
@@ -88,6 +89,21 @@ test('each dropped table is said once, by the clock alone; work stops for want o
     [{ table: 'service_ops.integration_inbox' }],
     'what went with it is said',
   )
+})
+
+test('a column that a repair adds a moment after its table is not said to be missing; one that stays away is', async (t) => {
+  const { sql, tables, said } = await watch(t)
+  const table = 'service_ops.integration_inbox'
+  const column = `${table}.suspect`
+  await sql.query(`DROP TABLE ${table} CASCADE`)
+  await said('table_missing', table)
+  await sql.query(`CREATE TABLE ${table} (inbox_id bigint)`)
+  await said('table_back', table)
+  assert.ok(
+    !tables('table_missing').includes(column),
+    'the look that sees the table says nothing of its columns',
+  )
+  await said('table_missing', column)
 })
 
 test('a table that was dropped and made again between two looks was lost all the same', async (t) => {
