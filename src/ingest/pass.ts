@@ -12,6 +12,8 @@
  * - *A row cannot be read*: the page is halved until the row is alone, it is taken in as DEAD (halving.ts), and the pass
  *   goes on.
  * - *Told to stop*: the page at hand is finished, the rest is left to the next pass.
+ * - *An insert is announced*: its tail is read between two pages, since whatever is read holds the watermark's row. It moves
+ *   nothing that the pass goes by but the greatest cursor, up to which it skims, looking at what it has not seen.
  *
  * Each page is read in one of three ways, by what the page before has found: it looks for its rows in the inbox; does not,
  * where all were new; or skims over what the last completed pass has seen (window.ts). Each is right anywhere. Those of a
@@ -47,6 +49,8 @@ export interface PassOptions {
   onClockStepped(behindMs: number): void
   /** What was noted of living transactions is of another life of the server, and means nothing any more. */
   onOtherBoot?(): void
+  /** Before each page but those that are all new, as the tail's rows would be: what is more urgent than it. Default: nothing is. */
+  beforePage?(): Promise<void>
 }
 
 export interface PassResult {
@@ -55,6 +59,8 @@ export interface PassResult {
   readonly rowsInserted: number
   readonly lateRows: number
   readonly edge: string | null
+  /** What pages took whose rows were nearly all known, in milliseconds. */
+  readonly rereadMs: number
 }
 
 export function runPass(options: PassOptions): Promise<PassResult> {
@@ -73,7 +79,7 @@ export function runPass(options: PassOptions): Promise<PassResult> {
 }
 
 async function pagesOf(options: PassOptions): Promise<PassResult> {
-  const total = { rowsRead: 0, rowsInserted: 0, lateRows: 0, edge: null as string | null }
+  const total = { rowsRead: 0, rowsInserted: 0, lateRows: 0, edge: null as string | null, rereadMs: 0 }
   const begun = await begin(options)
   if (begun === undefined) return { outcome: 'fenced', ...total }
   const fence = { ...options.fence, pass: begun.pass }
@@ -86,7 +92,10 @@ async function pagesOf(options: PassOptions): Promise<PassResult> {
   const next: NextPage = { size: pageSize, way: 'page', reach: firstReach(pageSize), skims: begun.seen }
   const reader = readerOf(options, fence, next)
   for (;;) {
+    if (next.way !== 'ahead') await options.beforePage?.()
+    const askedAt = performance.now()
     const page = await pageOrSmaller(reader, next.size)
+    const tookMs = performance.now() - askedAt
     if (page === 'too large') {
       next.size = Math.max(1, next.size >> 1)
       next.way = 'page'
@@ -102,9 +111,10 @@ async function pagesOf(options: PassOptions): Promise<PassResult> {
     if (page.inserted > 0) options.onInserted(page.inserted, page.late)
     total.lateRows += page.late
     total.edge = page.edge
+    if (isFew(next, page)) total.rereadMs += tookMs
     if (!page.more) return { outcome: 'completed', ...total }
     if (options.signal.aborted) return { outcome: 'interrupted', ...total }
-    choose(next, page, options.pageSize)
+    choose(next, page, options.pageSize, tookMs)
   }
 }
 
@@ -118,8 +128,12 @@ interface NextPage {
   skims: boolean
 }
 
-/** Rows that a skim walks over at most: some 10 ms, in which it holds the watermark's row. */
+/** Rows that a skim walks over at most, and at least however slow it is: 10 and 2 ms on an idle machine. */
 const REACH_MOST = 20_000
+const REACH_LEAST = 4_000
+
+/** A skim that took longer is followed by shorter ones: what is announced meanwhile waits for its end. */
+const SKIM_MOST_MS = 6
 
 /** What follows a page that was all known is mostly known, too. */
 const firstReach = (pageSize: number): number => Math.min(REACH_MOST, 8 * pageSize)
@@ -127,15 +141,20 @@ const firstReach = (pageSize: number): number => Math.min(REACH_MOST, 8 * pageSi
 /** A page with fewer new rows than this share of it is followed by a skim. */
 const FEW = 1 / 8
 
-function choose(next: NextPage, page: PageRead, pageSize: number): void {
+const isFew = ({ way }: NextPage, { inserted, rows }: PageRead): boolean =>
+  way === 'skim' || inserted < rows * FEW
+
+function choose(next: NextPage, page: PageRead, pageSize: number, tookMs: number): void {
+  const few = isFew(next, page)
   if (next.way === 'skim') {
     next.skims = page.skims
     // A full one walked too far for what it could take.
-    next.reach = page.rows === page.inserted ? pageSize : Math.min(REACH_MOST, next.reach * 4)
+    if (page.rows === page.inserted) next.reach = pageSize
+    else if (tookMs > SKIM_MOST_MS) next.reach = Math.max(REACH_LEAST, next.reach >> 1)
+    else next.reach = Math.min(REACH_MOST, next.reach * 2)
   }
   const isNew = next.way !== 'skim' && page.inserted === page.rows && page.rows === pageSize
-  const isFew = next.way === 'skim' || page.inserted < page.rows * FEW
-  next.way = isNew ? 'ahead' : isFew && next.skims ? 'skim' : 'page'
+  next.way = isNew ? 'ahead' : few && next.skims ? 'skim' : 'page'
   next.size = Math.min(pageSize, next.size * 2)
 }
 

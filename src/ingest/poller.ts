@@ -13,7 +13,8 @@
  * - *It is paused*: the page at hand is finished, and what falls due ends without a pass; the lease is kept. The ledger
  *   has one `missed` for all of them, and the first pass after the pause reads what came in meanwhile.
  * - *The lease ends* (hand-over, lost): the page at hand is finished, nothing else is begun.
- * - *An insert was announced*: the tail of the source is read first, and a pass follows (tail.ts).
+ * - *An insert was announced*: the tail of the source is read first, and a pass follows (tail.ts). While a pass is made, the tail
+ *   is read before its next page.
  */
 import type { MayPrepare } from '../db/pool.ts'
 import { isConnectionError } from '../db/sqlstate.ts'
@@ -28,6 +29,8 @@ import type { Log } from '../telemetry/log.ts'
 import { ledgerOf, recordPassed } from './ledger.ts'
 import { runPass } from './pass.ts'
 import type { PassResult } from './pass.ts'
+import { passLog } from './passLog.ts'
+import type { PassLog } from './passLog.ts'
 import type { PreparedSource } from './sourceSql.ts'
 import { Tails } from './tail.ts'
 import type { DuePass, Tick } from './tick.ts'
@@ -83,6 +86,7 @@ interface Position {
   /** The ledger has the passes that the present pause keeps from being made. */
   heldSaid: boolean
   readonly tails: Tails
+  readonly told: PassLog
 }
 
 export interface Poller {
@@ -163,8 +167,8 @@ export function createPoller(options: PollerOptions): Poller {
   }
 
   /** A tick that cannot be settled now (database away) is made up for by the next one: no tick is load-bearing. */
-  async function settle(due: DuePass, ok: boolean, inserted = 0): Promise<void> {
-    await due.done({ ok, inserted }).catch(() => undefined)
+  async function settle(due: DuePass, result: Parameters<DuePass['done']>[0]): Promise<void> {
+    await due.done(result).catch(() => undefined)
   }
 
   /** Says once for a pause that passes fall due and are not made. */
@@ -179,14 +183,19 @@ export function createPoller(options: PollerOptions): Poller {
     state.failuresInARow = 0
     if (!position.heldSaid) await record(due, performance.now(), term, { outcome: 'missed', ...run })
     position.heldSaid = true
-    await due.done({ ok: true, held: true }).catch(() => undefined)
+    await settle(due, { ok: true, held: true })
   }
 
   function fenceOf({ holder, term }: PollerLease, { pass }: Position): PassFence {
     return { poller: name, holder, term, pass }
   }
 
-  function pass(lease: PollerLease, position: Position): Promise<PassResult> {
+  async function tail(due: DuePass, lease: PollerLease, position: Position): Promise<void> {
+    // The number of the pass that stands in the row by now.
+    await settle(due, { ok: true, inserted: await position.tails.read(fenceOf(lease, position)) })
+  }
+
+  function pass(due: DuePass, lease: PollerLease, position: Position): Promise<PassResult> {
     const fence = fenceOf(lease, position)
     const askedAt = performance.now()
     return runPass({
@@ -207,23 +216,11 @@ export function createPoller(options: PollerOptions): Poller {
         position.begunAt = askedAt
       },
       onInserted: (rows, late) => options.onInserted(rows, late),
-      onRefusedRow: (reason, row) =>
-        log.event('row_refused', `${name}: a row could not be read and was taken in as DEAD: ${reason}`, {
-          poller: name,
-          reason,
-          ...row,
-        }),
-      onClockStepped: (behindMs) => {
-        const msg = `${name}: the database's clock stepped back by ${Math.round(behindMs)} ms`
-        log.event('clock_stepped', msg, { by_ms: Math.round(behindMs), task: name })
-        options.onDoubt?.("the database's clock stepped back")
+      beforePage: async () => {
+        const urgent = due.tail?.()
+        if (urgent !== undefined) await tail(urgent, lease, position)
       },
-      onOtherBoot: () => options.onDoubt?.('the server was restarted, recovered or replaced'),
-      onRemade: (edge) => {
-        const msg = `${name}: the watermark row was missing and has been made again at ${edge}`
-        log.event('watermark_created', msg, { poller: name, edge, term: Number(lease.term) })
-        options.onDoubt?.('the watermark row was missing')
-      },
+      ...position.told,
     })
   }
 
@@ -241,15 +238,9 @@ export function createPoller(options: PollerOptions): Poller {
         begunAt: undefined,
         heldSaid: false,
         tails: new Tails(options),
+        told: passLog(options, lease.term),
       }
-      if (lease.createdEdge !== null) {
-        const msg = `${name}: there was no watermark row; it begins at ${lease.createdEdge}`
-        log.event('watermark_created', msg, {
-          poller: name,
-          edge: lease.createdEdge,
-          term: Number(lease.term),
-        })
-      }
+      if (lease.createdEdge !== null) position.told.onCreated(lease.createdEdge)
       for (;;) {
         const due = await tick.next(lease.signal)
         if (due === undefined) return
@@ -260,12 +251,12 @@ export function createPoller(options: PollerOptions): Poller {
         }
         position.heldSaid = false
         if (due.isTail === true) {
-          await settle(due, true, await position.tails.read(fenceOf(lease, position)))
+          await tail(due, lease, position)
           continue
         }
         const startedAt = performance.now()
         try {
-          const result = await pass(lease, position)
+          const result = await pass(due, lease, position)
           const { rowsRead, rowsInserted } = result
           const since = result.outcome === 'interrupted' ? held() : undefined
           if (since !== undefined) {
@@ -279,10 +270,11 @@ export function createPoller(options: PollerOptions): Poller {
             position.lastBeganAt = startedAt
             await completed(due, position.tails.countedWith(result), startedAt, lease.term)
           }
-          await settle(due, result.outcome === 'completed', result.rowsInserted)
+          const { outcome, rereadMs } = result
+          await settle(due, { ok: outcome === 'completed', inserted: rowsInserted, rereadMs })
         } catch (error) {
           await failed(due, error, startedAt, lease)
-          await settle(due, false)
+          await settle(due, { ok: false })
         }
         if (lease.signal.aborted) return
       }

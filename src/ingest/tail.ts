@@ -1,7 +1,8 @@
 /**
  * The tail of a source, read as soon as an insert is announced: one statement that takes in what lies behind the greatest
  * cursor (sql/queries/tail.sql). It is refused as a page is and proves nothing, and a pass follows it. So whatever becomes of
- * it is left to that pass: what it could not see, a row that cannot be read, a refusal, an error of the database.
+ * it is left to that pass: what it could not see, a row that cannot be read, a refusal, an error of the database. It is read
+ * between two pages of a pass, too; that pass may have been where the rows are, so another one follows.
  *
  * Its rows are counted with the next pass that is completed, in the ledger as in the log.
  */

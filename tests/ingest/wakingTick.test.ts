@@ -6,11 +6,18 @@ import type { DuePass, Tick } from '../../src/ingest/tick.ts'
 import { createWakingTick } from '../../src/ingest/wakingTick.ts'
 import { pause } from '../../src/kit/pause.ts'
 
+interface Falling {
+  readonly canSleep?: boolean
+  /** Where each fall leaves what ends it, instead of ending at once. */
+  readonly falls?: ((asleep: boolean) => void)[]
+}
+
 /** A clock that never comes after the first pass, and a flag without a database. */
-function world(t: TestContext, { canSleep = true } = {}) {
+function world(t: TestContext, { canSleep = true, falls }: Falling = {}) {
   const flag = { asleep: false, closed: false, taken: 0 }
   const sleeper: Sleeper = {
     fallAsleep: () => {
+      if (falls !== undefined) return new Promise((end) => falls.push(end))
       flag.asleep = canSleep
       flag.taken += 1
       return Promise.resolve(canSleep)
@@ -174,6 +181,85 @@ test('while passes rest, a poller that is awake goes on to read tails', async (t
   await pause(100)
   await long.done({ ok: true, inserted: 1 })
   for (const found of [1, 0, 1]) assert.equal(await looks(found), 'tail')
+})
+
+test('an insert that is announced while a pass is made has its tail before the next page, and another pass', async (t) => {
+  const { tick, next, looks, asleep } = world(t)
+  await asleep()
+  tick.wake()
+  await looks(0)
+  const pass = await next()
+  assert.equal(pass.tail?.(), undefined)
+  tick.wake()
+  const tail = pass.tail?.()
+  assert.equal(tail?.isTail, true)
+  assert.equal(pass.tail?.(), undefined)
+  await tail.done({ ok: true, inserted: 1 })
+  await pass.done({ ok: true, inserted: 0 })
+  assert.equal(await looks(0), 'wake')
+})
+
+test('a pass by the clock lets tails in between its pages, too', async (t) => {
+  const { tick, next } = world(t)
+  const pass = await next()
+  assert.equal(pass.cause, 'job')
+  tick.wake()
+  assert.equal(pass.tail?.()?.isTail, true)
+})
+
+test('while passes rest it falls asleep after a tail that found nothing, and looks once more', async (t) => {
+  const { flag, tick, next, looks, asleep } = world(t)
+  await asleep()
+  tick.wake()
+  await looks(0)
+  await (await next()).done({ ok: true, inserted: 1, rereadMs: 60 })
+  const at = performance.now()
+  tick.wake()
+  tick.wake()
+  assert.equal(flag.asleep, false)
+  assert.equal(await looks(1), 'tail')
+  assert.equal(await looks(0), 'tail')
+  assert.equal(flag.asleep, true)
+  assert.equal(await looks(0), 'tail')
+  assert.ok(performance.now() - at < 9 * 60, 'all of it in the rest')
+  assert.equal(await looks(0), 'wake')
+  assert.ok(performance.now() - at > 9 * 60, `${performance.now() - at} ms`)
+})
+
+test('in a long pass it falls asleep as well, and the pass that follows has begun after the flag', async (t) => {
+  const { flag, tick, next, looks, asleep } = world(t)
+  await asleep()
+  tick.wake()
+  await looks(0)
+  const long = await next()
+  tick.wake()
+  assert.equal(flag.asleep, false)
+  await long.tail?.()?.done({ ok: true, inserted: 1 })
+  await pause(CALM_MS)
+  await long.tail?.()?.done({ ok: true, inserted: 0 })
+  assert.equal(flag.asleep, true)
+  await long.done({ ok: true, inserted: 0, rereadMs: 30 })
+  assert.equal(await looks(0), 'tail')
+  assert.equal(await looks(0), 'wake')
+  assert.equal(flag.asleep, true)
+})
+
+test('a fall that was broken off and ends late is not taken for the one that was begun meanwhile', async (t) => {
+  const falls: ((asleep: boolean) => void)[] = []
+  const { tick, lead, looks } = world(t, { falls })
+  await looks(0)
+  falls[0]?.(true)
+  assert.equal(await looks(0), 'wake')
+  for (let turn = 1; turn <= 2; turn += 1) {
+    tick.wake()
+    assert.equal(await looks(0), 'tail')
+    assert.equal(await looks(0), 'wake')
+  }
+  assert.equal(falls.length, 3)
+  falls[1]?.(false)
+  falls[2]?.(true)
+  const last = await Promise.race([tick.next(lead.signal), pause(1_000)])
+  assert.equal(last?.cause, 'wake', 'the pass after the flag')
 })
 
 test('a poller that rests has no flag, and nothing but the clock makes it look', async (t) => {

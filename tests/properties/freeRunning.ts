@@ -103,6 +103,8 @@ async function poll(
     if (won?.pass == null) continue
     counts.takeovers += 1
     let pass = won.pass
+    const tail = (at: string): Promise<unknown> =>
+      readTail(client, source.tail, { poller: POLLER, holder: me.holder, term: won.term, pass: at }, 3)
     for (;;) {
       const { outcome } = await runPass({
         db: client,
@@ -118,12 +120,16 @@ async function poll(
         onRefusedRow: () => undefined,
         onRemade: () => undefined,
         onClockStepped: () => undefined,
+        // As an insert does that is announced while a pass is made.
+        beforePage: async () => {
+          if (random.chance(0.5)) await tail(pass)
+        },
       })
       if (outcome === 'fenced') break
       if (stopped()) return
       await delay(random.between(0, 10))
       // As after an announcement, and as one that was ousted meanwhile does.
-      await readTail(client, source.tail, { poller: POLLER, holder: me.holder, term: won.term, pass }, 3)
+      await tail(pass)
     }
     counts.fenced += 1
     await delay(random.between(20, 300))
