@@ -80,7 +80,10 @@ SELECT extract(epoch FROM clock_timestamp())::double precision * 1000 AS now_ms;
 
 -- name: forget
 -- $1 how long the history is kept. By the index, since the time is the same for all rows: once a minute there is a minute to forget.
-DELETE FROM service_ops.history_minute h WHERE h.at < statement_timestamp() - $1::interval;
+-- Where nobody was there for days there is as much to forget; an hour of it at a time, which no limit of a statement cuts off.
+DELETE FROM service_ops.history_minute h
+ WHERE h.at < statement_timestamp() - $1::interval
+   AND h.at < (SELECT min(o.at) FROM service_ops.history_minute o) + interval '1 hour';
 
 -- name: read
 -- $1 from, $2 to, $3 seconds of a step, $4 names of what is counted: summed up. Of the others the greatest value of a step. Steps

@@ -13,19 +13,26 @@ SELECT jsonb_build_object(
                           'waited_seconds', round(extract(epoch FROM clock_timestamp() - c.since)::numeric, 1)) ORDER BY p.id), '[]')
                    FROM service_ops.processor_status p JOIN service_ops.task_status t USING (id)
                   -- Since when a message could have been claimed: the first fresh one of each source, and the first that is due
-                  -- and that no operator holds by its key. CASE: by the primary key (see inbox.sql).
+                  -- and that no operator holds by its key, among so many. CASE: by the primary key (see inbox.sql). In order, what
+                  -- failed or is DEAD holds what comes behind it: while there is such, nothing is known of the others.
                   CROSS JOIN LATERAL (
                         SELECT min(least(
                                  (SELECT m.created_at FROM service_ops.integration_inbox m
                                    WHERE m.inbox_id > coalesce((SELECT w.low FROM service_ops.inbox_low_water w WHERE w.source = s.source), 0)
                                      AND CASE WHEN m.status = 'NEW' AND m.next_attempt_at IS NULL AND m.source = s.source THEN true ELSE false END
                                    ORDER BY m.inbox_id LIMIT 1),
-                                 (SELECT m.next_attempt_at FROM service_ops.integration_inbox m
-                                   WHERE m.source = s.source AND m.next_attempt_at <= statement_timestamp() AND m.status IN ('NEW', 'FAILED')
-                                     AND NOT EXISTS (SELECT FROM service_ops.slot_limit l WHERE l.source = m.source AND l.paused
-                                                        AND l.group_key IN ('*', left(m.group_key, 200)))
-                                   ORDER BY m.next_attempt_at LIMIT 1))) AS since
-                          FROM unnest(p.sources) s(source)) c),
+                                 (SELECT min(d.next_attempt_at)
+                                    FROM (SELECT m.next_attempt_at, left(m.group_key, 200) AS group_key FROM service_ops.integration_inbox m
+                                           WHERE m.source = s.source AND m.next_attempt_at <= statement_timestamp() AND m.status IN ('NEW', 'FAILED')
+                                           ORDER BY m.next_attempt_at LIMIT 1000) d
+                                   WHERE NOT EXISTS (SELECT FROM service_ops.slot_limit l WHERE l.source = s.source AND l.paused AND l.group_key = d.group_key)))) AS since
+                          FROM unnest(p.sources) s(source)
+                          LEFT JOIN service_ops.slot_limit o ON o.source = s.source AND o.group_key = '*'
+                         WHERE o.paused IS NOT TRUE
+                           AND (o.ordered IS NOT TRUE
+                                OR (SELECT true FROM service_ops.integration_inbox m
+                                     WHERE m.source = s.source AND m.next_attempt_at > statement_timestamp()
+                                     ORDER BY m.next_attempt_at LIMIT 1) IS NULL)) c),
   'jobs', (SELECT coalesce(jsonb_agg(jsonb_build_object('id', t.id, 'job', t.task_name, 'orphaned', t.orphaned,
                     'paused', t.paused, 'paused_by', t.paused_by, 'paused_at', t.paused_at, 'paused_seconds', t.paused_seconds) ORDER BY t.id), '[]')
              FROM service_ops.task_status t WHERE t.kind = 'job'),

@@ -23,20 +23,22 @@ export interface SeldomOptions<T> {
   readonly everyMs: () => number
   /** An answer older than this is not given any more. */
   readonly keepMs: () => number
+  /** However long a question takes, it is asked again after this: it may have taken so long only once. Default: a minute. */
+  readonly longestMs?: number
   /** Milliseconds, monotonic. Default: the process's own. */
   readonly now?: () => number
 }
 
 /** Of the time, the share in which a question may be under way. */
-const SHARE = 1 / 20
+export const SHARE = 1 / 20
 
-/** However long a question takes, it is asked again after this: it may have taken so long only once. */
 const LONGEST_MS = 60_000
 
 export function createSeldom<T>({
   ask,
   everyMs,
   keepMs,
+  longestMs = LONGEST_MS,
   now = () => performance.now(),
 }: SeldomOptions<T>): Seldom<T> {
   let known: { value: T; at: number } | undefined
@@ -54,7 +56,7 @@ export function createSeldom<T>({
       known = undefined
     }
     const tookMs = now() - at
-    nextAt = Math.max(at + everyMs(), now() + Math.min(LONGEST_MS, tookMs / SHARE))
+    nextAt = Math.max(at + everyMs(), now() + Math.min(longestMs, tookMs / SHARE))
     underWay = undefined
   }
 

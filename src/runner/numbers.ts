@@ -5,7 +5,7 @@
 import type { ResolvedConfig, ResolvedProcessor } from '../config/resolved.ts'
 import type { Pool } from '../db/pool.ts'
 import { withTransaction } from '../db/transaction.ts'
-import { createSeldom } from '../kit/seldom.ts'
+import { createSeldom, SHARE } from '../kit/seldom.ts'
 import type { Seldom } from '../kit/seldom.ts'
 import { readNumbers } from '../tables/metrics.ts'
 import type { SystemNumbers } from '../tables/metrics.ts'
@@ -19,6 +19,11 @@ const NUMBERS_KEPT_MS = 90_000
 /** The invariants go over whole sources: once a minute in all instances together. */
 const INVARIANTS_EVERY_MS = 60_000
 const INVARIANTS_LIMIT_MS = 20_000
+/**
+ * Beside a large inbox they read for seconds, or up to the limit in vain: then they keep to their share of the time, so that no disk
+ * is read all day, and no snapshot kept from which rows that are updated could not be pruned.
+ */
+const INVARIANTS_LONGEST_MS = INVARIANTS_LIMIT_MS / SHARE
 /** Answers of so many turns ago are told no more. */
 const TURNS_KEPT = 3
 
@@ -66,7 +71,8 @@ export function createNumbers(options: {
     }),
     invariants: createSeldom({
       everyMs,
-      keepMs: () => TURNS_KEPT * everyMs(),
+      keepMs: () => Math.max(TURNS_KEPT * everyMs(), INVARIANTS_LONGEST_MS + INVARIANTS_EVERY_MS),
+      longestMs: INVARIANTS_LONGEST_MS,
       ask: () =>
         withTransaction(pool(), readInvariants, {
           local: { statement_timeout: `${INVARIANTS_LIMIT_MS}ms` },

@@ -14,7 +14,7 @@ export interface AgeCount {
   readonly messages: number
 }
 
-/** What is open, by age; of each source, `look` fresh messages at most, the oldest ones. */
+/** What is open, by age; of each source as far as it is among the next `look` messages behind its low-water mark. */
 export async function backlogAges(db: Queryable, look: number): Promise<readonly AgeCount[]> {
   return only((await db.query<{ ages: AgeCount[] }>(sql.ages, [look])).rows).ages
 }

@@ -3,7 +3,7 @@ import { describe, test } from 'node:test'
 import { createSeldom } from '../../src/kit/seldom.ts'
 
 /** A question whose answers a test gives, by a clock that it moves. */
-function question() {
+function question(longestMs?: number) {
   let at = 0
   const asked: PromiseWithResolvers<number>[] = []
   const seldom = createSeldom({
@@ -15,6 +15,7 @@ function question() {
     everyMs: () => 5_000,
     keepMs: () => 30_000,
     now: () => at,
+    ...(longestMs !== undefined && { longestMs }),
   })
   return { seldom, asked, pass: (ms: number) => void (at += ms) }
 }
@@ -78,6 +79,20 @@ describe('a question that is asked seldom', () => {
     pass(60_000)
     void seldom.get(1)
     assert.equal(asked.length, 3)
+  })
+
+  test('that reads a disk for long keeps to its share, as far as is wished', async () => {
+    const { seldom, asked, pass } = question(400_000)
+    const first = seldom.get(PATIENT_MS)
+    pass(20_000)
+    asked[0]?.reject(new Error('canceling statement due to statement timeout'))
+    await first
+    pass(399_999)
+    void seldom.get(1)
+    assert.equal(asked.length, 1)
+    pass(1)
+    void seldom.get(1)
+    assert.equal(asked.length, 2)
   })
 
   test('what failed or was forgotten is not known, and a late answer to what was forgotten does not count', async () => {

@@ -66,9 +66,13 @@ export const SILENT_METER: Meter = {
   requested: () => () => undefined,
 }
 
-/** What runs through here is of one source for long: asking the map each time would cost more than the counting. */
+/**
+ * By source alone: what asks for a series by its labels costs more than the counting, and messages of several sources come in
+ * turn. What came last is mostly what comes next.
+ */
 class PerSource {
   readonly #find: (source: string) => Buckets
+  readonly #known = new Map<string, Buckets>()
   #source: string | undefined
   #buckets: Buckets | undefined
 
@@ -79,8 +83,10 @@ class PerSource {
   observe(source: string, ms: number): void {
     let buckets = this.#buckets
     if (buckets === undefined || source !== this.#source) {
+      buckets = this.#known.get(source)
+      if (buckets === undefined) this.#known.set(source, (buckets = this.#find(source)))
       this.#source = source
-      this.#buckets = buckets = this.#find(source)
+      this.#buckets = buckets
     }
     buckets.observe(ms / 1000)
   }

@@ -29,10 +29,12 @@ test('errors of the database are counted in five classes', () => {
   })
 })
 
-test('two sources in turn are told apart', () => {
+test('two sources in turn are told apart', (t) => {
   const tallies = new Tallies()
   const meter = createMeter(tallies)
+  const asked = t.mock.method(tallies, 'buckets')
   for (const source of ['a', 'b', 'a', 'a', 'b']) meter.done(source, 1)
+  assert.equal(asked.mock.callCount(), 2, 'and looked up once each')
   meter.handled('b', 2)
   const of = (name: 'tidemark_message_latency_seconds' | 'tidemark_handler_duration_seconds') =>
     tallies.histogram(name).map(({ values, value }) => `${values.join()} ${value.count}`)
