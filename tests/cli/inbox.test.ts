@@ -22,7 +22,7 @@ const MESSAGES = `
           '{"big": 12345678901234567890.5}', now() - interval '3 hours'),
          ('visits', 'discarded',  'DISCARDED',  0, 0, NULL, NULL,  NULL,  now(), NULL, 't-6', '{}', now()),
          ('visits', 'unread',     'DEAD',       0, 0, NULL, NULL,  'infinity', NULL, 'DatabaseError: [22P02] no JSON', 't-7', NULL, now()),
-         ('visits', E'odd\\u001b[31m', 'DONE',  1, 1, NULL, NULL,  NULL,  now(), NULL, 't-8', '{}', now())`
+         ('visits', E'odd\\u001b[31m\\u202e', 'DONE',  1, 1, NULL, NULL,  NULL,  now(), NULL, 't-8', '{}', now())`
 
 const CHANGED = `SELECT inbox_id::int AS id, status, attempts, last_error, next_attempt_at <= now() AS due, processed_at IS NOT NULL AS finished,
                         locked_by IS NULL AND locked_at IS NULL AS free
@@ -56,7 +56,7 @@ describe('inbox list', () => {
     assert.deepEqual([code, stderr], [0, ''])
     const [head = '', ...rows] = stdout.trimEnd().split('\n')
     assert.match(head, /^id +source +message_id +status +attempts +age +error$/)
-    assert.match(rows[0] ?? '', /^8 +visits +odd\uFFFD\[31m +DONE +1 of 10 +[\d.]+ s +-$/)
+    assert.match(rows[0] ?? '', /^8 +visits +odd\uFFFD\[31m\uFFFD +DONE +1 of 10 +[\d.]+ s +-$/)
     assert.match(
       rows[3] ?? '',
       /^5 +visits +dead +DEAD +10 of 10 +3 h +DatabaseError: \[23505\] there already$/,
@@ -284,6 +284,7 @@ test('what names no message, or cannot be read, is refused with 64 before anythi
     [['list', '--status', 'DEAD,GONE'], /GONE is none of NEW/],
     [['list', '--since', 'yesterday'], /--since.*2h/],
     [['list', '--since', '2026-01-01T00:00:00'], /zone/],
+    [['list', '--since', '2026-02-31T00:00:00Z'], /zone.*7d/],
     [['list', '--limit', '0'], /--limit/],
     [['retry', '--id', '7;8'], /--id/],
     [['retry', '--id', ''], /--id.*empty/],

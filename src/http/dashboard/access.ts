@@ -85,7 +85,7 @@ export function createAccess(
     act: async (context, next) => {
       const { session } = context.get('visitor')
       if (session === undefined) return context.redirect('/login', 303)
-      const form = await context.req.parseBody()
+      const form = await formOf(context)
       const given = form['form_token']
       const isOurs =
         isSameOrigin(context) &&
@@ -115,6 +115,17 @@ export function createAccess(
 /** Whether a person reads the answer. */
 export function isBrowser(context: Context): boolean {
   return (context.req.header('Accept') ?? '').includes('text/html')
+}
+
+/** What a form says; nothing where it is none, which only programs send. */
+export async function formOf(context: Context): Promise<Readonly<Record<string, string | File>>> {
+  try {
+    return await context.req.parseBody()
+  } catch (error) {
+    // Hono's own: a form that cannot be read. Anything else, such as a body beyond its limit, is not ours to answer.
+    if (error instanceof TypeError) return {}
+    throw error
+  }
 }
 
 /** Where the login leads back to; `/` for whatever is no path of ours. */

@@ -13,8 +13,14 @@ export interface MessagesQuery extends Search {
 /** Longer than any id, key or trace that is stored. */
 const TEXT_LENGTH = 1_000
 const NUMBER = /^[1-9][0-9]{0,17}$/
-/** As a browser's field for date and time has it, or ISO 8601; without a zone it is UTC, as everything on the page. */
-const TIME = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}:?\d{2})?$/
+/**
+ * As a browser's field for date and time has it, or ISO 8601; without a zone it is UTC, as everything on the page. PostgreSQL
+ * knows no zone past 15:59.
+ */
+const TIME = /^(\d{4}-\d{2}-\d{2})T\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-](0\d|1[0-5]):?[0-5]\d)?$/
+/** Beyond these, what is looked for around a time would have a year that PostgreSQL does not read. */
+const EARLIEST = Date.UTC(1000, 0)
+const LATEST = Date.UTC(9999, 0)
 
 export function readMessagesQuery(url: string): MessagesQuery {
   const { searchParams: given } = new URL(url)
@@ -43,8 +49,12 @@ export function readMessagesQuery(url: string): MessagesQuery {
 /** Undefined: none; null: not a time. */
 export function timeOf(text: string): string | null | undefined {
   if (text === '') return undefined
-  const zoned = /(Z|[+-]\d{2}:?\d{2})$/.test(text) ? text : `${text}Z`
-  return TIME.test(text) && !Number.isNaN(Date.parse(zoned)) ? zoned : null
+  const [, day = '', , , zone] = TIME.exec(text) ?? []
+  const zoned = zone === undefined ? `${text}Z` : text
+  const [at, midnight] = [Date.parse(zoned), Date.parse(day)]
+  // NaN is in no range. A day that there is not, 31 February, would be taken for another one, and refused by the database.
+  const isTime = at >= EARLIEST && at < LATEST && new Date(midnight).toJSON().startsWith(day)
+  return isTime ? zoned : null
 }
 
 /** A field that was filled in. PostgreSQL's texts have no NUL. */

@@ -135,6 +135,14 @@ describe('a login', () => {
       assert.equal((await browser.post('/login', form, { Origin })).status, 403, Origin)
   })
 
+  test('that is no form is a wrong one, and no fault of ours', async () => {
+    const { app } = dashboardOn(settings)
+    const headers = { 'Content-Type': 'multipart/form-data; boundary=x' }
+    const send = (body: string) => app.request('/login', { method: 'POST', headers, body })
+    assert.equal((await send('no form')).status, 401)
+    assert.equal((await send('x'.repeat(20_000))).status, 413)
+  })
+
   test('asks who it is', async () => {
     const { browser } = dashboardOn(settings)
     assert.equal((await browser.login(' \u202e ')).status, 401)

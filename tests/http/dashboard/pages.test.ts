@@ -88,6 +88,27 @@ test('pages', async (t) => {
       assert.equal((await browser.get(path)).status, 404, path)
   })
 
+  await t.test('of messages ask for a time again that PostgreSQL would not read', async () => {
+    const times = ['2026-02-31T00:00', '2026-13-01T00:00', '0000-01-01T00:00', '0001-01-01T00:00']
+    for (const time of [...times, '9999-12-31T23:59', '2026-01-01T00:00+23:59', '2026-01-01T00:00+05:60'])
+      for (const side of ['since', 'until'])
+        assert.match(
+          await browser.text(`/messages?${side}=${encodeURIComponent(time)}`),
+          /A time is written as/,
+        )
+    for (const time of ['1000-01-01T00:00', '9998-12-31T23:59', '2024-02-29T24:00-15:59'])
+      for (const side of ['since', 'until'])
+        assert.equal((await browser.get(`/messages?${side}=${encodeURIComponent(time)}`)).status, 200, time)
+  })
+
+  await t.test('of news answer HEAD without becoming a viewer', async () => {
+    const look = (method: string) => browser.app.request('/now/events', { method })
+    for (let n = 0; n < 101; n += 1) assert.equal((await look('HEAD')).status, 200)
+    const viewer = await look('GET')
+    assert.equal(viewer.status, 200)
+    await viewer.body?.cancel()
+  })
+
   await t.test('of runs go back page by page, each run once', async () => {
     const seen: string[] = []
     for (let path: string | undefined = '/runs?poller=orders'; path !== undefined;) {

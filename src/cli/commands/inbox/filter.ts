@@ -1,6 +1,7 @@
 import { InvalidArgumentError, type Command } from 'commander'
 import { parseDuration } from '../../../config/durations.ts'
 import { STATUSES, type MessageFilter, type Status } from '../../../tables/operator.ts'
+import { readTime } from '../../poller.ts'
 
 /** Flags that say which messages. */
 export interface FilterFlags {
@@ -93,9 +94,11 @@ function readStatuses(text: string, before: readonly Status[] = []): Status[] {
 function readSince(text: string): string | number {
   const agoMs = parseDuration(text)
   if (agoMs !== undefined) return agoMs
-  const isTime = /^\d{4}-\d{2}-\d{2}T.*(?:Z|[+-]\d{2}:?\d{2})$/.test(text) && !Number.isNaN(Date.parse(text))
-  if (isTime) return text
-  throw new InvalidArgumentError(
-    `It is a time with its zone, such as 2026-03-01T08:00:00Z, or a duration such as 30m, 2h or 7d.`,
-  )
+  try {
+    return readTime(text)
+  } catch {
+    throw new InvalidArgumentError(
+      `It is a time with its zone, such as 2026-03-01T08:00:00Z, or a duration such as 30m, 2h or 7d.`,
+    )
+  }
 }

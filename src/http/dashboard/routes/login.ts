@@ -4,7 +4,7 @@ import type { Context } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
 import type { Log } from '../../../telemetry/log.ts'
 import { sameSecret } from '../../guard.ts'
-import { isSameOrigin, ownPath } from '../access.ts'
+import { formOf, isSameOrigin, ownPath } from '../access.ts'
 import type { Env } from '../access.ts'
 import { createFailedLogins } from '../failedLogins.ts'
 import type { Frame } from '../frame.ts'
@@ -37,7 +37,7 @@ export function loginRoutes({ frame, adminToken, behindFly, log }: LoginOptions)
   routes.get('/login', (context) => show(context, ownPath(context.req.query('next')), ''))
 
   routes.post('/login', bodyLimit({ maxSize: BODY_BYTES }), async (context) => {
-    const form = await context.req.parseBody()
+    const form = await formOf(context)
     const text = (name: string): string => (typeof form[name] === 'string' ? form[name].trim() : '')
     const [next, name] = [ownPath(text('next')), nameOf(text('name'))]
     if (!isSameOrigin(context))

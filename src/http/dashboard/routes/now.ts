@@ -12,6 +12,7 @@ import { doneRates } from '../rates.ts'
 /** Ages and rates are asked for less often than the status: they take longer where much waits. In milliseconds. */
 const ASIDE_MS = 5_000
 const AGES_LOOK = 50_000
+const EVENTS = 'text/event-stream; charset=utf-8'
 
 /** *Now*, and its news. */
 export function nowRoutes(frame: Frame, port: DashboardPort): Hono<Env> {
@@ -35,6 +36,8 @@ export function nowRoutes(frame: Frame, port: DashboardPort): Hono<Env> {
   )
 
   routes.get('/now/events', (context) => {
+    // Hono answers HEAD by what answers GET and drops the body: a stream that nobody would ever read or leave.
+    if (context.req.method === 'HEAD') return context.body(null, 200, { 'Content-Type': EVENTS })
     const stream = live.open()
     if (stream === undefined) {
       context.header('Retry-After', '10')
@@ -43,7 +46,7 @@ export function nowRoutes(frame: Frame, port: DashboardPort): Hono<Env> {
         503,
       )
     }
-    context.header('Content-Type', 'text/event-stream; charset=utf-8')
+    context.header('Content-Type', EVENTS)
     // Some proxies gather what they pass on unless they are told not to.
     context.header('X-Accel-Buffering', 'no')
     return context.body(stream)
