@@ -21,13 +21,23 @@ function become(old, fresh) {
 function followNow() {
   if (document.getElementById('now') === null || typeof EventSource === 'undefined') return
   const parser = new DOMParser()
+  const LOST_MS = 5_000
   let events
+  let lost
   const say = (state, text) => {
     const live = document.getElementById('live')
     if (live === null) return
     live.hidden = false
     live.dataset.live = state
     if (live.textContent !== text) live.textContent = text
+  }
+  // A verdict of before would be taken for one of now. The next news puts it back.
+  const unsay = (sentence) => {
+    const verdict = document.querySelector('#now .verdict')
+    const heading = verdict?.querySelector('h1')
+    if (verdict === null || heading === null) return
+    verdict.className = 'verdict verdict-act'
+    heading.textContent = sentence
   }
   const open = () => {
     if (events !== undefined || document.hidden) return
@@ -36,12 +46,21 @@ function followNow() {
       const fresh = parser.parseFromString(data, 'text/html').getElementById('now')
       const old = document.getElementById('now')
       if (fresh === null || old === null) return
+      clearTimeout(lost)
+      lost = undefined
       become(old, fresh)
       say('on', 'live')
     })
-    events.addEventListener('away', () => say('away', 'the database does not answer; this is old'))
+    events.addEventListener('away', () => {
+      clearTimeout(lost)
+      lost = undefined
+      say('away', 'the database does not answer; this is old')
+      unsay('The database does not answer. What is shown here is old.')
+    })
     events.addEventListener('error', () => {
       say('away', 'not connected; this is old')
+      // A connection that comes to its end is followed by the next one within a second or two.
+      lost ??= setTimeout(() => unsay('Not connected. What is shown here is old.'), LOST_MS)
       // Refused: a browser gives up then, and comes again only where the connection broke.
       if (events?.readyState === EventSource.CLOSED) {
         events = undefined
@@ -50,6 +69,8 @@ function followNow() {
     })
   }
   const close = () => {
+    clearTimeout(lost)
+    lost = undefined
     events?.close()
     events = undefined
   }

@@ -6,7 +6,9 @@
  * is printed after the one before; with `--json` it is one document a line.
  *
  * - *The database is away*: that is what is shown, above what was seen last, until it is back.
- * - *A look takes long*: the next one begins so many seconds after its end.
+ * - *A look takes long*: the next one begins so many seconds after its end. A database that takes a statement and does not
+ *   answer (frozen, or behind a network that drops everything) would leave old numbers on the screen as if they were new: after a
+ *   few seconds they are shown as old.
  * - *Ctrl-C, SIGTERM, or a reader that went away* (`| head`): it ends, also in the middle of a look, and the exit code is 0.
  */
 import { stripVTControlCharacters, styleText } from 'node:util'
@@ -15,7 +17,7 @@ import { pause } from '../kit/pause.ts'
 import { span } from '../kit/span.ts'
 import { failedSight } from './sight.ts'
 import type { Sight } from './sight.ts'
-import { print } from './terminal.ts'
+import { coloured, print } from './terminal.ts'
 
 export interface WatchOptions {
   /** From the end of a look to the beginning of the next, in seconds. */
@@ -27,6 +29,8 @@ export interface WatchOptions {
 /** `--watch` without a number. */
 const EVERY_S = 2
 const LEAST_S = 0.1
+/** So long a look may take before what is on the screen is called old, and so often that is said anew. */
+const SLOW_MS = 3_000
 
 /** The number of `--watch [seconds]`. */
 export function readEvery(text: string): number {
@@ -60,7 +64,13 @@ export async function watch(options: WatchOptions): Promise<void> {
         (sight) => ({ sight, failed: false }),
         (error: unknown) => ({ sight: failedSight(error), failed: true }),
       )
+      const from = performance.now()
+      const slow = setInterval(() => {
+        const silence = coloured('red', `No answer for ${span((performance.now() - from) / 1000)}.`)
+        screen?.show(belowFailure(silence, good))
+      }, SLOW_MS)
       const seen = await Promise.race([looked, ended])
+      clearInterval(slow)
       if (seen === undefined) break
       const { text, document } = seen.sight
       if (!seen.failed) good = { text, at: performance.now() }

@@ -4,6 +4,8 @@ import { note, warning, type Check, type Finding } from './check.ts'
 
 /** For what comes after the work: exclusive leases, clean-ups (5 s each), pg-boss, the last answers. */
 const AFTER_WORK_MS = 5_000
+/** Fly.io ends a machine after 300 s whatever is set: with what comes after the work, no drain may be longer than this. */
+const LONGEST_DRAIN_MS = 275_000
 
 export const drainLimits: Check = {
   name: 'drain_limits',
@@ -42,11 +44,16 @@ export const handlerLimits: Check = {
       const asked = written[kind]?.[name]?.timeout !== undefined
       // The default is longer than most handlers take; whoever says a time expects it to be needed.
       const say = asked ? warning : note
+      const shorter = `timeout: '${drainTimeoutMs / 1000}s' in ${kind}.${name}`
+      const remedy =
+        timeoutMs <= LONGEST_DRAIN_MS
+          ? `DRAIN_TIMEOUT_SECONDS=${Math.ceil(timeoutMs / 1000)} (with SHUTDOWN_TIMEOUT_SECONDS and kill_timeout above it), or ${shorter}`
+          : `${shorter}, and more of smaller pieces: no drain can be that long, since Fly.io stops waiting after 300 s`
       const consequence = harmless ? 'rolled back and run again' : 'run again, with its outside effects'
       found.push(
         say(
           `${kind}.${name} may take ${timeoutMs / 1000} s, and a drain waits ${drainTimeoutMs / 1000} s: what runs longer at a deploy is ${consequence}`,
-          `DRAIN_TIMEOUT_SECONDS=${Math.ceil(timeoutMs / 1000)} (with SHUTDOWN_TIMEOUT_SECONDS and kill_timeout above it), or timeout: '${drainTimeoutMs / 1000}s' in ${kind}.${name}`,
+          remedy,
         ),
       )
     }

@@ -58,6 +58,17 @@ describe('on a terminal', { skip: noTerminal }, () => {
     terminal.type('\u0003')
     assert.equal(await terminal.ended, 0)
   })
+
+  test('a database that falls silent is said, above what is old by now, and Ctrl-C ends it all the same', async (t) => {
+    const way = await relay(t, (await createDatabase(t)).url)
+    await way.open()
+    const terminal = onTerminal(t, ['status', '--watch', '0.2'], { DATABASE_URL: way.url })
+    await terminal.writes(/nothing has run here yet/)
+    way.freeze()
+    await terminal.writes(/No answer for [3-9][\s\S]*As it was[\s\S]*nothing has run here yet/)
+    terminal.type('\u0003')
+    assert.equal(await terminal.ended, 0)
+  })
 })
 
 const BIN = resolve(import.meta.dirname, '../../bin/tidemark.js')

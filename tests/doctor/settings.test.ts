@@ -84,7 +84,10 @@ describe('what the settings say', () => {
     const config: TidemarkConfig = {
       jobs: { report: { cron: '0 3 * * *', timeout: '10m', handle: () => undefined } },
     }
-    await finds('handler_limits', /jobs\.report may take 600 s/, { config })
+    const { remedy } = await finds('handler_limits', /jobs\.report may take 600 s/, { config })
+    // Which Fly.io would cut off: it takes no kill_timeout above 300 s.
+    assert.doesNotMatch(remedy, /DRAIN_TIMEOUT_SECONDS/)
+    assert.match(remedy, /timeout: '20s' in jobs\.report/)
   })
 
   test('a pool that is too small for its handlers', async () => {

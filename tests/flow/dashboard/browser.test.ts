@@ -199,6 +199,22 @@ test('the dashboard in a browser', { skip: chromiumMissing }, async (t) => {
     }
   })
 
+  await t.test('takes its verdict back while the database or the instance does not answer', async () => {
+    const { page } = await world.open()
+    await page.goto('/')
+    await page.locator('#live[data-live=on]').waitFor()
+    const verdict = await page.locator('.verdict h1').innerText()
+    const away = { contentType: 'text/event-stream', body: 'event: away\ndata: \n\n' }
+    await page.route('**/now/events', (route) => route.fulfill(away))
+    await page.reload()
+    const taken = page.locator('.verdict-act h1', { hasText: 'The database does not answer' })
+    await taken.waitFor()
+    await page.unroute('**/now/events')
+    await page.locator('#live[data-live=on]').waitFor()
+    assert.equal(await taken.count(), 0)
+    assert.equal((await page.locator('.verdict h1').innerText()).slice(0, 5), verdict.slice(0, 5))
+  })
+
   await t.test('lets an instance go while somebody looks', async () => {
     const { page } = await world.open()
     await page.goto('/')
@@ -209,5 +225,6 @@ test('the dashboard in a browser', { skip: chromiumMissing }, async (t) => {
     // A connection that is not ended would be waited for until the end of the shutdown limit, 30 s.
     assert.ok(at - from < 15_000, `${at - from} ms`)
     await page.locator('#live[data-live=away]').waitFor()
+    await page.locator('.verdict-act h1', { hasText: 'Not connected' }).waitFor()
   })
 })
