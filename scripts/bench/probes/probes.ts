@@ -120,7 +120,7 @@ async function watch(server: BenchServer, bed: LineBed, rate: number, seconds: n
   return {
     rate,
     answers,
-    looksPerSecond: perSecond('SELECT 1'),
+    looksPerSecond: perSecond('SELECT 1 AS alive'),
     metricsReadsPerSecond: perSecond('metrics.numbers'),
   }
 }
