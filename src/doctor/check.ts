@@ -119,11 +119,3 @@ export function note(seen: string, remedy: string): Finding {
 export function unseen(seen: string, remedy: string): Finding {
   return { severity: 'unseen', seen, remedy }
 }
-
-/** `12 s`, `5 min`, `3 h`, `9 d`: a span in the largest unit that says enough. */
-export function spanOf(seconds: number): string {
-  if (seconds < 120) return `${Math.round(seconds)} s`
-  if (seconds < 7200) return `${Math.round(seconds / 60)} min`
-  if (seconds < 172_800) return `${Math.round(seconds / 3600)} h`
-  return `${Math.round(seconds / 86_400)} d`
-}

@@ -2,7 +2,8 @@ import { CODE_SCHEMA_VERSION, missingObjects, schemaStatus } from '../db/migrate
 import { editedFiles } from '../db/migrate/apply.ts'
 import { LIBRARY_LOCK, lockHolder, ownLock } from '../db/migrate/lock.ts'
 import { BOSS_SCHEMA, BOSS_SCHEMA_VERSION, bossSchemaVersion } from '../jobs/schema.ts'
-import { fault, note, spanOf, warning, type Check, type Finding } from './check.ts'
+import { span } from '../kit/span.ts'
+import { fault, note, warning, type Check, type Finding } from './check.ts'
 import { sql } from './statements.ts'
 
 /** Do the schemas fit this release? */
@@ -67,7 +68,7 @@ export const migrationLock: Check = {
       if (holder === null || (holder.ageS !== null && holder.ageS * 1000 < context.limits.oldTransactionMs))
         continue
       const { pid, application, ageS, howToEnd } = holder
-      const age = ageS === null ? 'a session whose age is hidden' : `a session of ${spanOf(ageS)}`
+      const age = ageS === null ? 'a session whose age is hidden' : `a session of ${span(ageS)}`
       const seen = `pid ${pid} (${application ?? 'unknown application'}, ${age}) holds the migration lock ${name}: no release can migrate`
       found.push(warning(seen, howToEnd))
     }

@@ -18,16 +18,8 @@ import { storedIdSql } from '../tables/messageId.ts'
 import { countOlder, describeSource, UNDATED_MOST } from '../tables/source.ts'
 import type { SourceRelation } from '../tables/source.ts'
 import { findTask } from '../tables/task.ts'
-import {
-  fault,
-  note,
-  spanOf,
-  unseen,
-  warning,
-  type Check,
-  type DoctorContext,
-  type Finding,
-} from './check.ts'
+import { span } from '../kit/span.ts'
+import { fault, note, unseen, warning, type Check, type DoctorContext, type Finding } from './check.ts'
 import { sql } from './statements.ts'
 
 /** A poller whose source can be read. */
@@ -212,7 +204,7 @@ export const sourceBacklog: Check = {
       if (age === null || age * 1000 < retentionMs) return []
       return [
         warning(
-          `${name}: a row of ${source.relation.qualified} waits to be taken in for ${spanOf(age)}, longer than retention (${spanOf(retentionMs / 1000)}): once it is done it is forgotten at once, and a later row of its time is never taken in`,
+          `${name}: a row of ${source.relation.qualified} waits to be taken in for ${span(age)}, longer than retention (${span(retentionMs / 1000)}): once it is done it is forgotten at once, and a later row of its time is never taken in`,
           `retention: '${Math.ceil((2 * age) / 86_400)}d' in pollers.${name} until it has caught up; tidemark status tells how far it is`,
         ),
       ]
@@ -229,7 +221,7 @@ async function wantsStart(database: Queryable, { poller, checked }: ReadableSour
   if (older === 0) return []
   return [
     fault(
-      `${poller.name} does not start: ${older} rows of ${table} are older than retention (${spanOf(poller.retentionMs / 1000)}), and the config does not say whether they are wanted`,
+      `${poller.name} does not start: ${older} rows of ${table} are older than retention (${span(poller.retentionMs / 1000)}), and the config does not say whether they are wanted`,
       `startFrom: 'now' in pollers.${poller.name} (or 'beginning', or a time)`,
     ),
   ]

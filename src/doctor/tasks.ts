@@ -1,4 +1,5 @@
-import { fault, note, spanOf, warning, type Check, type DoctorContext, type Finding } from './check.ts'
+import { span } from '../kit/span.ts'
+import { fault, note, warning, type Check, type DoctorContext, type Finding } from './check.ts'
 import { sql } from './statements.ts'
 
 /** Does somebody do what there is to do? */
@@ -34,7 +35,7 @@ export const tasks: Check = {
       living,
     } of rows) {
       if (paused && (seconds ?? 0) * 1000 >= context.limits.pausedMs) {
-        const seen = `${kind} ${name} is paused for ${spanOf(seconds ?? 0)}${by === null ? '' : ` by ${by}`}: what waits for it waits on`
+        const seen = `${kind} ${name} is paused for ${span(seconds ?? 0)}${by === null ? '' : ` by ${by}`}: what waits for it waits on`
         found.push(warning(seen, `tidemark resume ${name}`))
       }
       // Somebody who paused it knows of it.
@@ -105,7 +106,7 @@ export const messages: Check = {
     for (const { source, locked_by: owner, messages: count, first, age_s: seconds } of stuck.rows) {
       found.push(
         fault(
-          `${count} messages of ${source} (the first is ${first}) are in work with ${owner}, which is gone, for ${spanOf(seconds)}: whoever runs takes them back within seconds, so nobody does`,
+          `${count} messages of ${source} (the first is ${first}) are in work with ${owner}, which is gone, for ${span(seconds)}: whoever runs takes them back within seconds, so nobody does`,
           'tidemark start',
         ),
       )
@@ -123,7 +124,7 @@ export const messages: Check = {
       if (due > 0 && inWork === 0 && !paused) {
         found.push(
           warning(
-            `${due} messages of ${source} are due for up to ${spanOf(oldest ?? 0)}, and ${processor} has none in work`,
+            `${due} messages of ${source} are due for up to ${span(oldest ?? 0)}, and ${processor} has none in work`,
             'tidemark status tells whether an instance has it, and its log why it claims nothing (pool_pressure, slots, circuits)',
           ),
         )

@@ -1,4 +1,5 @@
-import { spanOf, warning, type Check } from './check.ts'
+import { span } from '../kit/span.ts'
+import { warning, type Check } from './check.ts'
 import { unseenSessions } from './rights.ts'
 import { sql } from './statements.ts'
 
@@ -27,7 +28,7 @@ export const longTransactions: Check = {
     return [
       ...rows.map(({ pid, role, application, state, address, age_s: age }) =>
         warning(
-          `pid ${pid} (${application ?? 'unknown application'}, role ${role ?? 'unknown'}${address === null ? '' : `, from ${address}`}) has a transaction open for ${spanOf(age)}, ${state ?? 'state unknown'}: it holds the edge`,
+          `pid ${pid} (${application ?? 'unknown application'}, role ${role ?? 'unknown'}${address === null ? '' : `, from ${address}`}) has a transaction open for ${span(age)}, ${state ?? 'state unknown'}: it holds the edge`,
           `SELECT pg_terminate_backend(${pid})`,
         ),
       ),
@@ -45,7 +46,7 @@ export const preparedTransactions: Check = {
     const { rows } = await context.database().query<Row>(sql.prepared, values)
     return rows.map(({ gid, owner, age_s: age, remedy }) =>
       warning(
-        `the prepared transaction ${JSON.stringify(gid)} of ${owner} waits for ${spanOf(age)}: it holds the edge, its locks and vacuum, over restarts too`,
+        `the prepared transaction ${JSON.stringify(gid)} of ${owner} waits for ${span(age)}: it holds the edge, its locks and vacuum, over restarts too`,
         `${remedy}, or COMMIT PREPARED of the same`,
       ),
     )

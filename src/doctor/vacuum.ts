@@ -1,5 +1,6 @@
 import { quoteQualified } from '../db/identifier.ts'
-import { CannotRun, fault, spanOf, warning, type Check, type DoctorContext, type Finding } from './check.ts'
+import { span } from '../kit/span.ts'
+import { CannotRun, fault, warning, type Check, type DoctorContext, type Finding } from './check.ts'
 import { readSettings } from './server.ts'
 import { sql } from './statements.ts'
 
@@ -33,7 +34,7 @@ export const vacuum: Check = {
       if (isOff)
         found.push(fault(`autovacuum is off for ${name}`, `ALTER TABLE ${name} RESET (autovacuum_enabled)`))
       if (dead <= deadRows + DEAD_SHARE * living) continue
-      const last = ago === null ? 'never vacuumed' : `vacuumed ${spanOf(ago)} ago`
+      const last = ago === null ? 'never vacuumed' : `vacuumed ${span(ago)} ago`
       found.push(
         warning(
           `${name} has ${dead} dead rows beside ${living} living ones (${last}): vacuum does not come, or an old transaction keeps it from removing them`,

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { freePort } from '../../../tests/support/port.ts'
 import { quoteIdentifier } from '../../../src/db/identifier.ts'
 import type { BenchPart } from '../part.ts'
-import { peerVersion } from '../peers.ts'
+import { loadPeer, peerVersion } from '../peers.ts'
 import { cpuMs, NODE_FLAGS } from '../process.ts'
 import { publishedBin } from '../published.ts'
 import type { BenchServer } from '../server.ts'
@@ -48,6 +48,8 @@ export const start: BenchPart = {
   name: 'start',
   about: 'from the spawn of a process until it works, beside pg-boss, graphile-worker and bare Node',
   async run(server, { rounds }, tell) {
+    // Installs what is lacking: its process would do that within its time, and without the environment that npm needs.
+    await loadPeer('pg-boss')
     const folder = mkdtempSync(join(tmpdir(), 'tidemark-bench-start-'))
     const config = join(folder, 'tidemark.config.mjs')
     writeFileSync(config, CONFIG)
