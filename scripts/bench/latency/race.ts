@@ -3,6 +3,7 @@ import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
+import { loadPeer } from '../peers.ts'
 import { NO_REDIS, startRedis } from '../redis.ts'
 import type { BenchServer } from '../server.ts'
 import type { RacerServers, Said, Turn } from './racer.ts'
@@ -47,6 +48,7 @@ export async function race(
   turns: number,
   tell: (what: string) => void,
 ): Promise<ReadonlyMap<string, Times>> {
+  await loadPeer('pg-boss') // installs what is lacking, with an environment that the racers have not
   const redis = await startRedis()
   if (redis === undefined) process.stderr.write(`${NO_REDIS}\n`)
   const runners: Runner[] = []
