@@ -4,7 +4,7 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, r
 import { createRequire } from 'node:module'
 import { delimiter, dirname, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import type { Peers } from './peers/types.ts'
+import type { Peers } from './peerTypes.ts'
 
 /*
  * What Tidemark is measured beside, installed apart from the project's own dependencies: in peers/, by its lockfile, the first

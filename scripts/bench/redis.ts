@@ -5,7 +5,7 @@ import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { freePort } from '../../tests/support/port.ts'
-import type { BullConnection } from './peers/types.ts'
+import type { BullConnection } from './peerTypes.ts'
 
 /*
  * A Redis for the bench alone, as `redis-server` starts with no configuration file: a snapshot every hour if a key changed,

@@ -1,6 +1,6 @@
 import type { Contestant } from '../part.ts'
 import { loadPeer, peerVersion } from '../peers.ts'
-import type { GraphilePreset, GraphileRunner } from '../peers/types.ts'
+import type { GraphilePreset, GraphileRunner } from '../peerTypes.ts'
 import type { BenchServer } from '../server.ts'
 import { until } from '../until.ts'
 import { pagesOf, payloadOf } from './payload.ts'

@@ -1,4 +1,4 @@
-import type { BullConnection } from '../peers/types.ts'
+import type { BullConnection } from '../peerTypes.ts'
 
 /** One way to add something, and the name that it has in the table. */
 export interface Way {

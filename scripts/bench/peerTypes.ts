@@ -1,6 +1,7 @@
 /*
  * What the bench uses of its peers, written down by hand: types must check where they are not installed. pg-boss is the
- * project's own dependency, too, in the same version, so its types are at hand.
+ * project's own dependency, too, in the same version, so its types are at hand (from here, not from the folder of the peers: those
+ * of two installations do not fit each other).
  */
 
 export interface Peers {
