@@ -8,6 +8,9 @@
  *   fence `(locked_by, claim)` makes a late write harmless: it finds no row when the message has gone to somebody else.
  * - *Somebody holds a message's row locked*: the batch waits for it up to the lock limit or the statement's, whichever is
  *   less, once. Then that outcome is set aside and looked at every second, so that the others go on without it.
+ * - *The database refuses one for what it is*: the batch is halved down to it, and it is set aside in the same way.
+ * - *It refuses every outcome of a kind* (DONE, failed, given back): that kind rests, and the others do not wait for it. A
+ *   drain gives back what it can, whatever else cannot be written.
  */
 import type { MayPrepare, Queryable } from '../db/pool.ts'
 import { errorClass } from '../db/sqlstate.ts'
@@ -53,14 +56,60 @@ const LOCKED_LOOK_MS = 1_000
 /** How a wait for a lock ends. A statement may also have been slow: then no row is found locked. */
 const WAITED: ReadonlySet<ErrorClass> = new Set(['lock_timeout', 'timeout'])
 
+/** Nothing can be written: other statements would only wait for the same. */
+const AWAY: ReadonlySet<ErrorClass> = new Set(['connection', 'pool_exhausted', 'too_many_connections'])
+
+/** One outcome is at fault, not the statement. */
+const REFUSED: ReadonlySet<ErrorClass> = new Set(['data', 'constraint', 'unique'])
+
 /** The loop sleeps until an outcome wakes it. */
 const ASLEEP_MS = 60_000
 
-/** Outcomes of one kind that wait to be written, and those of them whose rows somebody else had locked. */
+/** Outcomes of one kind that wait to be written, and those of them that others must not wait for. */
 class Queue<T extends Claim> {
   readonly entries: Entry<T>[] = []
   aside: Entry<T>[] = []
   #lookAt = 0
+  #most = BATCH
+  #failures = 0
+  #refusals = 0
+  #restsUntil = 0
+
+  /** What is written next. */
+  get head(): Entry<T>[] {
+    return this.entries.slice(0, this.#most)
+  }
+
+  /** Milliseconds until it is worth trying again. */
+  get restsForMs(): number {
+    return Math.max(0, this.#restsUntil - performance.now())
+  }
+
+  /** The head was written. */
+  wrote(count: number): void {
+    this.entries.splice(0, count)
+    this.#most = Math.min(BATCH, this.#most * 2)
+    this.#failures = 0
+  }
+
+  /** The head could not be written. Returns how often that has been so in a row, and the milliseconds until the next try. */
+  rest(): [failures: number, nextTryMs: number] {
+    this.#failures += 1
+    const nextTryMs = Math.round(backoffMs(this.#failures, RETRY))
+    this.#restsUntil = performance.now() + nextTryMs
+    return [this.#failures, nextTryMs]
+  }
+
+  /** One of the batch was refused. Returns how many were so far, when it was alone and is out of the way; 0: fewer come next. */
+  narrow(batch: readonly Entry<T>[]): number {
+    if (batch.length > 1) {
+      this.#most = Math.ceil(batch.length / 2)
+      return 0
+    }
+    this.aside.push(...this.entries.splice(0, 1))
+    this.#lookAt = performance.now() + LOCKED_LOOK_MS
+    return (this.#refusals += 1)
+  }
 
   /** Takes those whose rows are locked out of the way. */
   async setAside(db: Queryable, batch: readonly Entry<T>[]): Promise<void> {
@@ -113,14 +162,26 @@ export function createOutcomes(db: MayPrepare, instanceId: string, log: Log): Ou
     queue: Queue<T>,
     write: (items: T[]) => Promise<(inboxId: string) => Settled>,
   ): Promise<void> {
+    if (queue.restsForMs > 0) return
     await queue.bringBack(db)
-    const batch = queue.entries.slice(0, BATCH)
+    const batch = queue.head
     if (batch.length === 0) return
-    const stateOf = await write(batch.map((entry) => entry.item)).catch(async (error: unknown) => {
-      if (WAITED.has(errorClass(error))) await queue.setAside(db, batch)
-      throw error
-    })
-    queue.entries.splice(0, batch.length)
+    let stateOf: (inboxId: string) => Settled
+    try {
+      stateOf = await write(batch.map((entry) => entry.item))
+    } catch (error) {
+      const kind = errorClass(error)
+      if (AWAY.has(kind)) throw error
+      if (REFUSED.has(kind)) {
+        const refusals = queue.narrow(batch)
+        if (refusals > 0) sayDeferred(error, refusals, LOCKED_LOOK_MS)
+        return
+      }
+      if (WAITED.has(kind)) await queue.setAside(db, batch)
+      sayDeferred(error, ...queue.rest())
+      return
+    }
+    queue.wrote(batch.length)
     pending -= batch.length
     for (const { item } of batch) begun.delete(item.inboxId)
     const at = performance.now()
@@ -129,6 +190,18 @@ export function createOutcomes(db: MayPrepare, instanceId: string, log: Log): Ou
       for (const resolve of whenIdle) resolve()
       whenIdle = []
     }
+  }
+
+  function sayDeferred(error: unknown, failures: number, nextTryMs: number): void {
+    if (failures > 3 && failures % 20 !== 0) return
+    const { class: className, text } = cleanError(error)
+    const msg = `${pending} outcomes could not be written: ${text}; next try in ${nextTryMs} ms`
+    log.event('outcome_deferred', msg, {
+      messages: pending,
+      class: className,
+      text,
+      next_try_ms: nextTryMs,
+    })
   }
 
   const loop = startLoop({
@@ -152,20 +225,12 @@ export function createOutcomes(db: MayPrepare, instanceId: string, log: Log): Ou
       })
       await count()
       if (pending === 0) return begun.size === 0 ? ASLEEP_MS : 0
-      return [done, failed, back].some(({ entries }) => entries.length > 0) ? 0 : LOCKED_LOOK_MS
+      const waiting = [done, failed, back].filter(({ entries }) => entries.length > 0)
+      return Math.min(LOCKED_LOOK_MS, ...waiting.map(({ restsForMs }) => restsForMs))
     },
     onError(error, failures) {
-      const { class: className, text } = cleanError(error)
       const nextTryMs = Math.round(backoffMs(failures, RETRY))
-      const msg = `${pending} outcomes could not be written: ${text}; next try in ${nextTryMs} ms`
-      if (failures <= 3 || failures % 20 === 0) {
-        log.event('outcome_deferred', msg, {
-          messages: pending,
-          class: className,
-          text,
-          next_try_ms: nextTryMs,
-        })
-      }
+      sayDeferred(error, failures, nextTryMs)
       return nextTryMs
     },
   })

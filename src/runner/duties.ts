@@ -9,6 +9,7 @@ import { sweep } from '../ingest/sweep.ts'
 import { forgetRemovedJobs } from '../jobs/userJobs.ts'
 import { UPKEEP_QUEUE } from '../jobs/upkeep.ts'
 import type { Duty, Upkeep } from '../jobs/upkeep.ts'
+import { forgetOrphanedAttempts } from '../process/forgetOrphans.ts'
 import { bringRetriesForward } from '../process/retries.ts'
 import { forgetFinished } from '../process/retention.ts'
 import type { Walk } from '../process/retention.ts'
@@ -51,6 +52,7 @@ const NOT_YET_MS = 10_000
 
 /** `jobs`: all that the config has, whether or not they run here. */
 export function commonDuties(pool: Pool, instanceId: string, jobs: readonly ResolvedJob[], log: Log): Duty[] {
+  let orphansAfter = '0'
   return [
     {
       // What each instance counts it writes itself (history.ts); this is what one of them can see for all.
@@ -82,6 +84,15 @@ export function commonDuties(pool: Pool, instanceId: string, jobs: readonly Reso
       async run() {
         await takeBackLost(pool, instanceId, log)
         await bringRetriesForward(pool, log)
+      },
+    },
+    {
+      name: 'attempts',
+      everyMs: UPKEEP_EVERY_MS,
+      async run(signal) {
+        const slice = await forgetOrphanedAttempts({ db: pool, after: orphansAfter, signal })
+        orphansAfter = slice.after
+        return slice.isThrough ? undefined : GO_ON_MS
       },
     },
     {

@@ -63,8 +63,8 @@ const OURS: readonly string[] = [
 ]
 
 /**
- * Read by verify(), migrations, operators and starts alone, and written where a message fails: its outcome waits for that one. To
- * stop what runs for want of one would be the greater loss.
+ * Read by verify(), migrations, operators and starts alone; what a message's story lacks is no reason to hold its outcome back
+ * (tables/attempt.ts). To stop what runs for want of one would be the greater loss.
  */
 const BOOKKEEPING: ReadonlySet<string> = new Set([
   'service_ops.history_minute',

@@ -1,7 +1,10 @@
+import type { QueryResultRow } from 'pg'
 import type { Queryable } from '../db/pool.ts'
+import { errorClass } from '../db/sqlstate.ts'
+import type { ErrorClass } from '../db/sqlstate.ts'
 import { fillIdentifiers, loadStatements } from '../db/statements.ts'
 
-const sql = loadStatements('attempt', ['write', 'of_message'])
+const sql = loadStatements('attempt', ['write', 'of_messages', 'forget_orphans'])
 
 /** A claim that did not end in DONE. Times are ISO 8601 text. */
 export interface MessageAttempt {
@@ -18,12 +21,75 @@ export interface MessageAttempt {
 
 /** What became of a message's claims, but for one that ended in DONE: the newest 50, in order. */
 export async function readAttempts(db: Queryable, inboxId: string): Promise<MessageAttempt[]> {
-  return (await db.query<MessageAttempt & Record<string, unknown>>(sql.of_message, [inboxId])).rows
+  return (await readAttemptsOf(db, [inboxId])).get(inboxId) ?? []
 }
 
-/** A statement that ends claims otherwise than DONE, with what writes that down. */
-export function noting(statement: string): string {
-  return fillIdentifiers(statement, { attempts: sql.write })
+/** The same of several messages, by their numbers; those without any are left out. */
+export async function readAttemptsOf(
+  db: Queryable,
+  inboxIds: readonly string[],
+): Promise<Map<string, MessageAttempt[]>> {
+  type Row = MessageAttempt & Record<string, unknown> & { inbox_id: string }
+  const { rows } = await db.query<Row>(sql.of_messages, [inboxIds])
+  const attempts = new Map<string, MessageAttempt[]>()
+  for (const { inbox_id: id, ...attempt } of rows) attempts.set(id, [...(attempts.get(id) ?? []), attempt])
+  return attempts
+}
+
+/** How far a look for attempts of messages that are gone has come. */
+export interface OrphanLook {
+  readonly forgotten: number
+  /** The greatest number of a message that was looked at, as text; null: there was none. */
+  readonly upTo: string | null
+}
+
+/** Of the next `batch` attempts after this message's, deletes those of messages that are not there any more. */
+export async function forgetOrphans(db: Queryable, after: string, batch: number): Promise<OrphanLook> {
+  const { rows } = await db.query<{ forgotten: string; up_to: string | null }>(sql.forget_orphans, [
+    after,
+    batch,
+  ])
+  return { forgotten: Number(rows[0]?.forgotten), upTo: rows[0]?.up_to ?? null }
+}
+
+/** A statement that ends claims otherwise than DONE, with what writes that down, and without. */
+export interface ClaimEnd {
+  readonly noted: string
+  readonly silent: string
+}
+
+export function claimEnd(statement: string): ClaimEnd {
+  return {
+    noted: fillIdentifiers(statement, { attempts: sql.write }),
+    silent: fillIdentifiers(statement, { attempts: 'untold AS (SELECT)' }),
+  }
+}
+
+/** How such a statement fails because of `message_attempt`: it is gone, another than ours, or not ours to write. */
+const UNWRITABLE: ReadonlySet<ErrorClass> = new Set([
+  'missing_table',
+  'missing_column',
+  'permission',
+  'constraint',
+])
+
+/**
+ * Ends claims. Where `message_attempt` cannot be written, they end without their story: it only tells of them, and an outcome
+ * that waited for it would hold its message, and a drain, for as long as that may take. The pool has told of what failed by
+ * then, so that somebody hears what is missing, and what brings it back.
+ */
+export async function endClaims<R extends QueryResultRow = QueryResultRow>(
+  db: Queryable,
+  { noted, silent }: ClaimEnd,
+  values: readonly unknown[],
+) {
+  try {
+    return await db.query<R>(noted, values)
+  } catch (error) {
+    const isAboutIt = error instanceof Error && error.message.includes('message_attempt')
+    if (!isAboutIt || !UNWRITABLE.has(errorClass(error))) throw error
+    return db.query<R>(silent, values)
+  }
 }
 
 /** When a handler began and ended, by the monotonic clock. */

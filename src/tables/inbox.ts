@@ -2,7 +2,7 @@ import { runPrepared } from '../db/pool.ts'
 import type { MayPrepare, Queryable } from '../db/pool.ts'
 import { fillIdentifiers, loadStatements } from '../db/statements.ts'
 import type { Backend } from '../db/transaction.ts'
-import { agoOf, noting } from './attempt.ts'
+import { agoOf, claimEnd, endClaims } from './attempt.ts'
 import type { Ended } from './attempt.ts'
 import { storedIdSql } from './messageId.ts'
 
@@ -25,10 +25,10 @@ const sql = loadStatements('inbox', [
   'in_work_elsewhere',
   'announce',
 ])
-const FAILED = noting(sql.failed)
-const GIVE_BACK = noting(sql.give_back)
-const GIVE_BACK_STRAYS = noting(sql.give_back_strays)
-const RECLAIM = noting(sql.reclaim)
+const FAILED = claimEnd(sql.failed)
+const GIVE_BACK = claimEnd(sql.give_back)
+const GIVE_BACK_STRAYS = claimEnd(sql.give_back_strays)
+const RECLAIM = claimEnd(sql.reclaim)
 
 /** A message as a claim returns it. int8 columns are text. */
 export interface ClaimedRow {
@@ -162,7 +162,7 @@ export async function writeFailed(
   instanceId: string,
   failures: readonly Failure[],
 ): Promise<Map<string, 'FAILED' | 'DEAD'>> {
-  const { rows } = await db.query<{ inbox_id: string; status: 'FAILED' | 'DEAD' }>(FAILED, [
+  const { rows } = await endClaims<{ inbox_id: string; status: 'FAILED' | 'DEAD' }>(db, FAILED, [
     instanceId,
     ids(failures),
     numbers(failures),
@@ -201,7 +201,7 @@ export async function giveBack(
   instanceId: string,
   returns: readonly Return[],
 ): Promise<Map<string, GivenBack>> {
-  const { rows } = await db.query<{ inbox_id: string } & GivenBack>(GIVE_BACK, [
+  const { rows } = await endClaims<{ inbox_id: string } & GivenBack>(db, GIVE_BACK, [
     instanceId,
     ids(returns),
     numbers(returns),
@@ -223,7 +223,7 @@ export async function giveBackStrays(
   settled: string,
   known: readonly string[],
 ): Promise<number> {
-  return (await db.query(GIVE_BACK_STRAYS, [instanceId, sources, settled, known])).rowCount ?? 0
+  return (await endClaims(db, GIVE_BACK_STRAYS, [instanceId, sources, settled, known])).rowCount ?? 0
 }
 
 async function floor(db: Queryable): Promise<string> {
@@ -252,7 +252,7 @@ export async function reclaim(
   frozen: boolean,
 ): Promise<Reclaimed[]> {
   const values = [instanceId, limit, frozen, await floor(db), INTERRUPTIONS_AN_ATTEMPT]
-  return (await db.query<Reclaimed & Record<string, unknown>>(RECLAIM, values)).rows
+  return (await endClaims<Reclaimed & Record<string, unknown>>(db, RECLAIM, values)).rows
 }
 
 /** Whether an instance still has messages in work. */

@@ -5,7 +5,7 @@ import type { Client } from 'pg'
 import type { Queryable } from '../../src/db/pool.ts'
 import { sqlPath } from '../../src/db/folder.ts'
 import { splitStatements } from '../../src/db/statements.ts'
-import { noting } from '../../src/tables/attempt.ts'
+import { claimEnd } from '../../src/tables/attempt.ts'
 import {
   announceInserted,
   claimMessages,
@@ -75,7 +75,7 @@ function statementsOf(file: string): [string, string][] {
   const path = `queries/${file}.sql`
   return [...splitStatements(readFileSync(sqlPath(path), 'utf8'), path)].map(([name, text]) => [
     name,
-    text.includes(':"attempts"') ? noting(text) : text,
+    text.includes(':"attempts"') ? claimEnd(text).noted : text,
   ])
 }
 

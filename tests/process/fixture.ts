@@ -33,6 +33,7 @@ export async function inbox(scope: Scope) {
     return Object.fromEntries(rows.map(({ id, fate }) => [id, fate]))
   }
   return {
+    database,
     url: database.url,
     /** Connections of the test's own. */
     sql: own,

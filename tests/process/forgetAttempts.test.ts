@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { forgetOrphanedAttempts } from '../../src/process/forgetOrphans.ts'
 import { forgetFinishedTaken } from '../../src/process/forgetTaken.ts'
 import { forgetFinished } from '../../src/process/retention.ts'
 import { createDatabase } from '../support/database.ts'
@@ -42,4 +43,39 @@ test('what was told of a message is forgotten together with it, and of no other'
   ])
   await forgetFinishedTaken({ db: pool, intake: 'calls', retentionMs: 7 * DAY_MS, signal })
   assert.deepEqual(await told(), ['calls newest', 'calls young', 'orders newest', 'orders young'])
+})
+
+test('what a release from before message_attempt left of messages that it forgot is forgotten, slice by slice, and nothing else', async (t) => {
+  const pool = (await createDatabase(t)).pool()
+  await pool.query(MESSAGES)
+  await pool.query(`
+    INSERT INTO service_ops.message_attempt (inbox_id, claim, attempt, instance_id, outcome)
+    SELECT m.inbox_id, c, c, 'one', 'failed' FROM service_ops.integration_inbox m, generate_series(2, 4) c;
+    DELETE FROM service_ops.integration_inbox WHERE message_id IN ('old', 'young')`)
+  const lowest = 'SELECT min(inbox_id) AS id FROM service_ops.integration_inbox'
+  // One that is DEAD stays for good, below what was forgotten.
+  await pool.query(`
+    INSERT INTO service_ops.integration_inbox (inbox_id, source, message_id, trace_id, status, next_attempt_at, claim)
+    OVERRIDING SYSTEM VALUE VALUES (0, 'orders', 'dead', 't', 'DEAD', 'infinity', 1)`)
+  assert.deepEqual((await pool.query(lowest)).rows, [{ id: '0' }])
+  await pool.query(
+    `INSERT INTO service_ops.message_attempt (inbox_id, claim, attempt, instance_id, outcome) VALUES (0, 1, 1, 'one', 'dead')`,
+  )
+  const { signal } = new AbortController()
+  let slices = 0
+  let forgotten = 0
+  for (let after: string | undefined = '-1'; after !== undefined; slices += 1) {
+    const slice = await forgetOrphanedAttempts({ db: pool, after, signal, sliceMs: 0, batch: 5 })
+    forgotten += slice.forgotten
+    after = slice.isThrough ? undefined : slice.after
+  }
+  assert.ok(slices > 3, `${slices} slices`)
+  assert.equal(forgotten, 16)
+  const { rows } = await pool.query(
+    `SELECT m.message_id AS id, count(*)::integer AS n FROM service_ops.message_attempt a LEFT JOIN service_ops.integration_inbox m USING (inbox_id) GROUP BY 1 ORDER BY 1`,
+  )
+  assert.deepEqual(rows, [
+    { id: 'dead', n: 1 },
+    { id: 'newest', n: 8 },
+  ])
 })
