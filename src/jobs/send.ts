@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import type { Db, SendOptions as BossSendOptions } from 'pg-boss'
 import type { ResolvedJob } from '../config/resolved.ts'
 import { parseDuration } from '../config/durations.ts'
@@ -46,7 +46,11 @@ export function createSender(boss: Boss, jobs: readonly ResolvedJob[]): Sender {
     if (traceId === undefined)
       throw new JobInvalid(name, 'traceId', 'is not a trace id: 1 to 128 of A-Z, a-z, 0-9 and ._:-')
     const sent = pack(name, data === undefined ? null : data, traceId)
-    const how = { ...optionsFor(job, options), ...(db === undefined ? {} : { db: inTransaction(db) }) }
+    const how = {
+      ...optionsFor(job, options),
+      id: jobIdIn(traceId),
+      ...(db === undefined ? {} : { db: inTransaction(db) }),
+    }
     return boss.pg.send(jobQueue(name), sent, how)
   }
 }
@@ -94,6 +98,15 @@ function startTime(job: string, startAfter: NonNullable<SendOptions['startAfter'
   if (span === undefined || !(span < LATEST_MS))
     throw new JobInvalid(job, 'startAfter', "is neither a Date nor a span such as '30s', '5m' or '1h'")
   return startAfter instanceof Date ? startAfter : Math.ceil(span / 1000)
+}
+
+/**
+ * A fresh id for a job that is sent in a trace: a UUID of version 8, whose first 60 bits are of the trace's hash, so that
+ * `service_ops.trace()` finds the jobs of a trace by pg-boss's primary key; 62 are random.
+ */
+export function jobIdIn(traceId: string): string {
+  const hash = createHash('sha256').update(traceId).digest('hex')
+  return `${hash.slice(0, 8)}-${hash.slice(8, 12)}-8${hash.slice(12, 15)}${randomUUID().slice(18)}`
 }
 
 function inTransaction(db: Queryable): Db {

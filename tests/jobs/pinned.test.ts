@@ -51,6 +51,22 @@ test('the columns and states that our statements rely on are there', async (t) =
   )
 })
 
+test('the indexes that service_ops.trace() goes by are on every table of jobs', async (t) => {
+  const bosses = await createBosses(t)
+  const { pg } = await bosses.boss()
+  await pg.createQueue('own', { partition: true })
+  const { rows } = await bosses.pool.query<{ keys: string }>(
+    `SELECT x.keys FROM unnest('{"(name, id)","(name, created_on)","(source_root_id)"}'::text[]) k(keys)
+      CROSS JOIN LATERAL (SELECT c.relname || ' ' || k.keys AS keys FROM pg_inherits h JOIN pg_class c ON c.oid = h.inhrelid
+                           WHERE h.inhparent = 'pgboss.job'::regclass
+                             AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisvalid
+                                                AND strpos(pg_get_indexdef(i.indexrelid), k.keys) > 0)) x`,
+  )
+  assert.deepEqual(rows, [])
+  const tables = await bosses.pool.query(`SELECT FROM pg_inherits WHERE inhparent = 'pgboss.job'::regclass`)
+  assert.equal(tables.rowCount, 2)
+})
+
 test('stately allows one queued and one active job, and a fetch raises the count only after a start', async (t) => {
   const bosses = await createBosses(t)
   const { pg } = await bosses.boss()

@@ -63,11 +63,11 @@ function sinceStart(ms: number): string {
 }
 
 const RED: ReadonlySet<string> = new Set(['dead', 'refused', 'job failed', 'job given up'])
-const YELLOW: ReadonlySet<string> = new Set(['failed', 'interrupted', 'reclaimed', 'jobs not read'])
+const YELLOW: ReadonlySet<string> = new Set(['failed', 'interrupted', 'reclaimed'])
 const GREEN: ReadonlySet<string> = new Set(['done', 'delivered', 'job done'])
 
 function colouredWhat(what: string): string {
   if (RED.has(what)) return coloured('red', what)
-  if (YELLOW.has(what)) return coloured('yellow', what)
+  if (YELLOW.has(what) || what.endsWith(' not read')) return coloured('yellow', what)
   return GREEN.has(what) ? coloured('green', what) : what
 }

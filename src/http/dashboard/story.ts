@@ -1,4 +1,6 @@
 import type { Queryable } from '../../db/pool.ts'
+import { errorClass } from '../../db/sqlstate.ts'
+import type { ErrorClass } from '../../db/sqlstate.ts'
 import { readAttempts } from '../../tables/attempt.ts'
 import type { MessageAttempt } from '../../tables/attempt.ts'
 import type { WholeMessage } from '../../tables/dashboardMessages.ts'
@@ -12,9 +14,15 @@ export interface Story {
   readonly trace: readonly StoryLine[]
 }
 
+/** The table is gone, or not ours to read: the trace says so in its own place. */
+const UNREAD: ReadonlySet<ErrorClass> = new Set(['missing_table', 'missing_column', 'permission'])
+
 export async function readStory(db: Queryable, message: WholeMessage): Promise<Story> {
   const [attempts, trace] = await Promise.all([
-    readAttempts(db, String(message.inbox_id)),
+    readAttempts(db, String(message.inbox_id)).catch((error: unknown) => {
+      if (!UNREAD.has(errorClass(error))) throw error
+      return []
+    }),
     readTrace(db, message.trace_id),
   ])
   return { attempts, trace }

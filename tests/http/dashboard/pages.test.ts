@@ -138,6 +138,17 @@ test('pages', async (t) => {
     assert.match(await browser.text('/tasks/orders'), /paused by <bdi>Bea<\/bdi>/)
   })
 
+  await t.test(
+    'of a message say that its attempts could not be read, where their table is gone',
+    async () => {
+      await query('DROP TABLE service_ops.message_attempt')
+      assert.match(
+        await browser.text(`/messages/${hostile}`),
+        /attempts not read[\s\S]*tidemark migrate --repair/,
+      )
+    },
+  )
+
   async function loggedIn() {
     const ann = browserOn(browser.app)
     assert.equal((await ann.login()).status, 303)
