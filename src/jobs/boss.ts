@@ -4,6 +4,7 @@ import type { SessionAddress } from '../db/connection.ts'
 import type { Pool } from '../db/pool.ts'
 import { errorClass } from '../db/sqlstate.ts'
 import { cleanError } from '../telemetry/errorText.ts'
+import { harmlessPropagator, harmlessProvider } from '../telemetry/harmless.ts'
 import type { Log } from '../telemetry/log.ts'
 import { within } from '../kit/within.ts'
 import { createBossDatabase } from './database.ts'
@@ -100,7 +101,11 @@ export function createBoss(options: BossOptions): Boss {
     persistWarnings: true,
     persistQueueStats: true,
     // A job carries the span that sent it, and its handler's span is a child of that. Nothing without an SDK.
-    openTelemetry: { propagateContext: true },
+    openTelemetry: {
+      propagateContext: true,
+      tracerProvider: harmlessProvider,
+      propagator: harmlessPropagator,
+    },
     // Nothing here is a flow; three statements every five seconds, by default, look after them.
     flowIntervalSeconds: 3_600,
     // A tick is sent within the cron pass's 30 s and the look for what is due; by itself its worker looks seldom.

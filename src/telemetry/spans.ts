@@ -1,6 +1,6 @@
 import {
   context,
-  propagation,
+  isSpanContextValid,
   ROOT_CONTEXT,
   SpanKind,
   SpanStatusCode,
@@ -9,8 +9,9 @@ import {
 } from '@opentelemetry/api'
 import type { Attributes, Context, Link, Span, SpanContext, Tracer } from '@opentelemetry/api'
 import { cleanError } from './errorText.ts'
+import { harmless, harmlessPropagator } from './harmless.ts'
 import { parseTraceparent } from './trace.ts'
-import { findTracer, knownTracer } from './tracer.ts'
+import { findTracer, here, knownTracer } from './tracer.ts'
 
 /*
  * Spans, where an OpenTelemetry SDK is registered; docs/tracing.md has the list. Names and attributes follow the semantic
@@ -65,8 +66,12 @@ async function within<T>(
   run: (span: Span) => Promise<T>,
 ): Promise<T> {
   const span = tracer.startSpan(name, { kind, attributes, ...(links && { links }) }, parent)
+  let running: Promise<T> | undefined
+  // It runs once, wherever a context manager throws; and what it throws itself is not taken for that.
+  const begin = (): Promise<T> => (running ??= (async () => run(span))())
+  harmless(() => context.with(trace.setSpan(parent, span), () => void begin()))
   try {
-    return await context.with(trace.setSpan(parent, span), () => run(span))
+    return await begin()
   } catch (error) {
     failed(span, error)
     throw error
@@ -201,7 +206,7 @@ export function inDelivery<T>(
     'server.address': hostname,
     'server.port': Number(port) || (protocol === 'https:' ? 443 : 80),
   }
-  const wanted = { name: 'POST', kind: SpanKind.CLIENT, attributes, parent: context.active() }
+  const wanted = { name: 'POST', kind: SpanKind.CLIENT, attributes, parent: here() }
   return within(tracer, wanted, (span) => send((status) => answered(span, status, 400)))
 }
 
@@ -214,7 +219,7 @@ export function inJob<T>(job: string, attempt: number, traceId: string, run: () 
     'tidemark.attempt': attempt,
     'tidemark.trace_id': traceId,
   }
-  const wanted = { name: `job ${job}`, kind: SpanKind.INTERNAL, attributes, parent: context.active() }
+  const wanted = { name: `job ${job}`, kind: SpanKind.INTERNAL, attributes, parent: here() }
   return within(tracer, wanted, run)
 }
 
@@ -236,15 +241,17 @@ export function inRequest(
 ): Promise<void> {
   const tracer = findTracer()
   if (tracer === undefined) return respond(undefined)
-  const isPart = trace.getSpan(context.active()) !== undefined
+  const around = here()
+  const isPart = trace.getSpan(around) !== undefined
   const wanted = {
     name: method,
     kind: isPart ? SpanKind.INTERNAL : SpanKind.SERVER,
     attributes: { 'http.request.method': method, 'url.path': path, 'url.scheme': 'http' },
-    parent: isPart ? context.active() : callerOf(header),
+    parent: isPart ? around : callerOf(header),
   }
   return within(tracer, wanted, async (span) => {
-    await respond(span.spanContext())
+    const own = span.spanContext()
+    await respond(isSpanContextValid(own) ? own : undefined)
     const { route, status } = ended()
     if (route !== undefined) span.updateName(`${method} ${route}`).setAttribute('http.route', route)
     answered(span, status, 500)
@@ -260,8 +267,8 @@ function answered(span: Span, status: number, wrong: number): void {
 
 /** By the propagators of the SDK; one that was set up without any is given `traceparent` all the same. */
 function callerOf(header: (name: string) => string | undefined): Context {
-  const extracted = propagation.extract(ROOT_CONTEXT, header, {
-    get: (from, name) => from(name),
+  const extracted = harmlessPropagator.extract(ROOT_CONTEXT, header, {
+    get: (from: typeof header, name) => from(name),
     keys: () => [],
   })
   if (trace.getSpanContext(extracted) !== undefined) return extracted

@@ -1,6 +1,7 @@
-import { context, defaultTextMapSetter, isSpanContextValid, propagation, trace } from '@opentelemetry/api'
-import type { SpanContext, Tracer, TracerProvider } from '@opentelemetry/api'
+import { context, defaultTextMapSetter, isSpanContextValid, ROOT_CONTEXT, trace } from '@opentelemetry/api'
+import type { Context, SpanContext, Tracer, TracerProvider } from '@opentelemetry/api'
 import { OWN_PACKAGE } from '../config/packageFacts.ts'
+import { harmless, harmlessPropagator, harmlessTracer } from './harmless.ts'
 
 /*
  * Whether somebody listens. Without an OpenTelemetry SDK the API answers every call with objects that do nothing, and that
@@ -17,11 +18,14 @@ let tracer: Tracer | undefined
  */
 export function findTracer(): Tracer | undefined {
   if (tracer !== undefined) return tracer
-  const provider = trace.getTracerProvider()
-  // The API's own stand-in has nobody behind it until an SDK comes; what an SDK brings is another class, or has.
-  tracer = isStandIn(provider)
-    ? provider.getDelegateTracer(SCOPE, OWN_PACKAGE.version)
-    : provider.getTracer(SCOPE, OWN_PACKAGE.version)
+  const found = harmless(() => {
+    const provider = trace.getTracerProvider()
+    // The API's own stand-in has nobody behind it until an SDK comes; what an SDK brings is another class, or has.
+    return isStandIn(provider)
+      ? provider.getDelegateTracer(SCOPE, OWN_PACKAGE.version)
+      : provider.getTracer(SCOPE, OWN_PACKAGE.version)
+  })
+  if (found !== undefined) tracer = harmlessTracer(found)
   return tracer
 }
 
@@ -44,16 +48,19 @@ export function forgetTracer(): void {
   tracer = undefined
 }
 
+/** The context that is active here, by the SDK's context manager. */
+export const here = (): Context => harmless(() => context.active()) ?? ROOT_CONTEXT
+
 /** The span that is active here, ours or that of whoever called us; undefined: none is, or nobody listens. */
 export function activeSpan(): SpanContext | undefined {
   if (findTracer() === undefined) return undefined
-  const active = trace.getSpanContext(context.active())
+  const active = trace.getSpanContext(here())
   return active !== undefined && isSpanContextValid(active) ? active : undefined
 }
 
 /** Headers that carry the active context onward, in whatever form the SDK was set up for (`traceparent`, `b3`, `baggage`). */
 export function contextHeaders(): Record<string, string> {
   const headers: Record<string, string> = {}
-  propagation.inject(context.active(), headers, defaultTextMapSetter)
+  harmlessPropagator.inject(here(), headers, defaultTextMapSetter)
   return headers
 }

@@ -17,8 +17,23 @@ export interface KeptSpans {
 /** An OpenTelemetry SDK as a user sets one up, which keeps its spans in memory; gone at the end of the test. */
 export function keepSpans(t: Scope): KeptSpans {
   const exporter = new InMemorySpanExporter()
-  const provider = new NodeTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] })
-  provider.register()
+  register(t, { spanProcessors: [new SimpleSpanProcessor(exporter)] })
+  const all = (): ReadableSpan[] => exporter.getFinishedSpans()
+  return {
+    all,
+    of: (traceId) => all().filter((span) => span.spanContext().traceId === traceId),
+    named: (name, where = () => true) =>
+      until(`a span ${name}`, () => all().find((span) => span.name === name && where(span))),
+  }
+}
+
+function register(
+  t: Scope,
+  config: ConstructorParameters<typeof NodeTracerProvider>[0],
+  how: Parameters<NodeTracerProvider['register']>[0] = {},
+): void {
+  const provider = new NodeTracerProvider(config)
+  provider.register(how)
   t.after(async () => {
     trace.disable()
     context.disable()
@@ -26,12 +41,36 @@ export function keepSpans(t: Scope): KeptSpans {
     forgetTracer()
     await provider.shutdown()
   })
-  const all = (): ReadableSpan[] => exporter.getFinishedSpans()
+}
+
+/** Where an SDK throws: at every span that begins, at every one that it is told of, or at every header. */
+export const THROWING = ['sampler', 'span processor', 'propagator'] as const
+
+/** An SDK, one part of which throws whenever it is asked; returns how often it was. */
+export function throwingSdk(t: Scope, part: (typeof THROWING)[number]): { readonly asked: number } {
+  let asked = 0
+  const fail = (): never => {
+    asked += 1
+    throw new Error(`the ${part} has a bad day`)
+  }
+  const processor = {
+    onStart: () => undefined,
+    onEnd: fail,
+    forceFlush: async () => {},
+    shutdown: async () => {},
+  }
+  register(
+    t,
+    {
+      ...(part === 'sampler' && { sampler: { shouldSample: fail, toString: () => part } }),
+      ...(part === 'span processor' && { spanProcessors: [processor] }),
+    },
+    part === 'propagator' ? { propagator: { inject: fail, extract: fail, fields: fail } } : {},
+  )
   return {
-    all,
-    of: (traceId) => all().filter((span) => span.spanContext().traceId === traceId),
-    named: (name, where = () => true) =>
-      until(`a span ${name}`, () => all().find((span) => span.name === name && where(span))),
+    get asked() {
+      return asked
+    },
   }
 }
 

@@ -78,20 +78,30 @@ export function createDelivery(
   return async (message, { signal, traceHeaders }) => {
     // Before the circuit is asked: a payload too deep for JSON.stringify must not be a probe that never ends.
     const body = JSON.stringify(message.payload)
-    const pass = circuit.enter(message.inboxId)
-    if (pass === undefined) throw new Interrupted('circuit open', { waitMs: circuit.broken?.probeInMs })
-    await inDelivery(target, async (answered) => {
-      let answer: Answer
-      try {
-        const headers = headersOf(message, body, traceHeaders())
-        answer = await post({ url: target, headers, body, timeoutMs, signal }, connections)
-      } catch (error) {
-        throw judgeFailure(error, pass)
-      }
-      answered(answer.status)
-      const error = judgeAnswer(answer, pass)
-      if (error !== undefined) throw error
-    })
+    const found = circuit.enter(message.inboxId)
+    if (found === undefined) throw new Interrupted('circuit open', { waitMs: circuit.broken?.probeInMs })
+    const judged: Finding[] = []
+    const pass: Pass = (finding) => {
+      judged.push(finding)
+      found(finding)
+    }
+    try {
+      await inDelivery(target, async (answered) => {
+        let answer: Answer
+        try {
+          const headers = headersOf(message, body, traceHeaders())
+          answer = await post({ url: target, headers, body, timeoutMs, signal }, connections)
+        } catch (error) {
+          throw judgeFailure(error, pass)
+        }
+        answered(answer.status)
+        const error = judgeAnswer(answer, pass)
+        if (error !== undefined) throw error
+      })
+    } finally {
+      // Whatever else went wrong: a probe that never ends would keep the circuit open for good.
+      if (judged.length === 0) found({ kind: 'unknown' })
+    }
   }
 
   function judgeAnswer(answer: Answer, pass: Pass): Error | undefined {
