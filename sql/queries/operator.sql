@@ -31,7 +31,7 @@ SELECT m.inbox_id::double precision AS inbox_id, m.source, m.message_id, m.statu
 
 -- name: show
 -- $8 older than this number, $9 at most, $10 with the payload. As JSON text: numbers and times are exact in it.
-SELECT row_to_json(r)::text AS document, CASE WHEN $10::boolean THEN m.payload::text END AS payload
+SELECT m.inbox_id, row_to_json(r)::text AS document, CASE WHEN $10::boolean THEN m.payload::text END AS payload
   FROM service_ops.integration_inbox m
  CROSS JOIN LATERAL (
        SELECT m.inbox_id, m.source, m.message_id, m.status, m.attempts, m.max_attempts, m.interruptions, m.interruptions_in_a_row, m.suspect, m.claim, m.group_key,

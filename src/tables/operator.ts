@@ -76,6 +76,8 @@ export async function listMessages(
 
 /** A whole message as JSON text, in which numbers and times are exact. */
 export interface ShownMessage {
+  /** As text. */
+  readonly inbox_id: string
   /** Every column but the payload, in an order for people. */
   readonly document: string
   /** Null where it was not asked for, or is NULL. */

@@ -56,7 +56,7 @@ describe('inbox list', () => {
     assert.deepEqual([code, stderr], [0, ''])
     const [head = '', ...rows] = stdout.trimEnd().split('\n')
     assert.match(head, /^id +source +message_id +status +attempts +age +error$/)
-    assert.match(rows[0] ?? '', /^8 +visits +odd\uFFFD\[31m\uFFFD +DONE +1 of 10 +[\d.]+ s +-$/)
+    assert.match(rows[0] ?? '', /^8 +visits +odd\uFFFD\[31m\uFFFD +DONE +1 of 10 +[\d.]+ m?s +-$/)
     assert.match(
       rows[3] ?? '',
       /^5 +visits +dead +DEAD +10 of 10 +3 h +DatabaseError: \[23505\] there already$/,
@@ -123,12 +123,65 @@ describe('inbox show', () => {
     )
     const text = (await run('show', '--id', '5', '--json', '--payload')).stdout
     const [message] = JSON.parse(text) as Record<string, unknown>[]
-    assert.deepEqual(Object.keys(message ?? {}).sort(), rows.map(({ name }) => name).sort())
+    assert.deepEqual(
+      Object.keys(message ?? {}).sort(),
+      [...rows.map(({ name }) => name), 'message_attempts'].sort(),
+    )
     assert.match(text, /"payload":\{"big": 12345678901234567890\.5\}/)
     assert.match(
       (await run('show', '--trace', 't-5', '--payload')).stdout,
       /payload +\{"big": 12345678901234567890\.5\}/,
     )
+  })
+})
+
+describe('inbox show of messages by their numbers', () => {
+  const ATTEMPTS = `INSERT INTO service_ops.message_attempt (inbox_id, claim, attempt, started_at, ended_at, instance_id, outcome, error)
+    VALUES (5, 1, 1, '2026-03-04 05:06:07Z', '2026-03-04 05:06:07.25Z', 'one-a', 'failed', E'RangeError: too far\\u202e'),
+           (5, 2, 2, NULL, '2026-03-04 05:06:09Z', 'one-b', 'dead', 'DatabaseError: [23505] there already')`
+
+  test('shows the attempts of each, with what they failed with', async (t) => {
+    const { run, client } = await inbox(t)
+    await client.query(ATTEMPTS)
+    const { code, stdout } = await run('show', '5', '4')
+    assert.equal(code, 0)
+    const [first = '', second = ''] = stdout.split(/(?=inbox_id)/)
+    assert.match(first, /^inbox_id +5\n/)
+    assert.deepEqual(
+      first
+        .trimEnd()
+        .split('\n')
+        .slice(-3)
+        .map((line) => line.replace(/ {2,}/g, ' | ')),
+      [
+        'attempt | ended | instance | at | after | error',
+        '1 | failed | one-a | 2026-03-04 05:06:07 UTC | 0.3 s | RangeError: too far\uFFFD',
+        '2 | dead | one-b | 2026-03-04 05:06:09 UTC | not begun | DatabaseError: [23505] there already',
+      ],
+    )
+    assert.match(second, /^inbox_id +4\n/)
+    assert.doesNotMatch(second, /instance +at/)
+    const [message] = JSON.parse((await run('show', '5', '--json')).stdout) as Record<string, unknown[]>[]
+    assert.deepEqual(message?.['message_attempts']?.[1], {
+      claim: 2,
+      attempt: 2,
+      instance_id: 'one-b',
+      outcome: 'dead',
+      error: 'DatabaseError: [23505] there already',
+      started_at: null,
+      ended_at: '2026-03-04T05:06:09.000000Z',
+    })
+    assert.deepEqual((await run('show', '5', '99', '--id', '4')).stderr, 'there is no message 99\n')
+  })
+
+  test('shows the rest where the attempts are gone, and says what brings them back', async (t) => {
+    const { run, client } = await inbox(t)
+    await client.query('DROP TABLE service_ops.message_attempt')
+    const { code, stdout, stderr } = await run('show', '5')
+    assert.deepEqual([code, stdout.slice(0, 8)], [0, 'inbox_id'])
+    assert.match(stderr, /^their attempts could not be read: .*tidemark migrate --repair/)
+    const [message] = JSON.parse((await run('show', '5', '--json')).stdout) as Record<string, unknown>[]
+    assert.equal(message?.['message_attempts'], null)
   })
 })
 
@@ -184,7 +237,7 @@ describe('inbox retry', () => {
       /^0 messages put back.*\n1 message left alone: the source row could not be read/,
     )
     assert.deepEqual(await changed(), [])
-    const { code, stdout } = await run('retry', '--id', '7')
+    const { code, stdout } = await run('retry', '7')
     assert.equal(code, 0)
     assert.match(stdout, /^1 message put back.*\n1 of them without a payload: .*null/)
     assert.deepEqual(
@@ -288,7 +341,8 @@ test('what names no message, or cannot be read, is refused with 64 before anythi
     [['list', '--limit', '0'], /--limit/],
     [['retry', '--id', '7;8'], /--id/],
     [['retry', '--id', ''], /--id.*empty/],
-    [['retry', '7'], /too many arguments/],
+    [['retry', 'all'], /number/],
+    [['list', '7'], /too many arguments/],
   ]
   for (const [args, named] of cases) {
     const { code, stdout, stderr } = await run(...args)

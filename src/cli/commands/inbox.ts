@@ -9,14 +9,25 @@ import {
   type MessagePage,
   type ShownMessage,
 } from '../../tables/operator.ts'
+import { readAttemptsOf, type MessageAttempt } from '../../tables/attempt.ts'
 import { span } from '../../kit/span.ts'
 import { readOnly, withDatabase } from '../database.ts'
 import { EXIT } from '../exitCodes.ts'
+import { messageOf } from '../message.ts'
 import { withProgress } from '../progress.ts'
 import { coloured, complain, print, printable, printJson, table } from '../terminal.ts'
 import { databaseSetup, readingVerb, verb, type Ending, type ReadingFlags } from '../verb.ts'
 import { changeMessages, DISCARD, RETRY, type Change } from './inbox/change.ts'
-import { filterOf, isFiltered, readId, readLimit, withFilter, type FilterFlags } from './inbox/filter.ts'
+import {
+  byIds,
+  filterOf,
+  isFiltered,
+  readId,
+  readLimit,
+  withFilter,
+  withIds,
+  type FilterFlags,
+} from './inbox/filter.ts'
 
 /** Lines of one screen. */
 const PAGE = 50
@@ -61,26 +72,36 @@ function listVerb(ending: Ending): Command {
 }
 
 function showVerb(ending: Ending): Command {
-  return pagedVerb('show', 'messages with every column, newest first')
+  return withIds(
+    pagedVerb('show', 'messages with every column, and what became of each attempt, newest first'),
+  )
     .option('--payload', 'and with their payloads')
-    .action(async (flags: PageFlags, command: Command) => {
+    .action(async (ids: readonly string[], asked: PageFlags, command: Command) => {
+      const flags = byIds(asked, ids)
       refuseEverything(flags, command)
-      const { found, unknown } = await look(flags, (client, filter, page) =>
-        showMessages(client, filter, page, flags.payload === true),
+      const withPayload = flags.payload === true
+      const { found, unknown, attempts } = await look(
+        flags,
+        (client, filter, page) => showMessages(client, filter, page, withPayload),
+        attemptsOf,
       )
-      const whole = found.map((message) => withPayload(message, flags.payload === true))
-      // The database's own text: numbers in a payload may be larger than JavaScript's.
-      if (flags.json === true) print(`[${whole.join(',')}]`)
-      else if (found.length > 0) print(found.map((message) => block(message, flags)).join('\n\n'))
+      const shown = found.map((message) => ({ message, attempts: attempts?.get(message.inbox_id) ?? [] }))
+      if (flags.json === true) {
+        const documents = shown.map((one) => wholeJson(one.message, attempts && one.attempts, withPayload))
+        print(`[${documents.join(',')}]`)
+      } else if (found.length > 0) {
+        print(shown.map((one) => block(one.message, one.attempts, withPayload)).join('\n\n'))
+      }
       ending.code = codeOf(found.length, unknown)
     })
 }
 
 function changeVerb(name: string, description: string, change: Change, ending: Ending): Command {
-  return withFilter(verb(name, description))
+  return withIds(withFilter(verb(name, description)))
     .option('--limit <n>', 'messages at most, the oldest first', readLimit)
     .option('--all', 'every message, where no other flag says which')
-    .action(async (flags: ChangeFlags, command: Command) => {
+    .action(async (ids: readonly string[], asked: ChangeFlags, command: Command) => {
+      const flags = byIds(asked, ids)
       if (flags.all !== true) refuseEverything(flags, command, ', or --all for every one')
       const { settings } = await databaseSetup(flags)
       const request = { change, filter: filterOf(flags), limit: flags.limit ?? Number.POSITIVE_INFINITY }
@@ -94,22 +115,38 @@ function changeVerb(name: string, description: string, change: Change, ending: E
 function refuseEverything(flags: FilterFlags, command: Command, otherwise = ''): void {
   if (isFiltered(flags)) return
   command.error(
-    `error: say which messages: --id, --source, --status, --trace, --error or --since${otherwise}`,
+    `error: say which messages: by their numbers, --source, --status, --trace, --error or --since${otherwise}`,
   )
 }
 
-async function look<T>(
+/** `beside` reads what may be missing: what the messages themselves say is told without it. */
+async function look<T, B = undefined>(
   flags: PageFlags,
   read: (client: Client, filter: MessageFilter, page: MessagePage) => Promise<T[]>,
-): Promise<{ found: T[]; unknown: string[] }> {
+  beside?: (client: Client, found: readonly T[]) => Promise<B>,
+): Promise<{ found: T[]; unknown: string[]; attempts: B | undefined }> {
   const { settings } = await databaseSetup(flags)
   const filter = filterOf(flags)
-  return withDatabase(settings, (client) =>
-    readOnly(client, settings, async () => ({
+  return withDatabase(settings, async (client) => {
+    const { found, unknown } = await readOnly(client, settings, async () => ({
       found: await read(client, filter, { before: flags.before, limit: flags.limit }),
       unknown: filter.ids === undefined ? [] : await unknownIds(client, filter.ids),
-    })),
+    }))
+    const attempts =
+      beside && (await readOnly(client, settings, () => beside(client, found)).catch(sayUnread))
+    return { found, unknown, attempts }
+  })
+}
+
+function attemptsOf(client: Client, found: readonly ShownMessage[]): Promise<Map<string, MessageAttempt[]>> {
+  return readAttemptsOf(
+    client,
+    found.map(({ inbox_id: id }) => id),
   )
+}
+
+function sayUnread(error: unknown): undefined {
+  complain(`their attempts could not be read: ${messageOf(error)}`)
 }
 
 function codeOf(found: number, unknown: readonly string[]): number {
@@ -140,15 +177,45 @@ function colouredStatus(status: ListedMessage['status']): string {
   return status === 'FAILED' ? coloured('yellow', status) : status
 }
 
-function withPayload({ document, payload }: ShownMessage, wanted: boolean): string {
-  return wanted ? `${document.slice(0, -1)},"payload":${payload ?? 'null'}}` : document
+/**
+ * The database's own text, since numbers in a payload may be larger than JavaScript's.
+ * @param attempts undefined: they could not be read
+ */
+function wholeJson(
+  { document, payload }: ShownMessage,
+  attempts: readonly MessageAttempt[] | undefined,
+  withPayload: boolean,
+): string {
+  const more = [`"message_attempts":${JSON.stringify(attempts ?? null)}`]
+  if (withPayload) more.push(`"payload":${payload ?? 'null'}`)
+  return `${document.slice(0, -1)},${more.join(',')}}`
 }
 
-function block({ document, payload }: ShownMessage, flags: PageFlags): string {
+function block(
+  { document, payload }: ShownMessage,
+  attempts: readonly MessageAttempt[],
+  withPayload: boolean,
+): string {
   // row_to_json of one row: an object with columns in their order; none of its numbers can outgrow JavaScript's.
   const columns = Object.entries(JSON.parse(document) as Record<string, string | number | boolean | null>)
-  if (flags.payload === true) columns.push(['payload', payload])
-  return columns.map(([name, value]) => line(name, value)).join('\n')
+  if (withPayload) columns.push(['payload', payload])
+  const lines = columns.map(([name, value]) => line(name, value))
+  if (attempts.length > 0) lines.push('', attemptTable(attempts))
+  return lines.join('\n')
+}
+
+function attemptTable(attempts: readonly MessageAttempt[]): string {
+  const rows = attempts.map(
+    ({ attempt, outcome, instance_id: who, started_at: began, ended_at: ended, error }) => [
+      String(attempt),
+      coloured(outcome === 'dead' ? 'red' : 'yellow', outcome),
+      printable(who),
+      `${ended.slice(0, 19).replace('T', ' ')} UTC`,
+      began === null ? 'not begun' : span((Date.parse(ended) - Date.parse(began)) / 1000),
+      printable(error ?? '-'),
+    ],
+  )
+  return table(['attempt', 'ended', 'instance', 'at', 'after', 'error'], rows)
 }
 
 /** Room for the longest name, `interruptions_in_a_row`. */

@@ -36,6 +36,16 @@ export function withFilter(command: Command): Command {
     )
 }
 
+/** Gives a verb their numbers as arguments, which say the same as `--id`. */
+export function withIds(command: Command): Command {
+  return command.argument('[ids...]', 'their numbers, as `inbox list` shows them', readIds)
+}
+
+/** The flags, with what was said by arguments. */
+export function byIds<F extends FilterFlags>(flags: F, ids: readonly string[]): F {
+  return ids.length === 0 ? flags : { ...flags, id: [...(flags.id ?? []), ...ids] }
+}
+
 export function filterOf({ status, source, id, trace, error, since }: FilterFlags): MessageFilter {
   return { statuses: status, sources: source, ids: id, trace, error, since }
 }
