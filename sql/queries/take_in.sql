@@ -13,8 +13,8 @@ page AS MATERIALIZED (
    ORDER BY tidemark_source.:"created_at", tidemark_source.:"id" LIMIT :"limit"),
 ins AS (
   INSERT INTO service_ops.integration_inbox
-         (source, message_id, source_created_at, payload, group_key, trace_id, max_attempts, status, last_error, next_attempt_at)
-  SELECT $1, :"message_id", p.created_at, j.payload, :"group_key", :"trace_id", $3::integer,
+         (source, message_id, source_created_at, payload, group_key, trace_id, traceparent, max_attempts, status, last_error, next_attempt_at)
+  SELECT $1, :"message_id", p.created_at, j.payload, :"group_key", :"trace_id", :"traceparent", $3::integer,
          CASE WHEN $4::text IS NULL THEN 'NEW' ELSE 'DEAD' END, $4::text,
          CASE WHEN $4::text IS NOT NULL THEN timestamptz 'infinity'
               WHEN (SELECT service_ops.lined_up($1)) <> 'none' THEN statement_timestamp() END    -- lined up by its key

@@ -103,8 +103,8 @@ seen AS MATERIALIZED (
 :"reading",
 ins AS (
   INSERT INTO service_ops.integration_inbox
-         (source, message_id, source_created_at, payload, group_key, trace_id, max_attempts, status, last_error, next_attempt_at)
-  SELECT $1, :"message_id", p.created_at, p.built, :"group_key", :"trace_id", $6::integer,
+         (source, message_id, source_created_at, payload, group_key, trace_id, traceparent, max_attempts, status, last_error, next_attempt_at)
+  SELECT $1, :"message_id", p.created_at, p.built, :"group_key", :"trace_id", :"traceparent", $6::integer,
          CASE WHEN $7::text IS NULL THEN 'NEW' ELSE 'DEAD' END, $7::text,
          CASE WHEN $7::text IS NOT NULL THEN timestamptz 'infinity'
               WHEN (SELECT lined.up FROM lined) = 'all' THEN statement_timestamp()       -- lined up by its key

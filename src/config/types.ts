@@ -16,7 +16,10 @@ export interface SourceConfig {
   payload?: string | string[]
   /** Column whose value groups messages (a tenant). Default: none. */
   groupKey?: string
-  /** Column with the trace id. Default: the payload's `trace_id` when that is text, else a fresh id. */
+  /**
+   * Column with the trace id, or with a whole W3C `traceparent`: then the handler's span is a child of the one that it names.
+   * Default: the payload's `trace_id` when that is text, else a fresh id.
+   */
   traceId?: string
   /**
    * SQL condition on columns that never change. Default: every row. Made wider, it lets the next sweep take in the rows of the

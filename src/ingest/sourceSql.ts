@@ -69,6 +69,9 @@ const FRESH_TRACE_ID =
 
 const TRACE_ID_FORM = "'^[A-Za-z0-9._:-]{1,128}$'"
 
+/** A whole W3C `traceparent`, as telemetry/trace.ts reads it; those of later versions are only text to us. */
+const TRACEPARENT_FORM = "'^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$'"
+
 /** Checks a source against the catalogs and writes its statements. Throws {@link SourceInvalid} with thing and remedy. */
 export function prepareSource(source: ResolvedSource, relation: SourceRelation | undefined): PreparedSource {
   if (relation === undefined) {
@@ -118,7 +121,7 @@ export function prepareSource(source: ResolvedSource, relation: SourceRelation |
     ...(groupKey === null ? [] : [`tidemark_source.${quoteIdentifier(groupKey)}::text AS group_key`]),
     ...(trace === null ? [] : [`tidemark_source.${quoteIdentifier(trace)}::text AS trace_id`]),
   ]
-  const parts: Omit<PageSql, 'payload' | 'trace_id' | 'message_id' | 'is_seen'> = {
+  const parts: Omit<PageSql, 'payload' | 'trace_id' | 'traceparent' | 'message_id' | 'is_seen'> = {
     columns: columns.join(', '),
     source: relation.qualified,
     relation: pg.escapeLiteral(relation.qualified),
@@ -137,14 +140,14 @@ export function prepareSource(source: ResolvedSource, relation: SourceRelation |
     ...parts,
     message_id: processedIdSql('p.id', id.type),
     payload: payload.value,
-    trace_id: traceSql(trace, 'j.payload'),
+    ...traceSql(trace, 'j.payload'),
   }
-  const page = { ...taken, trace_id: traceSql(trace, 'p.built'), is_seen }
+  const page = { ...taken, ...traceSql(trace, 'p.built'), is_seen }
   const refused = {
     ...parts,
     message_id: storedIdSql('p.id', id.type),
     payload: 'NULL::jsonb',
-    trace_id: trace === null ? FRESH_TRACE_ID : traceSql(trace, 'NULL'),
+    ...(trace === null ? { trace_id: FRESH_TRACE_ID, traceparent: 'NULL' } : traceSql(trace, 'NULL')),
   }
   const beside = { bound: time.bound, time: time.value }
   // What fails by name is wanted, or its condition itself cannot be told: asked again, it would fail for ever.
@@ -256,10 +259,21 @@ function traceColumn(source: ResolvedSource, relation: SourceRelation, column: C
     : null
 }
 
-/** `payload`: the payload as it was built. */
-function traceSql(column: string | null, payload: string): string {
-  return column === null
-    ? `CASE WHEN jsonb_typeof(${payload} -> 'trace_id') = 'string' AND ${payload} ->> 'trace_id' ~ ${TRACE_ID_FORM}
-              THEN ${payload} ->> 'trace_id' ELSE ${FRESH_TRACE_ID} END`
-    : `CASE WHEN p.trace_id ~ ${TRACE_ID_FORM} THEN p.trace_id ELSE ${FRESH_TRACE_ID} END`
+/**
+ * What a row says of its trace: an id, or, in a column, a whole `traceparent`, which also names the span that wrote the row.
+ * `payload`: the payload as it was built; each look into it may unpack it, so it is looked into for an id alone.
+ */
+function traceSql(column: string | null, payload: string): Pick<PageSql, 'trace_id' | 'traceparent'> {
+  if (column === null)
+    return {
+      trace_id: `CASE WHEN jsonb_typeof(${payload} -> 'trace_id') = 'string' AND ${payload} ->> 'trace_id' ~ ${TRACE_ID_FORM}
+              THEN ${payload} ->> 'trace_id' ELSE ${FRESH_TRACE_ID} END`,
+      traceparent: 'NULL',
+    }
+  // Its length first: most ids have another, and are spared the expression.
+  const isParent = `length(p.trace_id) = 55 AND p.trace_id ~ ${TRACEPARENT_FORM}`
+  return {
+    trace_id: `CASE WHEN ${isParent} THEN substr(p.trace_id, 4, 32) WHEN p.trace_id ~ ${TRACE_ID_FORM} THEN p.trace_id ELSE ${FRESH_TRACE_ID} END`,
+    traceparent: `CASE WHEN ${isParent} THEN p.trace_id END`,
+  }
 }

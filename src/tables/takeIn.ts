@@ -32,8 +32,8 @@ export function keysetSql(parts: TakeInSql, walk: Walk): string {
 
 /** The middle of such a statement: reads a page and inserts what is not in the inbox. `limit`: of the page, as SQL. */
 export function takeInSql(parts: TakeInSql, walk: Walk, limit = '$2::integer'): string {
-  const { columns, source, created_at, id, where, payload, stored_id, message_id, group_key, trace_id } =
-    parts
+  const { columns, source, created_at, id, where, payload, stored_id, message_id } = parts
+  const { group_key, trace_id, traceparent } = parts
   return fillIdentifiers(TAKE_IN, {
     keyset: keysetSql(parts, walk),
     limit,
@@ -47,6 +47,7 @@ export function takeInSql(parts: TakeInSql, walk: Walk, limit = '$2::integer'): 
     message_id,
     group_key,
     trace_id,
+    traceparent,
   })
 }
 

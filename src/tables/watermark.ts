@@ -90,6 +90,8 @@ export interface PageSql {
   readonly message_id: string
   readonly group_key: string
   readonly trace_id: string
+  /** SQL: the span that wrote it, or NULL. */
+  readonly traceparent: string
   /** Whether the last completed pass has seen a row. */
   readonly is_seen: string
 }
@@ -175,9 +177,19 @@ function readingSql(parts: PageSql, limit: string, alone: string): string {
 }
 
 function takeStatement(reading: string, parts: PageSql, from: string): string {
-  const { payload, stored_id, message_id, group_key, trace_id, id_type, relation } = parts
+  const { payload, stored_id, message_id, id_type, relation } = parts
+  const { group_key, trace_id, traceparent } = parts
   const fresh = fillIdentifiers(from, from === sql.fresh ? { payload, stored_id } : { payload })
-  return fillIdentifiers(sql.page, { reading, fresh, message_id, group_key, trace_id, id_type, relation })
+  return fillIdentifiers(sql.page, {
+    reading,
+    fresh,
+    message_id,
+    group_key,
+    trace_id,
+    traceparent,
+    id_type,
+    relation,
+  })
 }
 
 type KeysetSql = Pick<

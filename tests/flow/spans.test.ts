@@ -165,16 +165,25 @@ test('a handler runs within its span: what it makes, sends and calls is of its t
   assert.deepEqual(told.toSorted(), ['done', 'failed', 'job done', 'job sent', 'job started', 'taken in'])
 })
 
-test('a batch, and messages of a poller, begin traces of their own, and passes do', async (t) => {
+test('a batch, and messages of a poller, begin traces of their own, and passes do; a row that says what span wrote it goes on with that', async (t) => {
   const spans = keepSpans(t)
+  const [traceId, writerId] = [randomBytes(16).toString('hex'), randomBytes(8).toString('hex')]
   const database = await createDatabase(t)
   await database.pool()
     .query(`CREATE TABLE arrival (id bigint PRIMARY KEY, at timestamptz NOT NULL DEFAULT clock_timestamp());
-    INSERT INTO arrival VALUES (1), (2)`)
+    INSERT INTO arrival VALUES (1), (2);
+    CREATE TABLE written (id bigint PRIMARY KEY, at timestamptz NOT NULL DEFAULT clock_timestamp(), parent text);
+    INSERT INTO written (id, parent) VALUES (1, '00-${traceId}-${writerId}-01')`)
   const runner = createRunner(
     {
-      pollers: { arrivals: { source: { table: 'arrival', id: 'id', createdAt: 'at' }, every: '1s' } },
-      processors: { reader: { from: 'arrivals', contract: 'external', handleBatch: () => undefined } },
+      pollers: {
+        arrivals: { source: { table: 'arrival', id: 'id', createdAt: 'at' }, every: '1s' },
+        written: { source: { table: 'written', id: 'id', createdAt: 'at', traceId: 'parent' }, every: '1s' },
+      },
+      processors: {
+        reader: { from: 'arrivals', contract: 'external', handleBatch: () => undefined },
+        single: { from: 'written', contract: 'external', handle: () => undefined },
+      },
     },
     {
       settings: readSettings({ DATABASE_URL: database.url, PORT: '0', HOST: '127.0.0.1' }),
@@ -194,5 +203,10 @@ test('a batch, and messages of a poller, begin traces of their own, and passes d
   assert.deepEqual(
     [batch.parentSpanContext, batch.attributes['messaging.batch.message_count']],
     [undefined, 2],
+  )
+  const one = await spans.named('process written')
+  assert.deepEqual(
+    [one.spanContext().traceId, one.parentSpanContext?.spanId, one.attributes['tidemark.trace_id']],
+    [traceId, writerId, traceId],
   )
 })

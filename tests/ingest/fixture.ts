@@ -26,6 +26,7 @@ export interface InboxRow {
   readonly payload: unknown
   readonly group_key: string | null
   readonly trace_id: string
+  readonly traceparent: string | null
   readonly last_error: string | null
   /** As text, since a Date would lose the microseconds. */
   readonly source_created_at: string
@@ -92,7 +93,7 @@ export async function createIntake(scope: Scope, ddl: string): Promise<Intake> {
     },
     async inbox() {
       const { rows } = await pool.query<InboxRow>(
-        `SELECT message_id, status, payload, group_key, trace_id, last_error,
+        `SELECT message_id, status, payload, group_key, trace_id, traceparent, last_error,
                 to_char(source_created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') AS source_created_at
            FROM service_ops.integration_inbox ORDER BY inbox_id`,
       )

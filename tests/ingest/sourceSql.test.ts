@@ -212,6 +212,24 @@ describe('the trace id is', () => {
     assertFresh(others)
   })
 
+  test('that of a whole traceparent in the column, which is kept; what only looks like one is text', async (t) => {
+    const [trace, span] = ['4bf92f3577b34da6a3ce929d0e0e4736', '00f067aa0ba902b7']
+    const whole = `00-${trace}-${span}-01`
+    const others = [
+      `00-${'0'.repeat(32)}-${span}-01`,
+      `00-${trace}-${'0'.repeat(16)}-01`,
+      `ff-${trace}-${span}-01`,
+    ]
+    const rows = [whole, ...others].map((text, i) => `(${i}, '${text}', '{}')`)
+    const ddl = `CREATE TABLE s (id int, created_at timestamptz DEFAULT clock_timestamp(), tr text, p jsonb);
+      INSERT INTO s (id, tr, p) VALUES ${rows.join()}`
+    const taken = await takenIn(t, ddl, sourceOf('s', { traceId: 'tr', payload: 'p' }))
+    assert.deepEqual(
+      taken.map(({ trace_id: id, traceparent }) => [id, traceparent]),
+      [[trace, whole], ...others.map((text) => [text, null])],
+    )
+  })
+
   test('that of the row, when the whole row is the payload', async (t) => {
     const [first, ...others] = await traces(t, {})
     assert.equal(first, 'from-row')
