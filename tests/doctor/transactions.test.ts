@@ -17,7 +17,7 @@ test('what holds the edge', async (t) => {
     const options = { url, limits: ANY_AGE }
     const role = new URL(url).username
     const expected = new RegExp(
-      `^pid \\d+ \\(a forgotten psql, role ${role}, from 127\\.0\\.0\\.1\\) has a transaction open for \\d\\.\\d s, idle in transaction`,
+      `^pid \\d+ \\(a forgotten psql, role ${role}, from 127\\.0\\.0\\.1\\) has a transaction open for (\\d\\.\\d s|\\d+ ms), idle in transaction`,
     )
     await isSilent('long_transactions', { url })
     await findsAndMends('long_transactions', expected, options, sql)
@@ -41,10 +41,14 @@ test('what holds the edge', async (t) => {
   await t.test('a prepared transaction that nobody ended', async () => {
     await sql.query(`BEGIN; CREATE TABLE half_done (id int); PREPARE TRANSACTION 'it''s ${name}'`)
     await isSilent('prepared_transactions', { url })
-    const { remedy } = await finds('prepared_transactions', /"it's test_.*" of \w+ waits for \d\.\d s/, {
-      url,
-      limits: ANY_AGE,
-    })
+    const { remedy } = await finds(
+      'prepared_transactions',
+      /"it's test_.*" of \w+ waits for (\d\.\d s|\d+ ms)/,
+      {
+        url,
+        limits: ANY_AGE,
+      },
+    )
     await sql.query(remedy.split(', or')[0] ?? '')
     await isSilent('prepared_transactions', { url, limits: ANY_AGE })
   })

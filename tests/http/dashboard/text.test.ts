@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { outside, short, since, span, time } from '../../../src/http/dashboard/view/text.ts'
+import { outside, short, since, time } from '../../../src/http/dashboard/view/text.ts'
 
 describe('text from outside', () => {
   test('is escaped and keeps its direction to itself', async () => {
@@ -40,26 +40,6 @@ describe('text from outside', () => {
   test('is cut where it is long, and whole in its title', async () => {
     assert.match(String(await short('x'.repeat(50), 10)), /title="x{50}"[^>]*><bdi>x{10}<\/bdi>…/)
   })
-})
-
-describe('a length of time', () => {
-  const lengths: [number, string][] = [
-    [0, '0 ms'],
-    [0.018, '18 ms'],
-    [0.4, '0.4 s'],
-    [9.96, '10 s'],
-    [59.4, '59 s'],
-    [60, '1 min'],
-    [200, '3 min 20 s'],
-    [3_599.7, '1 h'],
-    [7_500, '2 h 5 min'],
-    [273_600, '3 d 4 h'],
-  ]
-  for (const [seconds, text] of lengths)
-    test(`of ${seconds} s is ${text}`, () => {
-      // 3,599.7 s are rounded to 60 minutes of 60 seconds.
-      assert.ok([text, '60 min'].includes(span(seconds)), span(seconds))
-    })
 })
 
 describe('a time', () => {

@@ -1,9 +1,10 @@
 import { html } from 'hono/html'
 import type { InstanceStatus, LeaderChange, StatusDocument } from '../../../tables/status.ts'
+import { span } from '../../../kit/span.ts'
 import { mark, stateMark, type Tone } from '../view/marks.ts'
 import { section } from '../view/section.ts'
 import { table } from '../view/table.ts'
-import { counted, joined, millis, NONE, outside, since, span, type Html } from '../view/text.ts'
+import { counted, joined, millis, NONE, outside, since, type Html } from '../view/text.ts'
 
 interface Release {
   readonly name: string

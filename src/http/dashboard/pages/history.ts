@@ -1,10 +1,11 @@
 import { html, raw } from 'hono/html'
+import { span as length } from '../../../kit/span.ts'
 import { SPANS } from '../history.ts'
 import type { Chart, Chronicle, Span } from '../history.ts'
 import { reasonMark } from './fleet.ts'
 import { section } from '../view/section.ts'
 import { table } from '../view/table.ts'
-import { EMPTY, millis, NONE, outside, span as length, time, whole, type Html } from '../view/text.ts'
+import { EMPTY, millis, NONE, outside, time, whole, type Html } from '../view/text.ts'
 
 /** A table for those without charts has this many rows at most. */
 const ROWS_MOST = 170

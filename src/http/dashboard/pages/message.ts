@@ -2,11 +2,12 @@ import { html } from 'hono/html'
 import type { ReadMessage, WholeMessage } from '../../../tables/dashboardMessages.ts'
 import type { MessageAttempt } from '../../../tables/attempt.ts'
 import type { StoryLine } from '../../../tables/trace.ts'
+import { span } from '../../../kit/span.ts'
 import type { Story } from '../story.ts'
 import { mark, statusMark, type Tone } from '../view/marks.ts'
 import { facts, section } from '../view/section.ts'
 import { table } from '../view/table.ts'
-import { counted, millis, NONE, outside, short, span, time, whole, type Html } from '../view/text.ts'
+import { counted, millis, NONE, outside, short, time, whole, type Html } from '../view/text.ts'
 
 /** More of a payload than this is not shown, in characters: a browser stays quick, and a person finds what it begins with. */
 export const PAYLOAD_SHOWN = 100_000

@@ -1,12 +1,13 @@
 import { html } from 'hono/html'
 import type { BrowsedMessage, ErrorClass } from '../../../tables/dashboardMessages.ts'
 import { STATUSES } from '../../../tables/operator.ts'
+import { span } from '../../../kit/span.ts'
 import { pageBelow, type MessagesQuery } from '../query.ts'
 import type { Found } from '../walk.ts'
 import { statusMark } from '../view/marks.ts'
 import { section } from '../view/section.ts'
 import { table, type Column } from '../view/table.ts'
-import { counted, NONE, plain, short, span, time, whole, type Html } from '../view/text.ts'
+import { counted, NONE, plain, short, time, whole, type Html } from '../view/text.ts'
 
 export interface MessagesState {
   readonly query: MessagesQuery

@@ -1,4 +1,5 @@
 import { html } from 'hono/html'
+import { span } from '../../../kit/span.ts'
 import type { AgeCount } from '../../../tables/dashboard.ts'
 import type {
   PauseStatus,
@@ -12,19 +13,7 @@ import { bar, tideGauge } from '../view/gauge.ts'
 import { mark, outcomeMark, type Tone } from '../view/marks.ts'
 import { section } from '../view/section.ts'
 import { table } from '../view/table.ts'
-import {
-  counted,
-  EMPTY,
-  joined,
-  NONE,
-  outside,
-  since,
-  span,
-  spanOr,
-  time,
-  whole,
-  type Html,
-} from '../view/text.ts'
+import { counted, EMPTY, joined, NONE, outside, since, spanOr, time, whole, type Html } from '../view/text.ts'
 import { changes, instances } from './fleet.ts'
 
 /** What *Now* shows. */

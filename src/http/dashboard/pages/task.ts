@@ -1,10 +1,11 @@
 import { html } from 'hono/html'
 import type { LedgerRun, OperatorAction, TaskRow } from '../../../tables/dashboard.ts'
 import type { PollerStatus, ProcessorStatus } from '../../../tables/status.ts'
+import { span } from '../../../kit/span.ts'
 import type { RangeLook } from '../../dashboardPort.ts'
 import { mark } from '../view/marks.ts'
 import { facts, section } from '../view/section.ts'
-import { counted, joined, NONE, outside, plain, span, spanOr, time, whole, type Html } from '../view/text.ts'
+import { counted, joined, NONE, outside, plain, spanOr, time, whole, type Html } from '../view/text.ts'
 import { actionsTable } from './actions.ts'
 import { runsTable } from './runs.ts'
 

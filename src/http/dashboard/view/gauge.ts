@@ -1,5 +1,6 @@
 import { html } from 'hono/html'
-import { span, type Html } from './text.ts'
+import { span } from '../../../kit/span.ts'
+import type { Html } from './text.ts'
 
 /*
  * Time as the tide sees it: now is at the right, an hour ago at the left, and each step to the left is ten times as long. The

@@ -1,5 +1,6 @@
 import { html, raw } from 'hono/html'
 import type { HtmlEscapedString } from 'hono/utils/html'
+import { span } from '../../../kit/span.ts'
 
 /** Escaped text for a page. */
 export type Html = HtmlEscapedString | Promise<HtmlEscapedString>
@@ -53,27 +54,6 @@ export function counted(value: number, what: string, whats = `${what}s`): string
   return `${whole(value)} ${value === 1 ? what : whats}`
 }
 
-const MINUTE = 60
-const HOUR = 3_600
-const DAY = 86_400
-
-/** A length of time in one or two units: `18 ms`, `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`. */
-export function span(seconds: number): string {
-  const s = Math.abs(seconds)
-  if (s < 0.0995) return `${Math.round(s * 1000)} ms`
-  if (s < 9.95) return `${s.toFixed(1)} s`
-  if (s < MINUTE) return `${Math.round(s)} s`
-  if (s < HOUR) return two(s, MINUTE, 'min', 1, 's')
-  if (s < DAY) return two(s, HOUR, 'h', MINUTE, 'min')
-  return two(s, DAY, 'd', HOUR, 'h')
-}
-
-function two(seconds: number, big: number, bigName: string, small: number, smallName: string): string {
-  const all = Math.round(seconds / small)
-  const [bigs, smalls] = [Math.floor((all * small) / big), all % (big / small)]
-  return smalls === 0 ? `${bigs} ${bigName}` : `${bigs} ${bigName} ${smalls} ${smallName}`
-}
-
 /** Milliseconds as people say them: `0.4 ms`, `18 ms`, `1.2 s`. */
 export function millis(ms: number): string {
   if (ms < 9.95) return `${ms.toFixed(1)} ms`
@@ -107,7 +87,7 @@ export function since(iso: string | null | undefined, now: string): Html {
   if (iso === null || iso === undefined) return NONE
   const seconds = (Date.parse(now) - Date.parse(iso)) / 1000
   if (Number.isNaN(seconds)) return time(iso)
-  const text = seconds >= 0 ? `${span(seconds)} ago` : `in ${span(seconds)}`
+  const text = seconds >= 0 ? `${span(seconds)} ago` : `in ${span(-seconds)}`
   return html`<time datetime="${new Date(iso).toISOString()}" title="${iso}">${text}</time>`
 }
 
