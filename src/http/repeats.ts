@@ -48,20 +48,23 @@ export function createRepeats(app: Pick<App, 'fetch'>, readiness: () => Readines
     return answer
   }
 
-  return (request, response, otherwise) => {
-    const { method, url, headers } = request
-    if (method !== 'GET' || url === undefined || !PROBES.has(url) || headers.host === undefined)
-      return otherwise()
+  function find({ method, url, headers: { host } }: IncomingMessage): Seldom<Made | undefined> | undefined {
+    if (method !== 'GET' || url === undefined || !PROBES.has(url) || host === undefined) return undefined
     if (readiness() !== ready) {
       ready = readiness()
       for (const answer of answers.values()) answer.forget()
     }
-    const answer = answerOf(headers.host, url)
-    if (answer === undefined) return otherwise()
-    answer.need().then(
-      (made) => (made === undefined ? otherwise() : give(request, response, made)),
-      () => otherwise(),
-    )
+    return answerOf(host, url)
+  }
+
+  return (request, response, otherwise) => {
+    const answer = find(request)
+    if (answer === undefined) otherwise()
+    else
+      answer.need().then(
+        (made) => (made === undefined ? otherwise() : give(request, response, made)),
+        () => otherwise(),
+      )
   }
 }
 
