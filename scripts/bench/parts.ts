@@ -9,6 +9,7 @@ import { drainPart } from './parts/drain.ts'
 import { ingestPart } from './parts/ingest.ts'
 import { instancesPart } from './parts/instances.ts'
 import { intakePart } from './parts/intake.ts'
+import { meterPart } from './parts/meter.ts'
 import { slotsPart } from './parts/slots.ts'
 import { transactionalPart } from './parts/transactional.ts'
 import { handlers } from './scale/handlers.ts'
@@ -28,6 +29,7 @@ export const PARTS: readonly BenchPart[] = [
   contest('ingest', 'source rows into the inbox, beside the bare keyset statement', ingestPart),
   contest('drain', 'a full inbox to DONE, beside bare SQL, graphile-worker, pg-boss and BullMQ', drainPart),
   contest('instances', 'the same by 1, 2 and 4 processes', instancesPart),
+  contest('meter', 'a drain with what an instance counts for its metrics, beside one without', meterPart),
   contest(
     'transactional',
     'a small UPDATE a message in its own transaction, beside the same by hand',

@@ -3,11 +3,18 @@
 -- name: ages
 -- $1 so many messages are looked at. What is open, by source, status and age; fresh ones above the low-water mark, the others
 -- in the index of what waits. Looked at, and not found: the mark of a source that nobody processes any more stays where it is.
+-- One that has no mark yet, since its processor is held from the beginning, is looked at by itself.
 WITH o AS MATERIALIZED (
   (SELECT m.source, m.status, m.created_at FROM service_ops.inbox_low_water w
      JOIN LATERAL (SELECT i.source, i.status, i.created_at, i.next_attempt_at FROM service_ops.integration_inbox i
                     WHERE i.inbox_id > w.low ORDER BY i.inbox_id LIMIT $1::integer) m
        ON m.source = w.source AND m.next_attempt_at IS NULL AND m.status IN ('NEW', 'PROCESSING'))
+  UNION ALL
+  (SELECT m.source, m.status, m.created_at
+     FROM (SELECT unnest(t.sources) AS source FROM service_ops.background_task t EXCEPT SELECT w.source FROM service_ops.inbox_low_water w) s
+     JOIN LATERAL (SELECT i.source, i.status, i.created_at, i.next_attempt_at FROM service_ops.integration_inbox i
+                    WHERE i.source = s.source ORDER BY i.message_id LIMIT $1::integer) m
+       ON m.next_attempt_at IS NULL AND m.status IN ('NEW', 'PROCESSING'))
   UNION ALL
   (SELECT m.source, m.status, m.created_at FROM service_ops.integration_inbox m
     WHERE m.next_attempt_at IS NOT NULL ORDER BY m.source, m.next_attempt_at LIMIT $1::integer))

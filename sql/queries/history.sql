@@ -23,10 +23,11 @@ added AS (
 SELECT extract(epoch FROM clock_timestamp())::double precision * 1000 AS now_ms;
 
 -- name: sample
--- What is so at this moment, for this minute; a second look in it takes the place of the first. Of what instances that live
--- have in their configuration: what nobody works on grows for ever and says nothing new. The open messages are walked over
--- once for all sources, from their lowest low-water mark on (CASE: by the primary key, see inbox.sql); those that have
--- next_attempt_at stand in an index of their own, and of the dead ones, which are the most, that index tells enough.
+-- $1 how much is looked at for a source without a mark. What is so at this moment, for this minute; a second look in it takes
+-- the place of the first. Of what instances that live have in their configuration: what nobody works on grows for ever and
+-- says nothing new. The open messages are walked over once for all sources, from their lowest low-water mark on, as in
+-- metrics.sql; a source that has none yet is looked at by itself. Those that have next_attempt_at stand in an index of their
+-- own, and of the dead ones, which are the most, that index tells enough.
 -- Late rows are the ledger's. A pass may be written down a moment after its minute, and a sample may not come: the last ten
 -- minutes are summed up again each time.
 WITH live AS MATERIALIZED (
@@ -34,22 +35,36 @@ WITH live AS MATERIALIZED (
    WHERE EXISTS (SELECT FROM service_ops.runner_instance i WHERE i.state <> 'stopped' AND t.task_name = ANY (i.tasks)
                     AND i.last_seen_at > clock_timestamp() - interval '30 seconds')),
 source AS MATERIALIZED (
-  SELECT DISTINCT unnest(live.sources) AS source FROM live WHERE live.kind = 'processor'),
+  SELECT s.source, w.low
+    FROM (SELECT DISTINCT unnest(live.sources) AS source FROM live WHERE live.kind = 'processor') s
+    LEFT JOIN service_ops.inbox_low_water w USING (source)),
 open AS MATERIALIZED (
   SELECT m.source, m.status, count(*) AS messages, min(m.created_at) AS since
-    FROM service_ops.integration_inbox m
-   WHERE m.inbox_id > (SELECT coalesce(min(coalesce(w.low, 0)), 0) FROM source LEFT JOIN service_ops.inbox_low_water w USING (source))
-     AND CASE WHEN m.status IN ('NEW', 'PROCESSING') AND m.next_attempt_at IS NULL THEN true ELSE false END
+    FROM (SELECT min(source.low) AS low, (SELECT max(i.inbox_id) FROM service_ops.integration_inbox i) AS head FROM source) b
+   CROSS JOIN LATERAL generate_series(b.low, b.head, 5000) g(above)
+   CROSS JOIN LATERAL (SELECT i.source, i.status, i.created_at, i.next_attempt_at FROM service_ops.integration_inbox i
+                        WHERE i.inbox_id > g.above AND i.inbox_id <= g.above + 5000 ORDER BY i.inbox_id LIMIT 5000) m
+   WHERE m.status IN ('NEW', 'PROCESSING') AND m.next_attempt_at IS NULL
+     AND m.source = ANY (ARRAY(SELECT source.source FROM source WHERE source.low IS NOT NULL))
    GROUP BY m.source, m.status
    UNION ALL
   SELECT m.source, m.status, count(*), min(m.created_at)
-    FROM source JOIN service_ops.integration_inbox m USING (source)
-   WHERE m.next_attempt_at < 'infinity'
+    FROM source
+   CROSS JOIN LATERAL (SELECT i.source, i.status, i.created_at, i.next_attempt_at FROM service_ops.integration_inbox i
+                        WHERE i.source = source.source ORDER BY i.message_id LIMIT $1::integer) m
+   WHERE source.low IS NULL AND m.status IN ('NEW', 'PROCESSING') AND m.next_attempt_at IS NULL
+   GROUP BY m.source, m.status
+   UNION ALL
+  SELECT m.source, m.status, count(*), min(m.created_at)
+    FROM source
+   CROSS JOIN LATERAL (SELECT i.source, i.status, i.created_at FROM service_ops.integration_inbox i
+                        WHERE i.source = source.source AND i.next_attempt_at < 'infinity' ORDER BY i.next_attempt_at) m
    GROUP BY m.source, m.status
    UNION ALL
   SELECT source.source, 'DEAD', count(*), NULL
-    FROM source JOIN service_ops.integration_inbox m USING (source)
-   WHERE m.next_attempt_at = 'infinity'
+    FROM source
+   CROSS JOIN LATERAL (SELECT i.next_attempt_at FROM service_ops.integration_inbox i
+                        WHERE i.source = source.source AND i.next_attempt_at = 'infinity' ORDER BY i.next_attempt_at) m
    GROUP BY source.source),
 now AS MATERIALIZED (SELECT date_trunc('minute', clock_timestamp()) AS minute),
 found(at, name, key, value) AS (

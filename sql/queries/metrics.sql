@@ -2,11 +2,13 @@
 
 -- name: numbers
 -- $1 by source, after how many seconds in work a message is stuck, as {"source": seconds}; $2 the same for every other source; $3 group keys to be
--- named. One document from one snapshot, by the same rules as the views of \d service_ops.*_status.
+-- named; $4 how much is looked at for a source that nobody works on. One document from one snapshot, by the same rules as the views of \d service_ops.*_status.
 --
 -- What is open is looked for as processor_status does it, for all sources in one walk over the primary key from the lowest mark on: 8 ms beside a
--- million finished messages. Before the table was first analyzed the planner reads all of it instead, and whoever asks does so less often then.
--- Sources of tasks that nobody living has are left out, or a processor that was removed would make the walk longer each day.
+-- million finished messages. In stretches, each in the order of its index and with a limit: no other plan has a chance, whatever the statistics say.
+-- Sources of tasks that nobody living has are left out, or a processor that was removed would make the walk longer each day. So would a source that
+-- is filled and not worked on: its mark stays where it is, or there is none. Of such a one so much is looked at behind its mark, and so much of what
+-- it has: what is open among these is all of it, unless there is more than that of both.
 WITH alive AS MATERIALIZED (
   SELECT i.instance_id, i.tasks
     FROM service_ops.runner_instance i
@@ -16,21 +18,35 @@ tasks AS MATERIALIZED (
     FROM service_ops.background_task t
    WHERE EXISTS (SELECT FROM alive a WHERE t.task_name = ANY (a.tasks))),
 sources AS MATERIALIZED (
-  SELECT s.source, coalesce(w.low, 0) AS low
-    FROM (SELECT unnest(t.sources) AS source FROM tasks t WHERE t.kind = 'processor'
-           UNION SELECT t.task_name FROM tasks t WHERE t.kind = 'poller'
-           UNION SELECT jsonb_object_keys($1::jsonb)) s
-    LEFT JOIN service_ops.inbox_low_water w USING (source)),
+  SELECT s.source, w.low, bool_or(s.worked) AND w.low IS NOT NULL AS walked
+    FROM (SELECT unnest(t.sources) AS source, true AS worked FROM tasks t WHERE t.kind = 'processor'
+           UNION SELECT t.task_name, false FROM tasks t WHERE t.kind = 'poller'
+           UNION SELECT jsonb_object_keys($1::jsonb), false) s
+    LEFT JOIN service_ops.inbox_low_water w USING (source)
+   GROUP BY s.source, w.low),
 open AS (
   SELECT m.source, m.status, m.group_key, m.locked_by, m.locked_at, m.updated_at, m.created_at
-    FROM service_ops.integration_inbox m
-    JOIN sources s ON s.source = m.source AND m.inbox_id > s.low
-   WHERE m.inbox_id > (SELECT min(l.low) FROM sources l)
-     AND CASE WHEN m.status IN ('NEW', 'PROCESSING') AND m.next_attempt_at IS NULL THEN true ELSE false END
+    FROM (SELECT min(s.low) AS low, (SELECT max(i.inbox_id) FROM service_ops.integration_inbox i) AS head FROM sources s WHERE s.walked) b
+   CROSS JOIN LATERAL generate_series(b.low, b.head, 5000) g(above)
+   CROSS JOIN LATERAL (SELECT i.* FROM service_ops.integration_inbox i
+                        WHERE i.inbox_id > g.above AND i.inbox_id <= g.above + 5000 ORDER BY i.inbox_id LIMIT 5000) m
+   WHERE m.status IN ('NEW', 'PROCESSING') AND m.next_attempt_at IS NULL
+     AND m.source = ANY (ARRAY(SELECT s.source FROM sources s WHERE s.walked))
    UNION ALL
   SELECT m.source, m.status, m.group_key, m.locked_by, m.locked_at, m.updated_at, m.created_at
     FROM sources s
-   CROSS JOIN LATERAL (SELECT * FROM service_ops.integration_inbox i WHERE i.source = s.source AND i.next_attempt_at IS NOT NULL) m),
+   CROSS JOIN LATERAL (
+         (SELECT i.inbox_id, i.source, i.status, i.group_key, i.locked_by, i.locked_at, i.updated_at, i.created_at, i.next_attempt_at
+            FROM service_ops.integration_inbox i WHERE i.inbox_id > s.low ORDER BY i.inbox_id LIMIT $4::integer)
+          UNION
+         (SELECT i.inbox_id, i.source, i.status, i.group_key, i.locked_by, i.locked_at, i.updated_at, i.created_at, i.next_attempt_at
+            FROM service_ops.integration_inbox i WHERE i.source = s.source ORDER BY i.message_id LIMIT $4::integer)) m
+   WHERE NOT s.walked AND m.source = s.source AND m.status IN ('NEW', 'PROCESSING') AND m.next_attempt_at IS NULL
+   UNION ALL
+  SELECT m.source, m.status, m.group_key, m.locked_by, m.locked_at, m.updated_at, m.created_at
+    FROM sources s
+   CROSS JOIN LATERAL (SELECT i.* FROM service_ops.integration_inbox i
+                        WHERE i.source = s.source AND i.next_attempt_at IS NOT NULL ORDER BY i.next_attempt_at) m),
 counted AS MATERIALIZED (
   SELECT o.source, o.status,
          CASE WHEN o.status = 'PROCESSING' THEN left(o.group_key, 200) END AS group_key,

@@ -1,4 +1,4 @@
--- What `tidemark status` and `/status` show, and what `tidemark verify` runs.
+-- What `tidemark status` and `/status` show.
 
 -- name: document
 -- One document from one snapshot. Numbers stay numbers and times keep their microseconds, which rows of a driver lose.
@@ -69,6 +69,3 @@ SELECT jsonb_build_object(
              WHERE s.state <> 'stopped' OR s.seen_seconds_ago < 3600
              ORDER BY s.started_at DESC LIMIT 100) i)
 ) AS document
-
--- name: verify
-SELECT v.name, v.ok, v.found::double precision AS found, v.detail, v.query FROM service_ops.verify() v ORDER BY v.name

@@ -24,7 +24,7 @@ export interface RequestVariables {
 }
 
 /** Asked every few seconds by machines: their lines are debug, or they would be most of the log. */
-const PROBES: ReadonlySet<string> = new Set(['/live', '/ready', '/health', '/metrics'])
+export const PROBES: ReadonlySet<string> = new Set(['/live', '/ready', '/health', '/metrics'])
 
 /** A path longer than this is no address of ours. */
 const PATH_LENGTH = 200
@@ -33,6 +33,23 @@ const PATH_LENGTH = 200
 function eventOf(path: string, status: number): 'http_request' | 'intake_accepted' | 'intake_refused' {
   if (!path.startsWith('/inbox/')) return 'http_request'
   return status < 400 ? 'intake_accepted' : 'intake_refused'
+}
+
+/** The trace id of a request, and what its answer gives back of its trace. */
+export function tracesBack(
+  header: (name: string) => string | undefined,
+  span?: SpanContext,
+): { readonly traceId: string; readonly headers: Readonly<Record<string, string>> } {
+  const traceparent = header('traceparent')
+  const traceId = traceIdOf(header('X-Trace-ID'), traceparent, span)
+  const headers = traceHeaders(traceId)
+  return {
+    traceId,
+    headers:
+      traceparent === undefined || parseTraceparent(traceparent) === undefined
+        ? headers
+        : { ...headers, traceparent },
+  }
 }
 
 /** Takes a trace over from the headers or begins one, gives it back, and writes one line per request. */
@@ -59,9 +76,8 @@ async function answer(
   span: SpanContext | undefined,
 ): Promise<void> {
   const startedAt = performance.now()
-  const header = context.req.header('traceparent')
-  const given = parseTraceparent(header)
-  const traceId = traceIdOf(context.req.header('X-Trace-ID'), header, span)
+  const given = parseTraceparent(context.req.header('traceparent'))
+  const { traceId, headers } = tracesBack((name) => context.req.header(name), span)
   const requestId = randomBytes(8).toString('hex')
   context.set('traceId', traceId)
   context.set('requestId', requestId)
@@ -70,8 +86,7 @@ async function answer(
 
   await next()
 
-  for (const [name, value] of Object.entries(traceHeaders(traceId))) context.header(name, value)
-  if (given !== undefined) context.header('traceparent', header)
+  for (const [name, value] of Object.entries(headers)) context.header(name, value)
   const { method, path } = context.req
   const { status } = context.res
   const durationMs = Math.round((performance.now() - startedAt) * 10) / 10

@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net'
 import { getRequestListener } from '@hono/node-server'
 import { PortTaken } from '../errors.ts'
 import type { App } from './app.ts'
+import type { Repeats } from './repeats.ts'
 
 /*
  * Listening, and leaving.
@@ -22,6 +23,8 @@ export interface ServeOptions {
   readonly tryNext: boolean
   /** REQUEST_TIMEOUT_SECONDS: a request that is not sent completely within it is cut off. Default: 10 s. */
   readonly requestTimeoutMs?: number
+  /** Answers what it has an answer for. Default: the app answers everything. */
+  readonly repeats?: Repeats
 }
 
 export interface Listening {
@@ -44,13 +47,14 @@ const CLOSE_GRACE_MS = 10_000
 export async function serve(app: Pick<App, 'fetch'>, options: ServeOptions): Promise<Listening> {
   let closing = false
   const answer = getRequestListener(app.fetch, { overrideGlobalObjects: false })
+  const repeats: Repeats = options.repeats ?? ((_request, _response, otherwise) => otherwise())
   const server = createServer({ requestTimeout: options.requestTimeoutMs ?? 10_000 }, (request, response) => {
     if (closing) response.setHeader('Connection', 'close')
     response.once('close', () => {
       // The socket becomes idle only after this event.
       if (closing) setImmediate(() => server.closeIdleConnections())
     })
-    void answer(request, response)
+    repeats(request, response, () => void answer(request, response))
   })
   const port = await listenOnOneOf(server, options)
 

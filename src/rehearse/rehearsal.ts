@@ -13,7 +13,7 @@ import type { ResolvedConfig } from '../config/resolved.ts'
 import type { Queryable } from '../db/pool.ts'
 import { loadStatements } from '../db/statements.ts'
 import { pause } from '../kit/pause.ts'
-import { readInvariants } from '../tables/status.ts'
+import { readInvariants } from '../tables/invariant.ts'
 import type { InvariantResult } from '../tables/status.ts'
 import { createChance } from './chance.ts'
 import { countChanges, countRest, countSource } from './count.ts'
@@ -113,7 +113,7 @@ export async function rehearse(options: RehearsalOptions): Promise<Rehearsal> {
     const seconds = (performance.now() - since) / 1000
     await settled(options, say)
     const to = await now(place.pool)
-    const invariants = await readInvariants(place.pool)
+    const invariants = await readInvariants((ask) => ask(place.pool))
     say('stopping the last colour')
     await machines.drain()
     say('counting')

@@ -11,8 +11,7 @@ import { OWN_PACKAGE } from '../config/packageFacts.ts'
 import type { ResolvedConfig } from '../config/resolved.ts'
 import type { Settings } from '../config/settings.ts'
 import type { DatabaseProbe } from '../http/probe.ts'
-import { oneAnswer } from '../kit/oneAnswer.ts'
-import type { InvariantResult } from '../tables/status.ts'
+import { createSeldom } from '../kit/seldom.ts'
 import type { SystemNumbers } from '../tables/metrics.ts'
 import { createLoopLag } from '../telemetry/metrics/loopLag.ts'
 import { processGauges } from '../telemetry/metrics/processFacts.ts'
@@ -70,9 +69,8 @@ export function createExposition(options: ExpositionOptions): Exposition {
 
   async function fromDatabase(): Promise<Gauges> {
     const mayAsk = work() !== undefined && condition.schemaFits && !condition.databaseAway
-    const read = mayAsk
-      ? Promise.all([numbers.get(PATIENCE_MS), invariants.get(0)])
-      : Promise.resolve([undefined, undefined] as const)
+    const read = mayAsk ? numbers.get(PATIENCE_MS) : Promise.resolve(undefined)
+    const verdicts = mayAsk ? invariants.look() : []
     const { ok } = await probe.look()
     const up: Gauges = { tidemark_database_up: one(ok ? 1 : 0) }
     if (!ok) {
@@ -80,12 +78,13 @@ export function createExposition(options: ExpositionOptions): Exposition {
       invariants.forget()
       return up
     }
-    const [system, checks] = await read
+    const system = await read
     return {
       ...up,
       ...(system && systemGauges(system.value, settings.release)),
       ...(system && { tidemark_database_numbers_age_seconds: one(system.ageMs / 1000) }),
-      ...(checks && { tidemark_verify_ok: verdicts(checks.value) }),
+      tidemark_verify_ok: verdicts.flatMap(({ name, ok }) => (ok === null ? [] : [row(flag(ok), name)])),
+      tidemark_verify_unknown: verdicts.map(({ name, ok }) => row(flag(ok === null), name)),
     }
   }
 
@@ -111,12 +110,16 @@ export function createExposition(options: ExpositionOptions): Exposition {
     }
   }
 
-  const text = oneAnswer(MADE_EVERY_MS, async () => {
-    const read = await fromDatabase()
-    return metricsText(tallies, { ...own(), ...read })
+  const text = createSeldom({
+    async ask() {
+      const read = await fromDatabase()
+      return metricsText(tallies, { ...own(), ...read })
+    },
+    everyMs: () => MADE_EVERY_MS,
+    share: 1,
   })
   return {
-    text: () => text(undefined),
+    text: () => text.need(),
     stop() {
       ending.abort(new Error('the instance ends'))
       lag.stop()
@@ -162,10 +165,6 @@ function systemGauges(system: SystemNumbers, release: string): Gauges {
       ...instances.map(({ state, release: of, instances: count }) => row(count, state, of)),
     ],
   }
-}
-
-function verdicts(results: readonly InvariantResult[]): Series<number>[] {
-  return results.flatMap(({ name, ok }) => (ok === null ? [] : [row(flag(ok), name)]))
 }
 
 function row(value: number, ...values: readonly string[]): Series<number> {

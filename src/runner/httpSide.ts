@@ -4,6 +4,7 @@ import { createApp } from '../http/app.ts'
 import type { App } from '../http/app.ts'
 import { createHealth } from '../http/health.ts'
 import type { DatabaseProbe } from '../http/probe.ts'
+import { createRepeats } from '../http/repeats.ts'
 import { serve } from '../http/server.ts'
 import type { Listening } from '../http/server.ts'
 import type { IntakePort } from '../http/intakePort.ts'
@@ -71,8 +72,15 @@ export async function listenForHttp(options: HttpSideOptions): Promise<Listening
   }
 
   async function listen(app: App, wanted: number, whom: string): Promise<Listening> {
-    const { host, requestTimeoutMs } = settings
-    const http = await serve(app, { host, port: wanted, tryNext: options.nextFreePort, requestTimeoutMs })
+    const { host, requestTimeoutMs, logLevel } = settings
+    const http = await serve(app, {
+      host,
+      port: wanted,
+      tryNext: options.nextFreePort,
+      requestTimeoutMs,
+      // The app writes a line for each of them at this level, and only at this one.
+      ...(logLevel !== 'debug' && { repeats: createRepeats(app, () => port.readiness()) }),
+    })
     log.event('http_listening', `listening${whom} on ${http.address}`, { address: http.address })
     return http
   }

@@ -4,28 +4,16 @@
  */
 import type { ResolvedConfig, ResolvedProcessor } from '../config/resolved.ts'
 import type { Pool } from '../db/pool.ts'
-import { withTransaction } from '../db/transaction.ts'
-import { createSeldom, SHARE } from '../kit/seldom.ts'
+import { createSeldom } from '../kit/seldom.ts'
 import type { Seldom } from '../kit/seldom.ts'
 import { readNumbers } from '../tables/metrics.ts'
 import type { SystemNumbers } from '../tables/metrics.ts'
-import { readInvariants } from '../tables/status.ts'
-import type { InvariantResult } from '../tables/status.ts'
+import { createInvariants } from './invariants.ts'
+import type { Invariants } from './invariants.ts'
 
 const NUMBERS_EVERY_MS = 5_000
 /** Above the longest wait between two readings of a database that takes long for one: their age is told beside them. */
 const NUMBERS_KEPT_MS = 90_000
-
-/** The invariants go over whole sources: once a minute in all instances together. */
-const INVARIANTS_EVERY_MS = 60_000
-const INVARIANTS_LIMIT_MS = 20_000
-/**
- * Beside a large inbox they read for seconds, or up to the limit in vain: then they keep to their share of the time, so that no disk
- * is read all day, and no snapshot kept from which rows that are updated could not be pruned.
- */
-const INVARIANTS_LONGEST_MS = INVARIANTS_LIMIT_MS / SHARE
-/** Answers of so many turns ago are told no more. */
-const TURNS_KEPT = 3
 
 /** Of group keys, in `slots_in_use`: each is a series, and there may be a hundred thousand tenants. */
 const KEYS_NAMED = 20
@@ -37,7 +25,7 @@ const OTHER_STUCK_S = 600
 
 export interface NumberSources {
   readonly numbers: Seldom<SystemNumbers>
-  readonly invariants: Seldom<readonly InvariantResult[]>
+  readonly invariants: Invariants
 }
 
 export function createNumbers(options: {
@@ -53,7 +41,6 @@ export function createNumbers(options: {
   )
   for (const { name } of config.intakes) if (!stuckAfterS.has(name)) stuckAfterS.set(name, OTHER_STUCK_S)
   let living = 1
-  const everyMs = (): number => INVARIANTS_EVERY_MS * living
   return {
     numbers: createSeldom({
       everyMs: () => NUMBERS_EVERY_MS,
@@ -69,16 +56,7 @@ export function createNumbers(options: {
         return numbers
       },
     }),
-    invariants: createSeldom({
-      everyMs,
-      keepMs: () => Math.max(TURNS_KEPT * everyMs(), INVARIANTS_LONGEST_MS + INVARIANTS_EVERY_MS),
-      longestMs: INVARIANTS_LONGEST_MS,
-      ask: () =>
-        withTransaction(pool(), readInvariants, {
-          local: { statement_timeout: `${INVARIANTS_LIMIT_MS}ms` },
-          signal,
-        }),
-    }),
+    invariants: createInvariants({ pool, living: () => living, signal }),
   }
 }
 

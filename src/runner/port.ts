@@ -1,6 +1,6 @@
 import type { Pool } from '../db/pool.ts'
 import type { StatusPort } from '../http/statusPort.ts'
-import { oneAnswer } from '../kit/oneAnswer.ts'
+import { createSeldom } from '../kit/seldom.ts'
 import { readStatus } from '../tables/status.ts'
 import type { StatusDocument } from '../tables/status.ts'
 import { checkParts } from './checks.ts'
@@ -28,13 +28,17 @@ export interface InstancePort extends StatusPort {
 
 /** What HTTP may ask of this instance. */
 export function createPort({ condition, pools, parts }: PortOptions): InstancePort {
-  // On the work pool: leases and heartbeats must not wait for somebody who looks.
-  const status = oneAnswer(STATUS_MS, readStatus)
   const connected = (): Pools => {
     const there = pools()
     if (there === undefined) throw new Error('not connected yet')
     return there
   }
+  const status = createSeldom({
+    // On the work pool: leases and heartbeats must not wait for somebody who looks.
+    ask: async () => readStatus(connected().work),
+    everyMs: () => STATUS_MS,
+    share: 1,
+  })
   return {
     database: () => connected().reserved,
     workDatabase: () => connected().work,
@@ -44,6 +48,6 @@ export function createPort({ condition, pools, parts }: PortOptions): InstancePo
       await connected().pulse.query('SELECT 1 AS alive')
     },
     checks: () => checkParts(parts()),
-    status: async () => status(connected().work),
+    status: () => status.need(),
   }
 }

@@ -2,6 +2,7 @@ import type { Queryable } from '../db/pool.ts'
 import { loadStatements } from '../db/statements.ts'
 import { SUMMED, toPoints } from './history/points.ts'
 import type { HistoryPoint, StoredStep } from './history/points.ts'
+import { LOOK_WITHOUT_MARK } from './lowWater.ts'
 
 const sql = loadStatements('history', ['clock', 'add', 'sample', 'forget', 'read', 'leader_changes'])
 
@@ -55,9 +56,12 @@ export async function addCounted(
   return clockOf((await db.query<Clock>(sql.add, values)).rows)
 }
 
-/** Writes what is so at this moment, for this minute: backlog, lag, instances. Resolves to the database's clock. */
-export async function sampleHistory(db: Queryable): Promise<number> {
-  return clockOf((await db.query<Clock>(sql.sample)).rows)
+/**
+ * Writes what is so at this moment, for this minute: backlog, lag, instances. Resolves to the database's clock.
+ * @param look messages that are looked at for a source without a mark
+ */
+export async function sampleHistory(db: Queryable, look = LOOK_WITHOUT_MARK): Promise<number> {
+  return clockOf((await db.query<Clock>(sql.sample, [look])).rows)
 }
 
 /** Deletes what is older than that, in milliseconds; returns how many rows. */

@@ -3,6 +3,12 @@ import { loadStatements } from '../db/statements.ts'
 
 const sql = loadStatements('low_water', ['low_water', 'look_back', 'raise_low_water', 'begin_low_water'])
 
+/**
+ * Messages that are looked at to tell what is open of a source whose mark nobody moves. Some 20 ms, and more than any alert
+ * asks for.
+ */
+export const LOOK_WITHOUT_MARK = 20_000
+
 /** What one look back shows. Numbers are bigint as text; see process/lowWater.ts for what follows from them. */
 export interface LookBack {
   readonly first_open: string | null

@@ -1,11 +1,15 @@
 import type { Queryable } from '../db/pool.ts'
 import { loadStatements } from '../db/statements.ts'
+import { LOOK_WITHOUT_MARK } from './lowWater.ts'
 
 const sql = loadStatements('metrics', ['numbers'])
 
 /** What the database knows of the whole system. */
 export interface SystemNumbers {
-  /** Every status that is not finished, of every source that a living instance has. */
+  /**
+   * Every status that is not finished, of every source that a living instance has. What is NEW of a source that nobody works
+   * on may be more than what was looked at: {@link LOOK_WITHOUT_MARK}.
+   */
   readonly depths: readonly { readonly source: string; readonly status: string; readonly messages: number }[]
   readonly sources: readonly {
     readonly source: string
@@ -42,15 +46,22 @@ export interface NumbersAsked {
   readonly otherStuckAfterS: number
   /** Group keys that are named, the busiest first. */
   readonly keys: number
+  /** Messages that are looked at for a source that nobody works on. Default: {@link LOOK_WITHOUT_MARK}. */
+  readonly look?: number
 }
 
 /** Reads all of them in one statement. */
 export async function readNumbers(
   db: Queryable,
-  { stuckAfterS, otherStuckAfterS, keys }: NumbersAsked,
+  { stuckAfterS, otherStuckAfterS, keys, look = LOOK_WITHOUT_MARK }: NumbersAsked,
 ): Promise<SystemNumbers> {
   const limits = JSON.stringify(Object.fromEntries(stuckAfterS))
-  const { rows } = await db.query<{ numbers: SystemNumbers }>(sql.numbers, [limits, otherStuckAfterS, keys])
+  const { rows } = await db.query<{ numbers: SystemNumbers }>(sql.numbers, [
+    limits,
+    otherStuckAfterS,
+    keys,
+    look,
+  ])
   const [row] = rows
   if (row === undefined) throw new Error('a SELECT without FROM gave no row')
   return row.numbers

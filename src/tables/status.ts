@@ -1,12 +1,12 @@
 import type { Queryable } from '../db/pool.ts'
 import { loadStatements } from '../db/statements.ts'
-import type { InvariantResult, StatusFacts } from './status/facts.ts'
+import type { StatusFacts } from './status/facts.ts'
 import { verdictOf } from './verdict.ts'
 import type { Verdict } from './verdict.ts'
 
 export type * from './status/facts.ts'
 
-const sql = loadStatements('status', ['document', 'verify'])
+const sql = loadStatements('status', ['document'])
 
 /** The document of `tidemark status --json` and of `/status`. */
 export interface StatusDocument extends StatusFacts {
@@ -21,10 +21,4 @@ export async function readStatus(db: Queryable): Promise<StatusDocument> {
   if (row === undefined) throw new Error('a SELECT without FROM gave no row')
   const { at, ...facts } = row.document
   return { at, verdict: verdictOf(row.document), ...facts }
-}
-
-/** Runs every invariant with the rights of the connection's role. */
-export async function readInvariants(db: Queryable): Promise<InvariantResult[]> {
-  const { rows } = await db.query<InvariantResult & Record<string, unknown>>(sql.verify)
-  return rows
 }

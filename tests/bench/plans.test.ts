@@ -14,6 +14,7 @@ import {
 } from '../../src/tables/inbox.ts'
 import { lookBack } from '../../src/tables/lowWater.ts'
 import { createDatabase } from '../support/database.ts'
+import { explaining } from './explaining.ts'
 
 /*
  * Plans of the statements that run for every message, on an inbox whose statistics say nothing or the wrong thing. Times
@@ -31,15 +32,6 @@ const REST = 100
 
 /** A dozen plan nodes see each message once; a walk over what is finished sees hundreds of times as many rows. */
 const ROWS_A_MESSAGE = 20
-
-interface PlanNode {
-  readonly 'Node Type': string
-  readonly 'Actual Rows': number
-  readonly 'Actual Loops': number
-  readonly 'Rows Removed by Filter'?: number
-  readonly 'Rows Removed by Join Filter'?: number
-  readonly Plans?: readonly PlanNode[]
-}
 
 for (const statistics of ['none', 'of an empty inbox', 'of a full inbox'] as const) {
   test(`statements see little more than their own messages; statistics: ${statistics}`, async (t) => {
@@ -119,26 +111,4 @@ async function fill(client: Client): Promise<string> {
   )
   await client.query(`INSERT INTO service_ops.inbox_low_water (source, low) VALUES ('bench', $1)`, [low])
   return low
-}
-
-/** Explains every statement in a transaction that is rolled back, then runs it. */
-function explaining(client: Client, saw: (rows: number) => void): Queryable {
-  return {
-    async query(text, values = []) {
-      await client.query('BEGIN')
-      const explain = `EXPLAIN (ANALYZE, FORMAT JSON) ${text}`
-      const { rows } = await client.query<{ 'QUERY PLAN': [{ Plan: PlanNode }] }>(explain, [...values])
-      await client.query('ROLLBACK')
-      const plan = rows[0]?.['QUERY PLAN'][0].Plan
-      assert.ok(plan !== undefined)
-      saw(rowsHandled(plan))
-      return client.query(text, [...values])
-    },
-  }
-}
-
-function rowsHandled(node: PlanNode): number {
-  const each =
-    node['Actual Rows'] + (node['Rows Removed by Filter'] ?? 0) + (node['Rows Removed by Join Filter'] ?? 0)
-  return (node.Plans ?? []).reduce((sum, child) => sum + rowsHandled(child), each * node['Actual Loops'])
 }

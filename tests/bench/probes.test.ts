@@ -20,6 +20,7 @@ test('what asks at both rates is answered, every row is done once, and the datab
   )
   for (const { answers, looksPerSecond, metricsReadsPerSecond } of json.watched) {
     assert.equal(answers.failed, 0)
+    assert.ok(answers.askedPerSecond > 50, `${answers.askedPerSecond} requests a second`)
     assert.ok(answers.perSecond > 50, `${answers.perSecond} answers a second`)
     assert.ok(looksPerSecond <= 2, `${looksPerSecond} looks a second`)
     // Three seconds: one reading, or two at their ends.

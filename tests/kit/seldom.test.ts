@@ -110,4 +110,46 @@ describe('a question that is asked seldom', () => {
     asked[2]?.resolve(3)
     assert.equal((await third)?.value, 3)
   })
+
+  test('that somebody needs is waited for by all who come meanwhile, and its answer stands until it is due again', async () => {
+    const { seldom, asked, pass } = question()
+    const both = Promise.all([seldom.need(), seldom.need()])
+    pass(4_000)
+    asked[0]?.resolve(1)
+    assert.deepEqual(await both, [1, 1])
+    pass(999)
+    assert.equal(await seldom.need(), 1)
+    assert.equal(asked.length, 1)
+  })
+
+  test('that somebody needs fails for all who wait for it, and is asked again at once', async () => {
+    const { seldom, asked } = question()
+    const both = Promise.allSettled([seldom.need(), seldom.need()])
+    asked[0]?.reject(new Error('away'))
+    assert.deepEqual(
+      (await both).map(({ status }) => status),
+      ['rejected', 'rejected'],
+    )
+    const again = seldom.need()
+    asked[1]?.resolve(2)
+    assert.equal(await again, 2)
+  })
+
+  test('that was under way when its answer was forgotten is asked anew for whoever needs it now', async () => {
+    const { seldom, asked } = question()
+    const first = seldom.need()
+    seldom.forget()
+    const second = seldom.need()
+    asked[1]?.resolve(2)
+    assert.equal(await second, 2)
+    asked[0]?.resolve(1)
+    assert.equal(await first, 1, 'whoever asked before has what there was')
+    assert.deepEqual(seldom.known()?.value, 2)
+  })
+
+  test('is not asked by whoever only wants what is known', () => {
+    const { seldom, asked } = question()
+    assert.equal(seldom.known(), undefined)
+    assert.equal(asked.length, 0)
+  })
 })

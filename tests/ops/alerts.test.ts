@@ -27,17 +27,15 @@ const ALERTS = [
   'TidemarkMissedRuns',
 ]
 
-/** Each rule's text, by its name. */
-const rules = new Map(
-  read('ops/alerts.yml')
-    .split(/^ {6}- alert: /m)
-    .slice(1)
-    .map((text) => [text.slice(0, text.indexOf('\n')), text] as const),
-)
+/** Each rule's name and text; one alert may have a rule for each severity. */
+const rules = read('ops/alerts.yml')
+  .split(/^ {6}- alert: /m)
+  .slice(1)
+  .map((text) => [text.slice(0, text.indexOf('\n')), text] as const)
 
 describe('the alert rules', () => {
   test('are those that are promised', () => {
-    assert.deepEqual([...rules.keys()], ALERTS)
+    assert.deepEqual([...new Set(rules.map(([name]) => name))], ALERTS)
   })
 
   test('have a severity, a sentence, and a section of the docs that says what it means, what to look at and what to do', () => {
@@ -79,7 +77,10 @@ describe('the alert rules', () => {
   })
 
   test('are right, and do what their tests say, as promtool sees it', { skip: promtoolMissing }, () => {
-    assert.match(promtool(['check', 'rules', join(ROOT, 'ops/alerts.yml')]), /SUCCESS: 15 rules found/)
+    assert.match(
+      promtool(['check', 'rules', join(ROOT, 'ops/alerts.yml')]),
+      new RegExp(`SUCCESS: ${rules.length} rules found`),
+    )
     assert.match(promtool(['test', 'rules', join(ROOT, 'ops/alerts.test.yml')]), /SUCCESS/)
   })
 })

@@ -53,6 +53,8 @@ interface OwnDrain {
   readonly config: ProcessorConfig
   /** Messages have as many group keys. */
   readonly keys?: number
+  /** With what an instance counts. Default: nothing is counted. */
+  readonly counted?: boolean
   readonly settings?: string
   readonly guarantees?: string
 }
@@ -61,7 +63,7 @@ interface OwnDrain {
 export function ownDrain(
   server: BenchServer,
   rows: number,
-  { name, config, keys, ...told }: OwnDrain,
+  { name, config, keys, counted = false, ...told }: OwnDrain,
 ): Contestant {
   return {
     name,
@@ -70,7 +72,7 @@ export function ownDrain(
     async prepare() {
       const keyed = keys === undefined ? undefined : { keys, ordered: config.ordered === true }
       await fillInbox(server, keyed === undefined ? 'fill_inbox' : 'fill_keyed', rows, keyed)
-      const processor = await drainingProcessor(server, config)
+      const processor = await drainingProcessor(server, config, { counted })
       const check = allDone(server, 'count_inbox', rows)
       return {
         run: () => processor.drain(rows),

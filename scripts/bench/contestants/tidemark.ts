@@ -9,11 +9,13 @@ import { runPass } from '../../../src/ingest/pass.ts'
 import type { PreparedSource } from '../../../src/ingest/sourceSql.ts'
 import { createProcessor } from '../../../src/process/processor.ts'
 import { Quarantine } from '../../../src/process/quarantine.ts'
+import { createCounting } from '../../../src/runner/counting.ts'
 import { createDeliveries } from '../../../src/runner/deliveries.ts'
 import { registerAll } from '../../../src/runner/registration.ts'
 import { takeOver } from '../../../src/tables/leader.ts'
 import { createLog } from '../../../src/telemetry/log.ts'
 import type { Log } from '../../../src/telemetry/log.ts'
+import { SILENT_METER } from '../../../src/telemetry/metrics/meter.ts'
 import type { BenchServer } from '../server.ts'
 import { until } from '../until.ts'
 
@@ -111,7 +113,7 @@ export interface BenchProcessor {
 export async function drainingProcessor(
   server: Pick<BenchServer, 'url'>,
   config: ProcessorConfig,
-  instanceId = INSTANCE,
+  { instanceId = INSTANCE, counted = false }: { instanceId?: string; counted?: boolean } = {},
 ): Promise<BenchProcessor> {
   const pool = openPool(server)
   const resolved = resolveConfig({
@@ -122,12 +124,17 @@ export async function drainingProcessor(
     },
     processors: { bench_processor: config },
   })
-  const log = discardingLog()
+  const counts = createCounting(resolved, discardingLog())
+  const { log, meter } = counted
+    ? { log: counts.log, meter: counts.counting.meter }
+    : { log: discardingLog(), meter: SILENT_METER }
   const pressure = watchPressure(pool, log)
   const quarantine = new Quarantine()
   const deliveries = createDeliveries(log)
   const [processor] = resolved.processors.map((one) =>
-    deliveries.make(one, (way) => createProcessor({ pool, instanceId, pressure, quarantine, log, ...way })),
+    deliveries.make(one, (way) =>
+      createProcessor({ pool, instanceId, pressure, quarantine, log, meter, ...way }),
+    ),
   )
   if (processor === undefined) throw new Error('the bench has no processor')
   // Connections are made once in the life of a process, and bare SQL has its own before the clock starts.

@@ -33,7 +33,7 @@ async function hear(told: Told): Promise<void> {
     return
   }
   if (told === 'rest') await rest()
-  else processor = await drainingProcessor({ url }, CONFIGS[told.prepare], name)
+  else processor = await drainingProcessor({ url }, CONFIGS[told.prepare], { instanceId: name })
   say('at ease')
 }
 

@@ -1,10 +1,21 @@
-import autocannon from 'autocannon'
+import { Agent, get } from 'node:http'
+import { setTimeout as pause } from 'node:timers/promises'
+
+/*
+ * Asks at a steady rate: each request has its time, and is sent then, whatever became of those before it. A tool that waits for
+ * an answer before it asks again asks less of whoever is slow; and autocannon, which is used elsewhere here, sends what is due in a
+ * second in one go at its beginning (lib/httpClient.js), which is another load than that of proxies and scrapers.
+ */
 
 /** What proxies and scrapers ask, one after another. */
 export const PATHS = ['/health', '/ready', '/metrics'] as const
 
 export interface Answers {
+  /** Asked, a second: as many as wished for, unless the machine has no time for it. */
+  readonly askedPerSecond: number
+  /** Answered, a second. */
   readonly perSecond: number
+  /** From when each was to be sent. */
   readonly p99Ms: number
   readonly slowestMs: number
   /** Not answered, not in time, or not with 200. */
@@ -18,35 +29,73 @@ export async function during<T>(
   seconds: number,
   work: () => Promise<T>,
 ): Promise<{ readonly result: T; readonly answers: Answers }> {
-  const { promise, resolve, reject } = Promise.withResolvers<autocannon.Result>()
-  const asking = autocannon(
-    {
-      url: address,
-      connections: CONNECTIONS,
-      overallRate: rate,
-      duration: LONGEST_S,
-      requests: PATHS.map((path) => ({ path })),
-    },
-    (error: unknown, result) => {
-      if (error instanceof Error) reject(error)
-      else resolve(result)
-    },
-  )
-  const least = new Promise((done) => setTimeout(done, seconds * 1000))
-  const [result] = await Promise.all([work(), least]).finally(() => asking.stop())
-  const { requests, latency, errors, timeouts, non2xx, duration } = await promise
-  return {
-    result,
-    answers: {
-      perSecond: requests.total / duration,
-      p99Ms: latency.p99,
-      slowestMs: latency.max,
-      failed: errors + timeouts + non2xx,
-    },
+  const asking = startAsking(address, rate)
+  try {
+    const [result] = await Promise.all([work(), pause(seconds * 1000)])
+    return { result, answers: await asking.stop() }
+  } catch (error) {
+    await asking.stop()
+    throw error
   }
 }
 
-/** Enough for the rate with answers that take milliseconds. */
+/** As many as a few proxies keep open. */
 const CONNECTIONS = 20
-/** It is stopped before. */
-const LONGEST_S = 3_600
+/** So often what is due is sent. */
+const TICK_MS = 5
+const TIMEOUT_MS = 10_000
+
+function startAsking(address: string, rate: number) {
+  const { hostname, port } = new URL(address)
+  const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS })
+  const startedAt = performance.now()
+  const tookMs: number[] = []
+  const open = new Set<Promise<void>>()
+  let sent = 0
+  let failed = 0
+
+  function ask(path: string, dueAt: number): Promise<void> {
+    return new Promise((resolve) => {
+      const request = get({ agent, hostname, port, path, timeout: TIMEOUT_MS }, (response) => {
+        response.once('error', gone).once('end', () => {
+          tookMs.push(performance.now() - dueAt)
+          if (response.statusCode !== 200) failed += 1
+          resolve()
+        })
+        response.resume()
+      })
+      const gone = (): void => {
+        failed += 1
+        resolve()
+      }
+      request.once('error', gone).once('timeout', () => request.destroy(new Error('no answer')))
+    })
+  }
+
+  const timer = setInterval(() => {
+    const due = Math.floor(((performance.now() - startedAt) / 1000) * rate)
+    for (; sent < due; sent += 1) {
+      const asked = ask(PATHS[sent % PATHS.length] ?? '/health', startedAt + (sent * 1000) / rate)
+      open.add(asked)
+      void asked.then(() => open.delete(asked))
+    }
+  }, TICK_MS)
+
+  return {
+    async stop(): Promise<Answers> {
+      clearInterval(timer)
+      const askedFor = (performance.now() - startedAt) / 1000
+      await Promise.all(open)
+      const lasted = (performance.now() - startedAt) / 1000
+      agent.destroy()
+      const sorted = tookMs.toSorted((a, b) => a - b)
+      return {
+        askedPerSecond: sent / askedFor,
+        perSecond: (tookMs.length - failed) / lasted,
+        p99Ms: sorted[Math.floor(sorted.length * 0.99)] ?? 0,
+        slowestMs: sorted.at(-1) ?? 0,
+        failed,
+      }
+    },
+  }
+}

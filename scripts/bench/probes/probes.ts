@@ -20,6 +20,8 @@ const ORDINARY_RATE = 200
 const FLOOD_RATE = 2_000
 const STEADY_ROWS_A_SECOND = 100
 const SLOWER_MOST_PERCENT = 5
+/** Of what is asked in a flood, the share that may not be answered within it. */
+const SHORT_MOST_PERCENT = 5
 /** One a second, and the signs of life of the connections that hold a lock or listen, one each ten seconds. */
 const LOOKS_MOST = 1.4
 const ANSWER_MOST_MS = 2_000
@@ -65,15 +67,20 @@ export async function measureProbes(
     const termsBefore = await terms(server)
     const quiet: number[] = []
     const asked: number[] = []
-    for (let round = 1; round <= rounds; round += 1) {
+    const alone = async (round: number): Promise<void> => {
       tell(`probes: round ${round} of ${rounds}: nobody asks`)
       await bed.settle()
       quiet.push(await bed.burst(rows))
+    }
+    const watchedOver = async (round: number): Promise<void> => {
       tell(`probes: round ${round} of ${rounds}: ${ORDINARY_RATE} requests a second`)
       await bed.settle()
       const { result } = await during(bed.address, ORDINARY_RATE, 0, () => bed.burst(rows))
       asked.push(result)
     }
+    // In turns which of them is first: the tables are fuller for the second, each time.
+    for (let round = 1; round <= rounds; round += 1)
+      for (const half of round % 2 === 1 ? [alone, watchedOver] : [watchedOver, alone]) await half(round)
     const watched: Watched[] = []
     for (const rate of [ORDINARY_RATE, FLOOD_RATE]) {
       tell(`probes: ${rate} requests a second beside steady work`)
@@ -157,6 +164,12 @@ function limitsOf({ quiet, asked, watched, changesOfLeader }: Measured): LimitRe
         unit: '/s',
         most: LOOKS_MOST,
       }),
+      limitOf({
+        of: `of ${rate} requests a second, those without an answer in the same time`,
+        value: 100 * (1 - answers.perSecond / rate),
+        unit: '%',
+        most: SHORT_MOST_PERCENT,
+      }),
       limitOf({ of: `requests of ${rate} a second that failed`, value: answers.failed, unit: '', most: 0 }),
       limitOf({
         of: `the slowest answer of ${rate} a second`,
@@ -175,7 +188,8 @@ function textOf({ quiet, asked, watched, rows }: Measured, verdicts: readonly st
     `${ORDINARY_RATE} requests a second: ${asked.map(whole).join(', ')} messages a second`,
     ...watched.map(
       ({ rate, answers, looksPerSecond, metricsReadsPerSecond }) =>
-        `asked ${whole(rate)} times a second: ${whole(answers.perSecond)} answers a second, p99 ${answers.p99Ms} ms; ` +
+        `asked ${whole(rate)} times a second (${whole(answers.askedPerSecond)} were sent): ${whole(answers.perSecond)} answers a second, ` +
+        `p99 ${answers.p99Ms.toFixed(1)} ms, the slowest ${answers.slowestMs.toFixed(0)} ms; ` +
         `${looksPerSecond.toFixed(2)} looks and ${metricsReadsPerSecond.toFixed(2)} readings of the metrics a second`,
     ),
     `${whole(rows)} rows, each done once`,

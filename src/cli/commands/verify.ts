@@ -1,6 +1,8 @@
 import type { Command } from 'commander'
+import type { Client } from 'pg'
 import type { Settings } from '../../config/settings.ts'
-import { readInvariants, type InvariantResult } from '../../tables/status.ts'
+import { readInvariants, type Lend } from '../../tables/invariant.ts'
+import type { InvariantResult } from '../../tables/status.ts'
 import { verdictOfInvariants } from '../../tables/verdict.ts'
 import { keepDatabase, readOnly, withDatabase } from '../database.ts'
 import { EXIT } from '../exitCodes.ts'
@@ -23,9 +25,7 @@ export function verifyVerb(ending: Ending): Command {
     ending.code = EXIT.incomplete
     let results: InvariantResult[]
     try {
-      results = await withDatabase(settings, (client) =>
-        readOnly(client, settings, () => readInvariants(client)),
-      )
+      results = await withDatabase(settings, (client) => readInvariants(lent(client, settings)))
     } catch (error) {
       complain(`could not run: ${messageOf(error)}`)
       return
@@ -42,10 +42,15 @@ async function watchInvariants(settings: Settings, flags: WatchedFlags): Promise
     everyS: everyOf(flags),
     json: flags.json === true,
     async look() {
-      const results = await database.use((client) => readOnly(client, settings, () => readInvariants(client)))
+      const results = await database.use((client) => readInvariants(lent(client, settings)))
       return { text: resultsText(results), document: results }
     },
   })
+}
+
+/** Each in a transaction of its own, so that each has the whole limit of a statement. */
+function lent(client: Client, settings: Settings): Lend {
+  return (ask) => readOnly(client, settings, () => ask(client))
 }
 
 /** What does not hold weighs more than what could not be checked. No invariant at all means that none was run. */

@@ -12,7 +12,7 @@ import { Hono } from 'hono'
 import type { Context } from 'hono'
 import { HTTPException } from 'hono/http-exception'
 import type { Settings } from '../../config/settings.ts'
-import { readInvariants } from '../../tables/status.ts'
+import { readInvariants } from '../../tables/invariant.ts'
 import { allInvariants } from '../../tables/dashboard.ts'
 import { cleanError } from '../../telemetry/errorText.ts'
 import type { Log } from '../../telemetry/log.ts'
@@ -137,7 +137,7 @@ function verifying(frame: ReturnType<typeof createFrame>, port: DashboardPort) {
   async function run() {
     const startedAt = performance.now()
     const db = port.database()
-    const [invariants, results] = [await allInvariants(db), await readInvariants(db)]
+    const [invariants, results] = [await allInvariants(db), await readInvariants((ask) => ask(db))]
     return {
       invariants,
       results: Map.groupBy(results, ({ name }) => name.split(':')[0] ?? name),

@@ -127,7 +127,7 @@ export interface StatusFacts {
   readonly instances: readonly InstanceStatus[]
 }
 
-/** One invariant, as `service_ops.verify()` found it. */
+/** One invariant, as `service_ops.verify()` finds it. */
 export interface InvariantResult {
   readonly name: string
   /** Null: it could not be checked; `detail` says why. */

@@ -167,6 +167,10 @@ export const METRICS = {
     ['check'],
     '1 where the invariant holds, 0 where it does not; absent where it could not be checked.',
   ),
+  tidemark_verify_unknown: read(
+    ['check'],
+    '1 where the invariant could not be checked: it took longer than 20 s, or a right is missing; else 0.',
+  ),
   tidemark_instances: read(
     ['state', 'release'],
     'Instances by state; lost: silent for 10 s without a word of having stopped.',

@@ -1,6 +1,5 @@
 import { Hono } from 'hono'
-import type { Queryable } from '../../../db/pool.ts'
-import { oneAnswer } from '../../../kit/oneAnswer.ts'
+import { createSeldom } from '../../../kit/seldom.ts'
 import type { DashboardPort } from '../../dashboardPort.ts'
 import type { Env } from '../access.ts'
 import type { Frame } from '../frame.ts'
@@ -14,13 +13,16 @@ const KEEP_MS = 10_000
 export function historyRoutes(frame: Frame, port: DashboardPort): Hono<Env> {
   const routes = new Hono<Env>()
   const readers = new Map(
-    spans().map((span) => [span, oneAnswer(KEEP_MS, (db: Queryable) => readChronicle(db, span))]),
+    spans().map((span) => {
+      const ask = async () => readChronicle(port.database(), span)
+      return [span, createSeldom({ ask, everyMs: () => KEEP_MS, share: 1 })]
+    }),
   )
 
   routes.get('/history', async (context) => {
     const asked = context.req.query('span')
     const span = spans().find((name) => name === asked) ?? 'hour'
-    const chronicle = await readers.get(span)?.(port.database())
+    const chronicle = await readers.get(span)?.need()
     return frame.page(context, {
       title: 'History',
       place: 'history',

@@ -1,6 +1,5 @@
 import { Hono } from 'hono'
-import type { Queryable } from '../../../db/pool.ts'
-import { oneAnswer } from '../../../kit/oneAnswer.ts'
+import { createSeldom } from '../../../kit/seldom.ts'
 import { actionsBefore, allInvariants, allTasks, runsOf, walkRuns } from '../../../tables/dashboard.ts'
 import { deadJobs, jobOverview } from '../../../tables/dashboardJobs.ts'
 import { errorClasses, inboxSources, readMessage } from '../../../tables/dashboardMessages.ts'
@@ -35,8 +34,12 @@ const NUMBER = /^[1-9][0-9]{0,17}$/
 /** Pages that change nothing. */
 export function lookingRoutes(frame: Frame, port: DashboardPort): Hono<Env> {
   const routes = new Hono<Env>()
-  const sources = oneAnswer(SELDOM_MS, (db: Queryable) => inboxSources(db))
-  const errors = oneAnswer(SELDOM_MS, (db: Queryable) => errorClasses(db, ERRORS_LOOK, ERRORS_SHOWN))
+  const once = { everyMs: () => SELDOM_MS, share: 1 }
+  const sources = createSeldom({ ask: async () => inboxSources(port.database()), ...once })
+  const errors = createSeldom({
+    ask: async () => errorClasses(port.database(), ERRORS_LOOK, ERRORS_SHOWN),
+    ...once,
+  })
 
   routes.get('/messages', async (context) => {
     const db = port.database()
@@ -45,8 +48,8 @@ export function lookingRoutes(frame: Frame, port: DashboardPort): Hono<Env> {
     const nothing = { rows: [], below: undefined, cut: false }
     const [found, known, classes] = await Promise.all([
       query.fault === undefined ? search(db, query) : nothing,
-      sources(db),
-      errors(db),
+      sources.need(),
+      errors.need(),
     ])
     const names = known.map(({ source }) => source)
     const formToken = frame.formToken(context)

@@ -1,6 +1,5 @@
 import { Hono } from 'hono'
-import type { Queryable } from '../../../db/pool.ts'
-import { oneAnswer } from '../../../kit/oneAnswer.ts'
+import { createSeldom } from '../../../kit/seldom.ts'
 import { backlogAges } from '../../../tables/dashboard.ts'
 import type { DashboardPort } from '../../dashboardPort.ts'
 import type { Env } from '../access.ts'
@@ -17,15 +16,18 @@ const EVENTS = 'text/event-stream; charset=utf-8'
 /** *Now*, and its news. */
 export function nowRoutes(frame: Frame, port: DashboardPort): Hono<Env> {
   const routes = new Hono<Env>()
-  const aside = oneAnswer(ASIDE_MS, async (db: Queryable) => {
-    const [ages, rates] = await Promise.all([backlogAges(db, AGES_LOOK), doneRates(db)])
-    return { ages, rates }
+  const aside = createSeldom({
+    async ask() {
+      const db = port.database()
+      const [ages, rates] = await Promise.all([backlogAges(db, AGES_LOOK), doneRates(db)])
+      return { ages, rates }
+    },
+    everyMs: () => ASIDE_MS,
+    share: 1,
   })
 
   async function state(): Promise<NowState> {
-    // Asked for first: it throws where there is none, and what was begun before it would fail with nobody to hear.
-    const db = port.database()
-    const [status, beside] = await Promise.all([port.status(), aside(db)])
+    const [status, beside] = await Promise.all([port.status(), aside.need()])
     return { status, ...beside }
   }
 
