@@ -138,6 +138,9 @@ function clock(at) {
   return text.slice(11, 16) === '00:00' ? text.slice(5, 10) : text.slice(11, 16)
 }
 
+/** Day and time. */
+const stamp = (at) => new Date(at * 1000).toISOString().slice(0, 16).replace('T', ' ')
+
 const widthOf = (place) => Math.max(240, place.clientWidth - 16)
 
 function chart(place, times, lines, changes, isDark) {
@@ -158,7 +161,7 @@ function chart(place, times, lines, changes, isDark) {
     cursor: { points: { size: 6 }, sync: { key: 'history' } },
     scales: { y: { range: (_plot, _least, most) => [0, most > 0 ? most * 1.08 : 1] } },
     axes: [
-      { ...axis, size: 34, values: (_plot, times) => times.map(clock) },
+      { ...axis, size: 28, values: (_plot, times) => times.map(clock) },
       {
         ...axis,
         size: 62,
@@ -166,12 +169,17 @@ function chart(place, times, lines, changes, isDark) {
         values: (_plot, values) => values.map((value) => said(value, unit)),
       },
     ],
+    legend: {
+      markers: { fill: (_plot, n) => (n === 0 ? 'transparent' : colours[(n - 1) % colours.length]) },
+    },
     series: [
-      { value: '{YYYY}-{MM}-{DD} {HH}:{mm}' },
+      { value: (_plot, at) => (at === null ? '–' : stamp(at)) },
       ...lines.map(({ label }, n) => ({
         label,
         stroke: colours[n % colours.length],
         width: 1.5,
+        // Two that are alike lie on each other: of the upper one, what is below is seen.
+        ...(n % 2 === 1 ? { dash: [6, 4] } : {}),
         spanGaps: false,
         points: { show: lines.length > 0 && times.length < 3 },
         value: (_plot, value) => (value === null ? '–' : said(value, unit)),

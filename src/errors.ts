@@ -1,4 +1,5 @@
 export * from './errors/control.ts'
+export { DatabaseAway, NoDatabase } from './errors/database.ts'
 export * from './errors/delivery.ts'
 export { EncodingUnfit } from './errors/encoding.ts'
 export { IntakeRefused, IntakeTooSlow } from './errors/intake.ts'
@@ -258,17 +259,6 @@ export class SetupInvalid extends Error {
   constructor(problems: readonly (SettingsInvalid | ConfigInvalid)[]) {
     super(problems.map(({ message }) => message).join('\n'))
     this.problems = problems
-  }
-}
-
-/** No DATABASE_URL, and no embedded server runs that could be asked. */
-export class NoDatabase extends Error {
-  override readonly name = 'NoDatabase'
-  constructor(dataDir: string) {
-    super(
-      `no database: DATABASE_URL is not set, and no embedded server runs on ${dataDir}. ` +
-        'Start one with `npx tidemark start --demo` in another terminal, or set DATABASE_URL',
-    )
   }
 }
 

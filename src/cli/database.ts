@@ -1,9 +1,12 @@
 import type { Client } from 'pg'
 import type { Settings } from '../config/settings.ts'
-import { closeClient, openClient } from '../db/connection.ts'
+import { addressOf, closeClient, openClient } from '../db/connection.ts'
 import { findEmbedded } from '../db/embedded.ts'
-import { isConnectionError } from '../db/sqlstate.ts'
-import { CommitRolledBack, NoDatabase } from '../errors.ts'
+import { errorClass, isConnectionError } from '../db/sqlstate.ts'
+import type { ErrorClass } from '../db/sqlstate.ts'
+import { CommitRolledBack, DatabaseAway, NoDatabase } from '../errors.ts'
+import { cleanError } from '../telemetry/errorText.ts'
+import { isOurs } from './message.ts'
 
 const APPLICATION_NAME = 'tidemark:cli'
 
@@ -26,17 +29,56 @@ export async function findDatabase(settings: Settings): Promise<DatabaseAddress>
   return { url: embedded, directUrl: embedded }
 }
 
+/** What is no fault of a statement: nobody answers there, or lets us in. */
+const UNUSABLE: ReadonlySet<ErrorClass> = new Set([
+  'connection',
+  'authentication',
+  'missing_database',
+  'too_many_connections',
+])
+
+/** What a verb says when the database at its address cannot be used; any other error as it is. */
+export function awayFrom(error: unknown, settings: Settings, url: string): unknown {
+  if (isOurs(error) || !UNUSABLE.has(errorClass(error))) return error
+  const { databaseUrl, directDatabaseUrl } = settings
+  const direct = url === directDatabaseUrl && url !== databaseUrl
+  const from = databaseUrl === undefined ? undefined : `${direct ? 'DIRECT_' : ''}DATABASE_URL`
+  const { class: className, text } = cleanError(error)
+  const why = text.includes(className) ? text : `${className}${text === '' ? '' : `: ${text}`}`
+  return new DatabaseAway(addressOf(url), from, why, { cause: error })
+}
+
+/**
+ * Lends the addresses to a verb.
+ * @param by the one that it uses first, for what is said when nothing can be used there
+ * @throws {NoDatabase} when there is none, {@link DatabaseAway} when there is nothing to use, or what `fn` throws
+ */
+export async function withAddress<T>(
+  settings: Settings,
+  fn: (address: DatabaseAddress) => Promise<T>,
+  by: keyof DatabaseAddress = 'url',
+): Promise<T> {
+  const address = await findDatabase(settings)
+  try {
+    return await fn(address)
+  } catch (error) {
+    throw awayFrom(error, settings, address[by])
+  }
+}
+
 /**
  * Lends one connection to a verb and closes it afterwards.
- * @throws {NoDatabase} when there is no database to connect to, or the connection's own error
+ * @throws as {@link withAddress}
  */
 export async function withDatabase<T>(settings: Settings, fn: (client: Client) => Promise<T>): Promise<T> {
-  const client = await connect(settings)
-  try {
-    return await fn(client)
-  } finally {
-    await closeClient(client)
-  }
+  return withAddress(settings, async ({ url }) => {
+    const client = await connect(settings, url)
+    try {
+      return await fn(client)
+    } finally {
+      await closeClient(client)
+    }
+  })
 }
 
 /** One connection that is lent again and again; after a failure it is another one. */
@@ -52,7 +94,7 @@ export function keepDatabase(settings: Settings): KeptDatabase {
     async use(fn) {
       const known = kept
       kept = undefined
-      const client = known ?? (await connect(settings))
+      const client = known ?? (await withAddress(settings, ({ url }) => connect(settings, url)))
       try {
         const value = await fn(client)
         kept = client
@@ -67,8 +109,7 @@ export function keepDatabase(settings: Settings): KeptDatabase {
   }
 }
 
-async function connect(settings: Settings): Promise<Client> {
-  const { url } = await findDatabase(settings)
+function connect(settings: Settings, url: string): Promise<Client> {
   return openClient({
     url,
     applicationName: APPLICATION_NAME,

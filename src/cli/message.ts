@@ -13,10 +13,15 @@ const OUR_CLASSES = Object.values(ourErrors)
  */
 export function messageOf(error: unknown): string {
   // `instanceof` says so, though the check is spread over a list.
-  if (OUR_CLASSES.some((ours) => error instanceof ours)) return (error as Error).message
+  if (isOurs(error)) return (error as Error).message
   const { class: className, text } = cleanError(error)
   const line = text === '' ? className : `${className}: ${text}`
   return isOurSchemaMissing(error) ? `${line}; ${MAKE_SCHEMA}` : line
+}
+
+/** Whether an error says itself what to do. */
+export function isOurs(error: unknown): boolean {
+  return OUR_CLASSES.some((ours) => error instanceof ours)
 }
 
 function isOurSchemaMissing(error: unknown): boolean {

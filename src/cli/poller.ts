@@ -6,7 +6,7 @@ import type { Pool } from '../db/pool.ts'
 import { createPool } from '../db/pool.ts'
 import { findPooling, unlimited } from '../db/pooler.ts'
 import { ConfigInvalid, SetupInvalid } from '../errors.ts'
-import { findDatabase } from './database.ts'
+import { withAddress } from './database.ts'
 import { taskSetup } from './verb.ts'
 
 /** A poller as this config has it, with what its messages need. */
@@ -52,11 +52,21 @@ export async function pollerSetup(flags: { config?: string }, name: string): Pro
  * @throws {PoolerUnfit} when the role's isolation is not the one by which the verb's statements are right
  */
 export async function withPool<T>(settings: Settings, fn: (pool: Pool) => Promise<T>): Promise<T> {
-  const { url } = await findDatabase(settings)
+  return withAddress(settings, async ({ url }) => {
+    const pool = await openPool(settings, url)
+    try {
+      return await fn(pool)
+    } finally {
+      await pool.end()
+    }
+  })
+}
+
+async function openPool(settings: Settings, url: string): Promise<Pool> {
   const look = { connectTimeoutMs: settings.connectTimeoutMs }
   const pooling = await findPooling(url, look)
   if (pooling !== 'none') await unlimited(url, look)
-  const pool = createPool({
+  return createPool({
     url,
     applicationName: 'tidemark:cli',
     max: 2,
@@ -69,11 +79,6 @@ export async function withPool<T>(settings: Settings, fn: (pool: Pool) => Promis
       idleInTransactionMs: settings.idleInTransactionMs,
     },
   })
-  try {
-    return await fn(pool)
-  } finally {
-    await pool.end()
-  }
 }
 
 const TIME_FORM =

@@ -1,5 +1,5 @@
 import { isConnectionError } from '../db/sqlstate.ts'
-import { NoDatabase } from '../errors.ts'
+import { DatabaseAway, NoDatabase } from '../errors.ts'
 import { verdictAway } from '../tables/verdict.ts'
 import type { Verdict } from '../tables/verdict.ts'
 import { cleanError } from '../telemetry/errorText.ts'
@@ -14,12 +14,17 @@ export interface Sight {
 
 /** What a look that failed has found. */
 export function failedSight(error: unknown): Sight {
-  if (!isConnectionError(error) && !(error instanceof NoDatabase)) {
-    const message = messageOf(error)
-    return { text: coloured('red', `could not look: ${message}`), document: { error: message } }
-  }
-  const verdict = verdictAway(cleanError(error).class)
-  return { text: verdictLine(verdict), document: { verdict } }
+  const verdict = awayVerdict(error)
+  if (verdict !== undefined) return { text: verdictLine(verdict), document: { verdict } }
+  const message = messageOf(error)
+  return { text: coloured('red', `could not look: ${message}`), document: { error: message } }
+}
+
+/** Undefined: it is there, and something else is wrong. */
+function awayVerdict(error: unknown): Verdict | undefined {
+  if (error instanceof NoDatabase || error instanceof DatabaseAway)
+    return verdictAway(error.reason, error.remedy)
+  return isConnectionError(error) ? verdictAway(cleanError(error).class) : undefined
 }
 
 const COLOURS = { well: 'green', note: 'yellow', person: 'red' } as const

@@ -11,6 +11,9 @@ const sql = loadStatements('demo_handlers', ['update_packet', 'digest', 'forget_
 const POLLER = 'message_poller'
 const SOURCE = 'service_ops.send_serviceops'
 
+/** A drain waits longer, so none of the demo's handlers is cut off by a deploy. They take milliseconds. */
+const LEAVES_WITHIN = '15s'
+
 /** One attempt in this many fails on purpose, so that retries are seen. */
 const FAIL_ONE_IN = 20
 
@@ -44,6 +47,7 @@ export function demoConfig(pool: () => Pool | undefined): TidemarkConfig {
         contract: 'transactional',
         exclusive: true,
         concurrency: 4,
+        timeout: LEAVES_WITHIN,
         backoff: { base: '500ms', max: '5s' },
         async handle(message, { tx, log }) {
           if (!isDecision(message.payload)) throw new TypeError('the payload is no decision')
@@ -61,6 +65,7 @@ export function demoConfig(pool: () => Pool | undefined): TidemarkConfig {
     jobs: {
       inbox_digest: {
         cron: '* * * * *',
+        timeout: LEAVES_WITHIN,
         async handle() {
           await pool()?.query(sql.digest)
           await pool()?.query(sql.forget_digests)

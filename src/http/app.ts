@@ -15,6 +15,7 @@ import { createHealth, type HealthReporter, type ServiceFacts } from './health.t
 import { intakeRoutes } from './intake.ts'
 import type { IntakePort } from './intakePort.ts'
 import type { MetricsPort } from './metricsPort.ts'
+import { ownHost } from './ownHost.ts'
 import type { DatabaseProbe } from './probe.ts'
 import { requestTrace } from './requestTrace.ts'
 import type { StatusPort } from './statusPort.ts'
@@ -23,7 +24,7 @@ import type { StatusPort } from './statusPort.ts'
 export interface AppOptions extends ServiceFacts {
   readonly settings: Pick<
     Settings,
-    'requestTimeoutMs' | 'dashboard' | 'adminToken' | 'intakeToken' | 'corsOrigins' | 'machineId'
+    'requestTimeoutMs' | 'host' | 'dashboard' | 'adminToken' | 'intakeToken' | 'corsOrigins' | 'machineId'
   >
   /** Undefined: this instance takes nothing in. */
   readonly intake?: IntakePort
@@ -65,6 +66,7 @@ export function createApp(port: StatusPort, log: Log, options: AppOptions): App 
       ? undefined
       : createDashboard({ port: options.dashboard, admin, settings, service, release: version, log })
   const { see } = dashboard?.access ?? createAccess(settings, undefined)
+  const here = ownHost(settings)
   const app: App = new Hono()
 
   // Before what writes a line for each request: the line of a page tells enough of its files.
@@ -103,7 +105,7 @@ export function createApp(port: StatusPort, log: Log, options: AppOptions): App 
   })
   // Without the dashboard's token, which scrapers do not have: whoever wants it unseen sets OPS_PORT.
   if (metrics !== undefined && serves !== 'the public')
-    app.get('/metrics', async (context) =>
+    app.get('/metrics', here, async (context) =>
       context.body(await metrics.text(), 200, { 'Content-Type': metrics.contentType }),
     )
   if (options.intake !== undefined && serves !== 'operators')
@@ -132,6 +134,7 @@ export function createApp(port: StatusPort, log: Log, options: AppOptions): App 
 
   /** What OPS_PORT, where it is set, answers alone. */
   function operatorRoutes(): void {
+    app.use(here)
     app.get('/status', see, async (context) => {
       try {
         return context.json(await port.status())

@@ -13,7 +13,13 @@ import { forgetOrphanedAttempts } from '../process/forgetOrphans.ts'
 import { bringRetriesForward } from '../process/retries.ts'
 import { forgetFinished } from '../process/retention.ts'
 import type { Walk } from '../process/retention.ts'
-import { forgetHistory, sampleHistory } from '../tables/history.ts'
+import {
+  forgetHistory,
+  forgetSteps,
+  ROLL_UP_EVERY_MS,
+  rollUpHistory,
+  sampleHistory,
+} from '../tables/history.ts'
 import { forgetStopped } from '../tables/instance.ts'
 import { forgetRuns } from '../tables/pollRun.ts'
 import { findTask } from '../tables/task.ts'
@@ -53,14 +59,22 @@ const NOT_YET_MS = 10_000
 /** `jobs`: all that the config has, whether or not they run here. */
 export function commonDuties(pool: Pool, instanceId: string, jobs: readonly ResolvedJob[], log: Log): Duty[] {
   let orphansAfter = '0'
+  /** By the monotonic clock: when the history is rolled up here next. */
+  let rollUpAt = 0
   return [
     {
       // What each instance counts it writes itself (history.ts); this is what one of them can see for all.
       name: 'history',
       everyMs: MINUTE_MS,
-      async run() {
+      async run(signal) {
         const nowMs = await sampleHistory(pool)
         await forgetHistory(pool, KEEP_HISTORY_MS)
+        // By whichever instance has the duty, as often for each: what another one has just done costs 20 ms.
+        if (performance.now() >= rollUpAt) {
+          while (!signal.aborted && !(await rollUpHistory(pool)));
+          await forgetSteps(pool, KEEP_HISTORY_MS)
+          rollUpAt = performance.now() + ROLL_UP_EVERY_MS
+        }
         return MINUTE_MS - (nowMs % MINUTE_MS) + SAMPLE_AT_MS
       },
     },

@@ -68,6 +68,7 @@ const OURS: readonly string[] = [
  */
 const BOOKKEEPING: ReadonlySet<string> = new Set([
   'service_ops.history_minute',
+  'service_ops.history_step',
   'service_ops.invariant',
   'service_ops.message_attempt',
   'service_ops.migrations',

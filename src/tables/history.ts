@@ -2,11 +2,13 @@ import type { Queryable } from '../db/pool.ts'
 import { loadStatements } from '../db/statements.ts'
 import { SUMMED, toPoints } from './history/points.ts'
 import type { HistoryPoint, StoredStep } from './history/points.ts'
+import { readSteps, storedLength } from './history/steps.ts'
 import { LOOK_WITHOUT_MARK } from './lowWater.ts'
 
 const sql = loadStatements('history', ['clock', 'add', 'sample', 'forget', 'read', 'leader_changes'])
 
 export type { HistoryPoint } from './history/points.ts'
+export { forgetSteps, ROLL_UP_EVERY_MS, rollUpHistory } from './history/steps.ts'
 
 /** What was counted of one thing: a row of `history_minute` without its minute. */
 export interface Counted {
@@ -76,7 +78,8 @@ export interface Stretch {
 }
 
 /**
- * The history of a stretch, in steps of so many minutes that begin at multiples of their length; the first one is whole.
+ * The history of a stretch, in steps of so many minutes that begin at multiples of their length; the first one is whole. Steps of
+ * ten minutes or an hour, or a multiple, are read from what is rolled up already.
  *
  * - `ingested`, `done`, `failed`, `dead`, `interrupted` (by source) and `late_rows` (by poller): how many in each step.
  * - `latency_p50`, `latency_p95`, `latency_p99`, and `handler_…`: seconds, by source, where messages were done.
@@ -89,9 +92,11 @@ export async function readHistory(
   db: Queryable,
   { from, to, stepMinutes }: Stretch & { readonly stepMinutes: number },
 ): Promise<HistoryPoint[]> {
-  const values = [isoOf(from), isoOf(to), Math.max(1, Math.round(stepMinutes)) * 60, SUMMED]
-  const { rows } = await db.query<StoredStep & Record<string, unknown>>(sql.read, values)
-  return toPoints(rows)
+  const stretch = { from: isoOf(from), to: isoOf(to), stepMinutes: Math.max(1, Math.round(stepMinutes)) }
+  const storedMinutes = storedLength(stretch.stepMinutes)
+  if (storedMinutes !== undefined) return toPoints(await readSteps(db, { ...stretch, storedMinutes }))
+  const values = [stretch.from, stretch.to, stretch.stepMinutes * 60, SUMMED]
+  return toPoints((await db.query<StoredStep & Record<string, unknown>>(sql.read, values)).rows)
 }
 
 /** A change of leadership, as `service_ops.leader_change` has it. `at` is ISO 8601 text. */

@@ -89,9 +89,9 @@ export function verdictOf(status: StatusFacts, invariants: readonly InvariantRes
   return judge(findings, () => (hasTasks ? wellText(status, live.length) : 'nothing has run here yet'))
 }
 
-/** The verdict while the database does not answer. @param reason the class of its error */
-export function verdictAway(reason: string): Verdict {
-  const finding = person('database_away', null, `the database is away: ${reason}`, null)
+/** The verdict while the database does not answer. @param reason the class of its error, or a clause */
+export function verdictAway(reason: string, remedy: string | null = null): Verdict {
+  const finding = person('database_away', null, `the database is away: ${reason}`, remedy)
   return judge([finding], () => '')
 }
 

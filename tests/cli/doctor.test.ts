@@ -36,12 +36,13 @@ describe('`doctor`', () => {
     assert.equal(code, 1, stderr)
     assert.match(
       stdout,
-      /^fault {4}database: the database at 127\.0\.0\.1:1\/none cannot be used: ECONNREFUSED/m,
+      /^fault {4}database: the database cannot be used: 127\.0\.0\.1:1\/none \(DATABASE_URL\): connect ECONNREFUSED.*\n +→ see that it is up, and that DATABASE_URL is right$/m,
     )
     assert.match(stdout, /^warning {2}handler_limits: processors\.packing may take 90 s/m)
     assert.match(stdout, /^fault {4}fly_stop: kill_timeout in fly\.toml is 10 s.*\n +→ kill_timeout = 45$/m)
-    assert.match(stdout, /^not run {2}primary: the database at .* cannot be used/m)
-    assert.match(stdout, /^\d+ found by \d+ checks, \d+ could not be run$/m)
+    assert.match(stdout, /^not run {2}because of database: addresses, primary, .*messages$/m)
+    assert.equal(stdout.split('ECONNREFUSED').length, 2, 'said once')
+    assert.match(stdout, /^\d+ found by \d+ checks, \d+ could not be run; 1 note, told with --notes$/m)
     assert.doesNotMatch(stdout, /secret/)
   })
 
@@ -62,9 +63,19 @@ describe('`doctor`', () => {
   test('names the server that does not run, where none is named', async (t) => {
     const { code, stdout } = await tidemark(['doctor'], { cwd: folderOf(t, {}) })
     assert.equal(code, 1)
-    assert.match(stdout, /^fault {4}database: .*DATABASE_URL/m)
+    assert.match(stdout, /^fault {4}database: there is no database: DATABASE_URL is not set/m)
     // Without a config nothing is known of the tasks, which is no pass.
-    assert.match(stdout, /^not run {2}handler_limits: there is no config file here/m)
+    assert.match(stdout, /^not run {2}tokens, handler_limits.*: there is no config file here/m)
+  })
+
+  test('tells what is no mistake, and what was left out, to whoever asks', async (t) => {
+    const cwd = folderOf(t, { 'tidemark.config.js': CONFIG })
+    const silent = await tidemark(['doctor'], { cwd, env: NOWHERE })
+    assert.doesNotMatch(silent.stdout, /^(note|left out)/m)
+    assert.match(silent.stdout, /; \d+ left out, since there is no fly\.toml; 1 note, told with --notes\n$/)
+    const asked = await tidemark(['doctor', '--notes'], { cwd, env: NOWHERE })
+    assert.match(asked.stdout, /^note {5}tokens: ADMIN_TOKEN is not set/m)
+    assert.match(asked.stdout, /^left out: fly_file, .*fly_ports: there is no fly\.toml/m)
   })
 
   test('reads the app that it is told to, and misses it', async (t) => {
@@ -72,7 +83,7 @@ describe('`doctor`', () => {
     const run = async (file: string) =>
       (await tidemark(['doctor', '--fly', file], { cwd, env: NOWHERE })).stdout
     assert.match(await run('green.toml'), /kill_signal in green\.toml is SIGKILL/)
-    assert.match(await run('blue.toml'), /^not run {2}fly_stop: there is no blue\.toml/m)
+    assert.match(await run('blue.toml'), /^not run {2}fly_file, .*fly_stop, .*: there is no blue\.toml/m)
   })
 
   test('ends with 78 for settings and a config that nothing can start with', async (t) => {

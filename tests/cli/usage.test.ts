@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, realpath, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
+import { createDatabase } from '../support/database.ts'
 import { tidemark } from './tidemark.ts'
+import type { RunOptions } from './tidemark.ts'
 
 async function emptyFolder(context: TestContext): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'tidemark-cli-'))
@@ -134,25 +136,62 @@ describe('the config file', () => {
   })
 })
 
-test('a verb without any database says that no embedded server runs', async (context) => {
-  const cwd = await emptyFolder(context)
-  for (const [verb, expected] of [
-    ['status', 1],
-    ['sql', 1],
-    ['verify', 2],
-    ['migrate', 1],
-  ] as const) {
-    const { code, stdout, stderr } = await tidemark([verb], { cwd })
-    assert.deepEqual([code, stdout], [expected, ''], verb)
-    assert.match(stderr, /no embedded server runs/)
+/** A verb of each way to the database, and its exit code where there is none. */
+const ON_A_DATABASE: readonly (readonly [line: string, code: number])[] = [
+  ['status', 1],
+  ['verify', 2],
+  ['migrate', 1],
+  ['inbox retry --status DEAD', 1],
+  ['poll message_poller', 1],
+  ['wake off message_poller', 1],
+]
+
+/** What each of them says, on stderr alone, below `tidemark: ` or `could not run: `. */
+async function saidBy(options: RunOptions): Promise<Set<string>> {
+  const said = new Set<string>()
+  for (const [line, expected] of ON_A_DATABASE) {
+    const { code, stdout, stderr } = await tidemark(line.split(' '), options)
+    assert.deepEqual([code, stdout], [expected, ''], `${line}: ${stderr}`)
+    said.add(stderr.replace(/^(tidemark|could not run): /, ''))
   }
+  return said
+}
+
+test('verbs without any database all say that no embedded server runs, where, and what to do', async (context) => {
+  const cwd = await emptyFolder(context)
+  const [said = '', ...others] = await saidBy({ cwd })
+  assert.deepEqual(others, [])
+  assert.equal(
+    said,
+    `no database: DATABASE_URL is not set, and no embedded server runs on ${join(await realpath(cwd), '.tidemark')}. ` +
+      'Remedy: start one with `npx tidemark start --demo` in another terminal, or set DATABASE_URL\n',
+  )
 })
 
-test('a database that is away is told by its class, without the password', async () => {
+test('verbs whose database is away all say which, by what setting and why, without the password', async (context) => {
   // Port 1 is nobody's.
   const env = { DATABASE_URL: 'postgres://me:hunter2@127.0.0.1:1/app' }
-  const { code, stderr } = await tidemark(['status'], { env })
+  const [said = '', ...others] = await saidBy({ cwd: await emptyFolder(context), env })
+  assert.deepEqual(others, [])
+  assert.equal(
+    said,
+    'the database cannot be used: 127.0.0.1:1/app (DATABASE_URL): connect ECONNREFUSED 127.0.0.1:1. ' +
+      'Remedy: see that it is up, and that DATABASE_URL is right\n',
+  )
+})
+
+test('a database that lets nobody in, or is not there, is told in the same way', async (context) => {
+  const { url } = await createDatabase(context)
+  const gone = new URL(url)
+  gone.pathname = '/nowhere'
+  const { code, stderr } = await tidemark(['status'], { env: { DATABASE_URL: gone.href } })
   assert.equal(code, 1)
-  assert.match(stderr, /ECONNREFUSED/)
-  assert.doesNotMatch(stderr, /hunter2|at .*\.ts/)
+  assert.match(stderr, /cannot be used: .*\/nowhere \(DATABASE_URL\): .*\[3D000\].*Remedy/)
+  const env = { DATABASE_URL: url, DIRECT_DATABASE_URL: 'postgres://me:hunter2@127.0.0.1:1/app' }
+  const migrated = await tidemark(['migrate'], { env })
+  assert.match(
+    migrated.stderr,
+    /127\.0\.0\.1:1\/app \(DIRECT_DATABASE_URL\): .*that DIRECT_DATABASE_URL is right/,
+  )
+  assert.doesNotMatch(migrated.stderr, /hunter2/)
 })

@@ -110,7 +110,10 @@ describe('elsewhere', () => {
     away.child.kill('SIGINT')
     assert.equal(await away.ended(), 0)
     const { verdict } = JSON.parse(away.read[0] ?? '') as { verdict: { sentence: string } }
-    assert.match(verdict.sentence, /the database is away/)
+    assert.match(
+      verdict.sentence,
+      /the database is away: 127\.0\.0\.1:1\/none \(DATABASE_URL\): connect ECONN/,
+    )
   })
 
   test('--watch prints one look after the other, without codes, and ends when nobody reads any more', async (t) => {

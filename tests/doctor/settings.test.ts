@@ -33,6 +33,7 @@ describe('what the settings say', () => {
       findings.map(({ severity, seen }) => [severity, seen]),
       [['note', 'ADMIN_TOKEN is not set: nobody may act by /admin']],
     )
+    await isSilent('tokens', { env: { DATABASE_URL: '' } })
   })
 
   test('a dashboard that everybody sees', async () => {

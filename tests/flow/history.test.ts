@@ -83,9 +83,12 @@ test('the history of two instances is what became of the messages; a kill loses 
   assert.ok(rows.some(({ key }) => key === three.id) && rows.some(({ key }) => key === two.id))
 })
 
-test('the duty samples the history', async (t) => {
-  const database = await createDatabase(t, { migrated: false })
+test('the duties sample the history, and roll it up', async (t) => {
+  const database = await createDatabase(t)
   const sql = database.pool()
+  await sql.query(
+    `INSERT INTO service_ops.history_minute (at, name, key, value) SELECT now() - n * interval '1 hour', 'done', 'shop', 2 FROM generate_series(1, 20) n`,
+  )
   await sql.query(
     'CREATE TABLE shop_orders (id bigint PRIMARY KEY, created_at timestamptz NOT NULL DEFAULT now()); CREATE INDEX ON shop_orders (created_at, id)',
   )
@@ -96,6 +99,12 @@ test('the duty samples the history', async (t) => {
       `SELECT FROM service_ops.history_minute WHERE name = 'instances' AND key = 'ready' AND value = 1`,
     )
     return rows.length > 0
+  })
+  await until('steps of a day', async () => {
+    const { rows } = await sql.query<{ done: number }>(
+      `SELECT sum(value) AS done FROM service_ops.history_step WHERE minutes = 60 AND name = 'done' AND key = 'shop'`,
+    )
+    return rows[0]?.done === 40
   })
   const { rows } = await sql.query<{ in_s: number }>(
     `SELECT extract(epoch FROM start_after - date_trunc('minute', start_after))::float8 AS in_s

@@ -64,6 +64,10 @@ describe('the README', () => {
     assert.deepEqual(told.toSorted(), exist.filter((name) => !ofFly(name)).toSorted())
   })
 
+  test('has no number that the next migration makes untrue', () => {
+    assert.doesNotMatch(readme, /\d+ migrations/)
+  })
+
   test('names scripts that exist', () => {
     const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
       scripts: Record<string, string>

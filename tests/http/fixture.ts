@@ -50,6 +50,7 @@ export function appOn(
     features: ['pollers'],
     settings: {
       requestTimeoutMs: 10_000,
+      host: '127.0.0.1',
       dashboard: 'public',
       adminToken: undefined,
       intakeToken: undefined,

@@ -13,6 +13,7 @@ import { until } from '../support/until.ts'
 
 const BOOKKEEPING = [
   'service_ops.history_minute',
+  'service_ops.history_step',
   'service_ops.invariant',
   'service_ops.message_attempt',
   'service_ops.migrations',

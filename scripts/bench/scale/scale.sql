@@ -67,3 +67,34 @@ SELECT 'bench', t.at, t.at, t.at, CASE WHEN n = 100 THEN 'failed' ELSE 'ran' END
 -- name: fill_task
 INSERT INTO service_ops.background_task (id, task_name, kind, led, config_hash, release, interval_seconds, source_table, sources)
 VALUES (1, 'bench', 'poller', true, 'x', '1', 2, 'bench.source', NULL), (2, 'benching', 'processor', false, 'x', '1', NULL, NULL, '{bench}');
+
+-- name: fill_history
+-- Eight days of three busy sources on two instances, 60 rows a minute, as instances and samples leave them.
+INSERT INTO service_ops.history_minute (at, name, key, value)
+SELECT date_trunc('minute', now()) - m * interval '1 minute', s.name, s.key, 1 + (m * 7919 + length(s.key)) % 97
+  FROM generate_series(11519, 0, -1) m
+ CROSS JOIN (
+       SELECT n.name, o.source || n.suffix AS key
+         FROM unnest('{orders,mails,invoices}'::text[]) o(source)
+        CROSS JOIN (
+              SELECT unnest('{ingested,done,failed,oldest_seconds,lag_seconds,edge_lag_seconds}'::text[]), ''
+               UNION ALL SELECT 'latency', ' ' || unnest('{0.05,0.1,0.25,0.5,1,5}'::text[])
+               UNION ALL SELECT 'handler', ' ' || unnest('{0.005,0.01,0.05,0.25}'::text[])
+               UNION ALL SELECT 'backlog', ' ' || unnest('{NEW,PROCESSING,FAILED}'::text[])) n(name, suffix)
+        UNION ALL SELECT 'instances', 'ready'
+        UNION ALL SELECT 'flushed', unnest('{bench-1,bench-2}'::text[])) s
+ ORDER BY 1, 2, 3;
+
+-- name: fill_slots
+-- Ten thousand keys, and fifty of them with two messages in work each.
+WITH held AS (
+  INSERT INTO service_ops.integration_inbox (source, message_id, status, claim, attempts, payload, trace_id, source_created_at, locked_by, locked_at, group_key)
+  SELECT 'bench', 'held-' || n, 'PROCESSING', 1, 1, '{}', md5('held' || n), now(), 'bench-1', now(), 'key-' || n % 50
+    FROM generate_series(0, 99) n
+  RETURNING inbox_id, group_key)
+INSERT INTO service_ops.slot_limit (source, group_key, default_slots, paused, held, held_claims)
+SELECT 'bench', 'key-' || n, NULL::integer, n % 1000 = 999,
+       coalesce((SELECT array_agg(h.inbox_id) FROM held h WHERE h.group_key = 'key-' || n), '{}'),
+       coalesce((SELECT array_agg(1) FROM held h WHERE h.group_key = 'key-' || n), '{}')
+  FROM generate_series(0, 9999) n
+ UNION ALL SELECT 'bench', '*', 2, false, '{}', '{}';

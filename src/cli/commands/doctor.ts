@@ -5,16 +5,16 @@ import type { ResolvedConfig } from '../../config/resolved.ts'
 import type { Settings } from '../../config/settings.ts'
 import type { TidemarkConfig } from '../../config/types.ts'
 import { resolveConfig } from '../../config/validate.ts'
-import { addressOf, closeClient, openClient } from '../../db/connection.ts'
+import { closeClient, openClient } from '../../db/connection.ts'
 import { CannotRun, LIMITS, type Ways } from '../../doctor/check.ts'
 import { CHECKS } from '../../doctor/checks.ts'
 import { isDemo } from '../../doctor/demo.ts'
 import { examine, isClean, type Examined } from '../../doctor/examine.ts'
 import { flyOf } from '../../doctor/fly/deployed.ts'
 import { lookAtWays } from '../../doctor/reach.ts'
-import { NoDatabase } from '../../errors.ts'
+import { DatabaseAway, NoDatabase } from '../../errors.ts'
 import { cleanError } from '../../telemetry/errorText.ts'
-import { findDatabase, type DatabaseAddress } from '../database.ts'
+import { awayFrom, findDatabase, type DatabaseAddress } from '../database.ts'
 import { EXIT } from '../exitCodes.ts'
 import { printJson } from '../terminal.ts'
 import { readingVerb, taskSetup, type Ending, type ReadingFlags } from '../verb.ts'
@@ -22,16 +22,18 @@ import { printExamined } from './doctor/report.ts'
 
 interface Flags extends ReadingFlags {
   readonly fly?: string
+  readonly notes?: true
 }
 
 /** `tidemark doctor`: looks for mistakes in the set-up, each with what mends it; changes nothing. */
 export function doctorVerb(ending: Ending): Command {
   return readingVerb('doctor', 'look for mistakes in the set-up, each with its remedy')
     .option('--fly <file>', 'the app on Fly.io (default: ./fly.toml, where there is one)')
+    .option('--notes', 'tell what is worth knowing and no mistake, too')
     .action(async (flags: Flags) => {
       const results = await run(flags)
       if (flags.json === true) printJson(documentOf(results))
-      else printExamined(results)
+      else printExamined(results, { notes: flags.notes === true })
       ending.code = isClean(results) ? EXIT.done : EXIT.failed
     })
 }
@@ -53,6 +55,8 @@ async function run(flags: Flags): Promise<Examined[]> {
           resolveConfig(given(written), { intervals: settings.pollerIntervals }),
         ),
         ways: once(async (): Promise<Ways> => {
+          // Where nothing was to be reached a moment ago, that is the reason, and no second one.
+          given(client)
           const { url, directUrl } = given(address)
           return lookAtWays(url, directUrl, settings.connectTimeoutMs)
         }),
@@ -88,9 +92,7 @@ async function addressHere(settings: Settings): Promise<DatabaseAddress | Cannot
     return await findDatabase(settings)
   } catch (error) {
     if (!(error instanceof NoDatabase)) throw error
-    return new CannotRun(error.message, 'set DATABASE_URL, or start the embedded one: tidemark start', {
-      cause: error,
-    })
+    return new CannotRun(`there is no database: ${error.reason}`, error.remedy, { cause: error })
   }
 }
 
@@ -107,13 +109,13 @@ async function connect(settings: Settings, { url }: DatabaseAddress): Promise<Cl
       startupOptions: false,
       limits: { statementTimeoutMs: SILENCE_MS, lockTimeoutMs: 0, idleInTransactionMs: 0 },
     })
-  } catch (cause) {
-    const { class: className, text } = cleanError(cause)
-    return new CannotRun(
-      `the database at ${addressOf(url)} cannot be used: ${className}${text === '' ? '' : `: ${text}`}`,
-      'see that it is up, and that DATABASE_URL is right',
-      { cause },
-    )
+  } catch (error) {
+    const cause = awayFrom(error, settings, url)
+    const { reason, remedy } =
+      cause instanceof DatabaseAway
+        ? cause
+        : { reason: cleanError(cause).text, remedy: 'see that DATABASE_URL is right' }
+    return new CannotRun(`the database cannot be used: ${reason}`, remedy, { cause })
   }
 }
 

@@ -8,7 +8,7 @@ import { PoolerUnfit } from '../../errors.ts'
 import { BOSS_SCHEMA, BOSS_SCHEMA_VERSION, bossSchemaVersion, migrateBoss } from '../../jobs/schema.ts'
 import { explainDenied } from '../../tables/permission.ts'
 import type { Log } from '../../telemetry/log.ts'
-import { findDatabase, withDatabase } from '../database.ts'
+import { withAddress, withDatabase } from '../database.ts'
 import { EXIT } from '../exitCodes.ts'
 import { verbLog } from '../log.ts'
 import { messageOf } from '../message.ts'
@@ -29,12 +29,14 @@ export function migrateVerb(ending: Ending): Command {
     .option('--repair', 'run every file again, and so make again what was dropped')
     .action(async (flags: Flags) => {
       const { settings } = await databaseSetup(flags)
-      ending.code = flags.status === true ? await showStatus(settings, flags) : await apply(settings, flags)
+      ending.code =
+        flags.status === true
+          ? await showStatus(settings, flags)
+          : await withAddress(settings, ({ directUrl }) => apply(settings, directUrl, flags), 'directUrl')
     })
 }
 
-async function apply(settings: Settings, flags: Flags): Promise<number> {
-  const { directUrl } = await findDatabase(settings)
+async function apply(settings: Settings, directUrl: string, flags: Flags): Promise<number> {
   const log = verbLog(settings, 'migrate')
   try {
     const address = await requireSession(directUrl, settings)

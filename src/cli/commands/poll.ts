@@ -1,9 +1,11 @@
 import type { Command } from 'commander'
+import type { Settings } from '../../config/settings.ts'
 import { createPool } from '../../db/pool.ts'
 import { withTransaction } from '../../db/transaction.ts'
+import type { PassRow } from '../../jobs/jobRows.ts'
 import { recordAction } from '../../tables/control.ts'
 import { actHere } from '../actor.ts'
-import { findDatabase } from '../database.ts'
+import { withAddress } from '../database.ts'
 import { EXIT } from '../exitCodes.ts'
 import { complain, print, printJson } from '../terminal.ts'
 import { databaseSetup, readingVerb, type Ending, type ReadingFlags } from '../verb.ts'
@@ -17,32 +19,35 @@ export function pollVerb(ending: Ending): Command {
     .argument('<name>', 'name of the poller')
     .action(async (name: string, flags: ReadingFlags) => {
       const { settings } = await databaseSetup(flags)
-      const { url } = await findDatabase(settings)
-      const { requestPass, requirePollable } = await import('../../jobs/requestPass.ts')
-      const pool = createPool({
-        url,
-        applicationName: 'tidemark:cli',
-        max: 2,
-        connectTimeoutMs: settings.connectTimeoutMs,
-        startupOptions: false,
-        limits: { statementTimeoutMs: settings.statementTimeoutMs, lockTimeoutMs: 0, idleInTransactionMs: 0 },
-      })
-      try {
-        await requirePollable(pool, name)
-        await withTransaction(pool, async (client) => {
-          await actHere(client)
-          await recordAction(client, 'poll', name)
-        })
-        const pass = await requestPass(pool, name, { timeoutMs: PATIENCE_MS })
-        if (flags.json === true) printJson({ poller: name, ...pass })
-        else
-          print(
-            `${name}: ${pass.outcome}, ${pass.rowsRead} rows read, ${pass.rowsInserted} new, ${pass.lateRows} late`,
-          )
-        if (pass.outcome === 'failed') complain(`the pass failed: ${pass.error ?? 'no reason is on record'}`)
-        ending.code = pass.outcome === 'failed' ? EXIT.failed : EXIT.done
-      } finally {
-        await pool.end()
-      }
+      const pass = await withAddress(settings, ({ url }) => pollOnce(settings, url, name))
+      if (flags.json === true) printJson({ poller: name, ...pass })
+      else
+        print(
+          `${name}: ${pass.outcome}, ${pass.rowsRead} rows read, ${pass.rowsInserted} new, ${pass.lateRows} late`,
+        )
+      if (pass.outcome === 'failed') complain(`the pass failed: ${pass.error ?? 'no reason is on record'}`)
+      ending.code = pass.outcome === 'failed' ? EXIT.failed : EXIT.done
     })
+}
+
+async function pollOnce(settings: Settings, url: string, name: string): Promise<PassRow> {
+  const { requestPass, requirePollable } = await import('../../jobs/requestPass.ts')
+  const pool = createPool({
+    url,
+    applicationName: 'tidemark:cli',
+    max: 2,
+    connectTimeoutMs: settings.connectTimeoutMs,
+    startupOptions: false,
+    limits: { statementTimeoutMs: settings.statementTimeoutMs, lockTimeoutMs: 0, idleInTransactionMs: 0 },
+  })
+  try {
+    await requirePollable(pool, name)
+    await withTransaction(pool, async (client) => {
+      await actHere(client)
+      await recordAction(client, 'poll', name)
+    })
+    return await requestPass(pool, name, { timeoutMs: PATIENCE_MS })
+  } finally {
+    await pool.end()
+  }
 }

@@ -15,14 +15,14 @@ export interface Frame {
   page(
     context: Context<Env>,
     parts: Pick<PageParts, 'title' | 'place' | 'body' | 'charts' | 'said'>,
-    status?: 200 | 401 | 403 | 404 | 429 | 500 | 503 | 504,
+    status?: 200 | 401 | 403 | 404 | 413 | 429 | 500 | 503 | 504,
   ): Response | Promise<Response>
   /** What a form of this session carries; undefined: whoever looks may not act. */
   formToken(context: Context<Env>): string | undefined
   /** Instead of a page that cannot be shown; JSON for programs. */
   problem(
     context: Context<Env>,
-    status: 403 | 404 | 500 | 503 | 504,
+    status: 403 | 404 | 413 | 500 | 503 | 504,
     heading: string,
     text: string,
   ): Response | Promise<Response>
@@ -67,4 +67,11 @@ export function createFrame(house: House, access: Access, sessions: Sessions | u
   return frame
 }
 
-const NAMES = { 403: 'forbidden', 404: 'not_found', 500: 'internal', 503: 'unavailable', 504: 'timeout' }
+const NAMES = {
+  403: 'forbidden',
+  404: 'not_found',
+  413: 'too_large',
+  500: 'internal',
+  503: 'unavailable',
+  504: 'timeout',
+}

@@ -29,6 +29,9 @@ async function barriers(page: Page): Promise<string[]> {
     )
 }
 
+/** Parts of a page that hide some of what is in them, beyond their right edge. */
+const CUT_OFF = `[...document.querySelectorAll('.part')].filter((part) => part.scrollWidth > part.clientWidth).map(({ id }) => id)`
+
 async function numberOf({ sql }: World, id: string): Promise<string> {
   return until(`${id} in the inbox`, async () => {
     const { rows } = await sql.query<{ n: string }>(
@@ -87,6 +90,11 @@ test('the dashboard in a browser', { skip: chromiumMissing }, async (t) => {
             'document.documentElement.scrollWidth - document.documentElement.clientWidth',
           )
           assert.ok(overflow <= 0, `${where} is ${overflow} px too wide`)
+          for (const between of dark ? [width] : [width, 1180]) {
+            await page.setViewportSize({ width: between, height: 900 })
+            assert.deepEqual(await page.evaluate(CUT_OFF), [], `${where} at ${between}`)
+          }
+          await page.setViewportSize({ width, height: 900 })
           assert.doesNotMatch(await page.title(), /^taken/)
         }
         // A page that is not there says so on the console as well.

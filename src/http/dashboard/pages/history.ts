@@ -10,7 +10,7 @@ import { EMPTY, millis, NONE, outside, time, whole, type Html } from '../view/te
 /** A table for those without charts has this many rows at most. */
 const ROWS_MOST = 170
 
-export function history(chosen: Span, chronicle: Chronicle | undefined): Html {
+export function history(chosen: Span, chronicle: Chronicle): Html {
   return html`<h1>History</h1>
     <nav class="spans" aria-label="How far back">
       <ul>
@@ -22,8 +22,8 @@ export function history(chosen: Span, chronicle: Chronicle | undefined): Html {
         )}
       </ul>
     </nav>
-    ${chronicle === undefined || chronicle.charts.every(({ lines }) => lines.length === 0) ? html`<p class="nothing">No history yet: it is written once a minute.</p>` : charts(chronicle)}
-    ${chronicle === undefined ? '' : changes(chronicle)}`
+    ${chronicle.charts.every(({ lines }) => lines.length === 0) ? html`<p class="nothing">No history yet: it is written once a minute.</p>` : charts(chronicle)}
+    ${changes(chronicle)}`
 }
 
 function charts(chronicle: Chronicle): Html {

@@ -79,7 +79,7 @@ export function jobs({ jobs: all, dead }: JobsState): Html {
 function stateOf({ orphaned, paused, paused_by: by, active, queued }: JobOverview): Html {
   if (orphaned) return mark('quiet', 'in no config')
   if (paused) return mark('watch', html`paused${by === null ? '' : html` by ${outside(by)}`}`)
-  if (active > 0) return mark('good', 'in work')
+  if (active > 0) return mark('busy', 'in work')
   return queued > 0 ? mark('good', 'queued') : mark('quiet', 'idle')
 }
 

@@ -165,7 +165,7 @@ function ending(row: WholeMessage): Line {
     case 'PROCESSING':
       return {
         at: row.locked_at,
-        what: html`${mark('good', 'in work')} at ${outside(row.locked_by ?? '?')}`,
+        what: html`${mark('busy', 'in work')} at ${outside(row.locked_by ?? '?')}`,
         more: html`claim ${row.claim}`,
       }
     case 'NEW':

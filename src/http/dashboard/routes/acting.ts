@@ -1,12 +1,12 @@
 import { Hono } from 'hono'
 import type { Context } from 'hono'
-import { bodyLimit } from 'hono/body-limit'
 import { MessageRefused, MessageUnknown, PollerPaused, PollerUnknown, TaskUnknown } from '../../../errors.ts'
 import { cleanError } from '../../../telemetry/errorText.ts'
 import type { AdminPort } from '../../adminPort.ts'
 import type { DashboardPort } from '../../dashboardPort.ts'
 import { ownPath } from '../access.ts'
 import type { Env } from '../access.ts'
+import { formLimit } from '../formLimit.ts'
 import type { Frame } from '../frame.ts'
 import type { DryRun } from '../pages/task.ts'
 import { timeOf } from '../query.ts'
@@ -28,7 +28,7 @@ export function actingRoutes(frame: Frame, port: DashboardPort, admin: AdminPort
   const routes = new Hono<Env>()
   // Paths of its own alone: what other routes answer must not meet these guards.
   for (const path of ['/messages', '/tasks/:name']) {
-    routes.post(path, bodyLimit({ maxSize: BODY_BYTES }), access.act)
+    routes.post(path, formLimit(frame, BODY_BYTES), access.act)
   }
 
   routes.post('/messages', async (context) => {

@@ -6,15 +6,17 @@ import type { Frame } from '../frame.ts'
 import { readChronicle, SPANS } from '../history.ts'
 import type { Span } from '../history.ts'
 import { history } from '../pages/history.ts'
+import { EMPTY } from '../view/text.ts'
 
 /** What is written once a minute is read for everybody who looks within this time, in milliseconds. */
 const KEEP_MS = 10_000
 
 export function historyRoutes(frame: Frame, port: DashboardPort): Hono<Env> {
   const routes = new Hono<Env>()
-  const readers = new Map(
+  // With its tables: a week has eight thousand cells, which take longer to write than to read.
+  const bodies = new Map(
     spans().map((span) => {
-      const ask = async () => readChronicle(port.database(), span)
+      const ask = async () => history(span, await readChronicle(port.database(), span))
       return [span, createSeldom({ ask, everyMs: () => KEEP_MS, share: 1 })]
     }),
   )
@@ -22,13 +24,8 @@ export function historyRoutes(frame: Frame, port: DashboardPort): Hono<Env> {
   routes.get('/history', async (context) => {
     const asked = context.req.query('span')
     const span = spans().find((name) => name === asked) ?? 'hour'
-    const chronicle = await readers.get(span)?.need()
-    return frame.page(context, {
-      title: 'History',
-      place: 'history',
-      body: history(span, chronicle),
-      charts: true,
-    })
+    const body = (await bodies.get(span)?.need()) ?? EMPTY
+    return frame.page(context, { title: 'History', place: 'history', body, charts: true })
   })
   return routes
 }

@@ -1,12 +1,12 @@
 import { getConnInfo } from '@hono/node-server/conninfo'
 import { Hono } from 'hono'
 import type { Context } from 'hono'
-import { bodyLimit } from 'hono/body-limit'
 import type { Log } from '../../../telemetry/log.ts'
 import { sameSecret } from '../../guard.ts'
 import { formOf, isSameOrigin, ownPath } from '../access.ts'
 import type { Env } from '../access.ts'
 import { createFailedLogins } from '../failedLogins.ts'
+import { formLimit } from '../formLimit.ts'
 import type { Frame } from '../frame.ts'
 import { NAME_LENGTH } from '../session.ts'
 import { login } from '../pages/others.ts'
@@ -36,7 +36,7 @@ export function loginRoutes({ frame, adminToken, behindFly, log }: LoginOptions)
 
   routes.get('/login', (context) => show(context, ownPath(context.req.query('next')), ''))
 
-  routes.post('/login', bodyLimit({ maxSize: BODY_BYTES }), async (context) => {
+  routes.post('/login', formLimit(frame, BODY_BYTES), async (context) => {
     const form = await formOf(context)
     const text = (name: string): string => (typeof form[name] === 'string' ? form[name].trim() : '')
     const [next, name] = [ownPath(text('next')), nameOf(text('name'))]
@@ -62,7 +62,7 @@ export function loginRoutes({ frame, adminToken, behindFly, log }: LoginOptions)
     return context.redirect(next, 303)
   })
 
-  routes.post('/logout', access.see, access.act, (context) => {
+  routes.post('/logout', formLimit(frame, BODY_BYTES), access.see, access.act, (context) => {
     access.close(context)
     return context.redirect('/', 303)
   })

@@ -1,8 +1,8 @@
 import { html } from 'hono/html'
 import type { Html } from './text.ts'
 
-/** How much a thing needs a person: it is as it should be, it is held or old news, watch it, act. */
-export type Tone = 'good' | 'quiet' | 'watch' | 'act'
+/** How much a thing needs a person: it is as it should be, under way, held or old news; watch it, act. */
+export type Tone = 'good' | 'busy' | 'quiet' | 'watch' | 'act'
 
 /** A word with a mark whose form, not its colour alone, says how it is. */
 export function mark(tone: Tone, text: Html | string): Html {
@@ -11,9 +11,11 @@ export function mark(tone: Tone, text: Html | string): Html {
   >`
 }
 
-/** Disc, ring, triangle, square. */
+/** Disc, half a disc, ring, triangle, square. */
 const SIGNS: Readonly<Record<Tone, Html>> = {
   good: html`<circle cx="5" cy="5" r="4" />`,
+  busy: html`<circle cx="5" cy="5" r="3.2" fill="none" stroke="currentColor" stroke-width="1.6" />
+    <path d="M5 1a4 4 0 0 1 0 8z" />`,
   quiet: html`<circle cx="5" cy="5" r="3.2" fill="none" stroke="currentColor" stroke-width="1.6" />`,
   watch: html`<path d="M5 .8 9.6 9H.4z" />`,
   act: html`<rect x=".8" y=".8" width="8.4" height="8.4" rx="1" />`,
@@ -21,7 +23,7 @@ const SIGNS: Readonly<Record<Tone, Html>> = {
 
 const STATUS_TONES: Readonly<Record<string, Tone>> = {
   NEW: 'quiet',
-  PROCESSING: 'good',
+  PROCESSING: 'busy',
   DONE: 'good',
   FAILED: 'watch',
   DEAD: 'act',
