@@ -1,31 +1,27 @@
 import { execFileSync, spawnSync } from 'node:child_process'
-import {
-  chmodSync,
-  copyFileSync,
-  cpSync,
-  existsSync,
-  mkdirSync,
-  readFileSync,
-  realpathSync,
-  symlinkSync,
-} from 'node:fs'
+import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, realpathSync, symlinkSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { findOnPath } from '../support/program.ts'
-import type { Place } from './buildImage.ts'
+import { putFile, type Place } from './buildImage.ts'
 
 /*
  * Images to start from, where there is no Docker and no registry: empty folders with just what a program needs to be loaded.
  * What runs in one runs in fewer files than any image has.
  */
 
-/** What Debian would bring: nothing but the libraries that Node is linked with. With debootstrap, Debian itself. */
+/** Debian itself, where debootstrap is on the PATH and may be used; else no more than the libraries. */
 export function debian(root: string): void {
   const debootstrap = process.getuid?.() === 0 ? findOnPath('debootstrap') : undefined
-  if (debootstrap !== undefined) {
-    execFileSync(debootstrap, ['--variant=minbase', 'bookworm', root], { stdio: ['ignore', 'pipe', 'pipe'] })
+  if (debootstrap === undefined) {
+    librariesAlone(root)
     return
   }
+  execFileSync(debootstrap, ['--variant=minbase', 'bookworm', root], { stdio: ['ignore', 'pipe', 'pipe'] })
+}
+
+/** Of all that Debian would bring, the libraries that Node is linked with. */
+export function librariesAlone(root: string): void {
   empty(root)
   for (const library of librariesOf(process.execPath)) copyIn(root, library)
 }
@@ -79,9 +75,7 @@ function empty(root: string): void {
 }
 
 function copyIn(root: string, file: string, as = file): void {
-  const target = join(root, as)
-  mkdirSync(dirname(target), { recursive: true })
-  copyFileSync(file, target)
+  putFile(realpathSync(file), join(root, as))
 }
 
 /** Paths of what a program is linked with, the loader among them, as the program asks for them. */

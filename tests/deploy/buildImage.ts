@@ -1,5 +1,5 @@
-import { cpSync, existsSync, globSync, mkdirSync, statSync } from 'node:fs'
-import { basename, join, posix } from 'node:path'
+import { copyFileSync, cpSync, existsSync, globSync, linkSync, mkdirSync, rmSync, statSync } from 'node:fs'
+import { basename, dirname, join, posix } from 'node:path'
 import { parseDockerfile, type Step } from './dockerfile.ts'
 
 /** What a build came to: a folder to be the root, and how to start what is in it. */
@@ -100,6 +100,20 @@ function copy(image: Image, args: string, roots: ReadonlyMap<string, string>, co
     if (!existsSync(source)) throw new Error(`COPY ${args}: there is no ${source}`)
     // A folder's contents are copied, a file goes into a folder or gets the name.
     const into = !statSync(source).isDirectory() && to.endsWith('/') ? join(target, basename(source)) : target
-    cpSync(source, into, { recursive: true, verbatimSymlinks: true })
+    if (statSync(source).isDirectory()) cpSync(source, into, { recursive: true, verbatimSymlinks: true })
+    else putFile(source, into)
+  }
+}
+
+/** Linked where it can be: Node is large, nothing changes it, and each stage has it. */
+export function putFile(file: string, target: string): void {
+  mkdirSync(dirname(target), { recursive: true })
+  // A copy would go into what is there, which may be a link to a file of this host.
+  rmSync(target, { force: true })
+  try {
+    linkSync(file, target)
+  } catch {
+    // On another file system, or somebody else's.
+    copyFileSync(file, target)
   }
 }

@@ -20,7 +20,7 @@ export interface Contained {
   readonly exited: Promise<number | null>
 }
 
-/** A limit that the kernel enforces. */
+/** A limit that the kernel enforces, where one can be set. */
 export interface MemoryLimit {
   readonly how: string
   /** The command, begun so that it is held by the limit. */
@@ -121,15 +121,18 @@ export async function said(one: Contained, event: string): Promise<Readonly<Reco
   )
 }
 
-/** The first limit that this machine lets us set: a control group's, else the one on a process's own data. */
+/**
+ * A control group's limit, which takes root. For anybody else there is none: RLIMIT_DATA counts what V8 only reserves for code,
+ * and ends it before it has begun; RLIMIT_RSS is not enforced. Then what was resident is all that can be looked at.
+ */
 export function limitMemory(scope: Scope, bytes: number): MemoryLimit {
-  const group = controlGroup(scope, bytes)
-  if (group !== undefined) return group
-  return {
-    how: 'RLIMIT_DATA',
-    wrap: (command) => ['prlimit', `--data=${bytes}`, ...command],
-    peakBytes: () => undefined,
-  }
+  return (
+    controlGroup(scope, bytes) ?? {
+      how: 'nothing (it takes root), so only looked at',
+      wrap: (command) => [...command],
+      peakBytes: () => undefined,
+    }
+  )
 }
 
 const HIERARCHIES = [
