@@ -12,10 +12,11 @@ for (const [file, line] of [
     'Dockerfile',
     `CMD ["node", ${NODE_FLAGS.map((flag) => `"${flag}"`).join(', ')}, "bin/tidemark.js", "start"]`,
   ],
-  ['fly.toml', `worker = "node ${FLAGS} bin/tidemark.js start"`],
+  ['fly.toml', `worker = "node ${FLAGS} bin/tidemark.js start --only pollers,processors,jobs"`],
+  ['fly.toml', `intake = "node ${FLAGS} bin/tidemark.js start --only intake"`],
   ['package.json', `"start": "node ${FLAGS} bin/tidemark.js start --demo"`],
 ] as const) {
-  test(`${file} starts Node as the bench does`, () => {
+  test(`${file} starts Node as the bench does: ${line}`, () => {
     assert.ok(readFileSync(join(ROOT, file), 'utf8').includes(line), `${file} has no ${line}`)
   })
 }

@@ -22,6 +22,12 @@ function changed(...changes: readonly Change[]): string {
   }, GOOD)
 }
 
+const RESTART = /\[\[restart\]\]\n.*\n.*\n/
+
+function restart(policy: string, group: string): string {
+  return `[[restart]]\n  policy = "${policy}"\n  processes = ["${group}"]\n`
+}
+
 const TRAPS: Readonly<Record<string, readonly [check: string, found: RegExp, ...changes: Change[]]>> = {
   'too little time to drain': [
     'fly_stop',
@@ -62,15 +68,15 @@ const TRAPS: Readonly<Record<string, readonly [check: string, found: RegExp, ...
   ],
   'npm in front of the worker': [
     'fly_process',
-    /worker is "npm start".* gets the signal/,
-    [/worker = ".*"/, 'worker = "npm start"'],
+    /worker is "npx tidemark start".* gets the signal/,
+    [/worker = ".*"/, 'worker = "npx tidemark start"'],
   ],
   'no check': ['fly_checks', /fly\.toml has no check for worker/, [/\[checks\][^]*?\n\n/, '']],
   'a check of another group': [
     'fly_checks',
     /fly\.toml has no check for worker/,
     [/grace_period = "10s"\n +processes = \["worker"\]/, 'processes = ["web"]'],
-    ['[processes]', '[processes]\n  web = "node web.js"'],
+    ['[processes]\n', '[processes]\n  web = "node web.js"\n'],
   ],
   'a check that speaks of the whole cluster': [
     'fly_checks',
@@ -95,22 +101,22 @@ const TRAPS: Readonly<Record<string, readonly [check: string, found: RegExp, ...
   'a worker that stays down': [
     'fly_restart',
     /\[\[restart\]\] for worker in fly\.toml is on-failure/,
-    ['policy = "always"', 'policy = "on-failure"'],
+    [RESTART, `${restart('on-failure', 'worker')}${restart('always', 'intake')}`],
   ],
   'a worker that stays down by default': [
     'fly_restart',
     /is not there, and so on-failure/,
-    [/\[\[restart\]\]\n.*\n.*\n/, ''],
+    [RESTART, restart('always', 'intake')],
   ],
   'a worker that is stopped for want of visitors': [
     'fly_restart',
-    /auto_stop_machines is stop for worker/,
-    ['[processes]', '[http_service]\n  internal_port = 8080\n  auto_stop_machines = "stop"\n[processes]'],
+    /auto_stop_machines is stop for intake/,
+    ['auto_stop_machines = "off"', 'auto_stop_machines = "stop"'],
   ],
   'volumes under blue-green': [
     'fly_deploy',
     /mounts the volume data, and a bluegreen deploy takes no volumes/,
-    ['[processes]', '[mounts]\n  source = "data"\n  destination = "/data"\n[processes]'],
+    ['[processes]\n', '[mounts]\n  source = "data"\n  destination = "/data"\n[processes]\n'],
   ],
   'every machine at once': [
     'fly_deploy',
@@ -160,12 +166,12 @@ const TRAPS: Readonly<Record<string, readonly [check: string, found: RegExp, ...
   'a service at another port': [
     'fly_ports',
     /internal_port in fly\.toml is 3000, and Tidemark listens on 8080/,
-    ['[processes]', '[[services]]\n  internal_port = 3000\n[processes]'],
+    ['internal_port = 8080', 'internal_port = 3000'],
   ],
   'metrics at another place': [
     'fly_ports',
-    /asks \/stats at port 9091, and metrics are at \/metrics on 8080/,
-    ['[processes]', '[[metrics]]\n  port = 9091\n  path = "/stats"\n[processes]'],
+    /asks \/stats at port 9091, and metrics are at \/metrics on 9091/,
+    ['path = "/metrics"', 'path = "/stats"'],
   ],
 }
 
