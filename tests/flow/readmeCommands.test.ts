@@ -52,8 +52,8 @@ const VERBS: Readonly<Record<string, readonly (string | Elsewhere)[]>> = {
   ],
   'trace ID': ['trace TRACE'],
   'replay NAME --from T --to T [--apply] [--include-forgotten]': [
-    'replay orders --from 2026-01-01 --to 2026-01-02',
-    'replay orders --from 2026-01-01 --to 2026-01-02 --apply --include-forgotten',
+    'replay orders --from 2026-01-01T00:00:00Z --to 2026-01-02T00:00:00Z',
+    'replay orders --from 2026-01-01T00:00:00Z --to 2026-01-02T00:00:00Z --apply --include-forgotten',
   ],
   'reset NAME --from T\\|beginning\\|now': ['reset orders --from now', 'reset orders --from beginning'],
   'wake on NAME': ['wake on orders'],
@@ -66,6 +66,7 @@ const VERBS: Readonly<Record<string, readonly (string | Elsewhere)[]>> = {
 
 /** Commands of a shell, by their words. A list: what is run here in place of what would take minutes. */
 const SHELL: Readonly<Record<string, readonly string[] | Elsewhere>> = {
+  'tidemark start': { file: 'tests/support/instance.ts', says: /'start'/ },
   'npm ci': { file: 'scripts/newcomer.ts', says: /'npm', \['ci'\]/ },
   'npm start': { file: 'tests/flow/start.test.ts', says: /'npm start'/ },
   'npx tidemark start': { file: 'tests/support/instance.ts', says: /'start'/ },
