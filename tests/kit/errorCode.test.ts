@@ -16,5 +16,6 @@ test('the code of a failed call is known, whichever Error its realm has', () => 
   const other: unknown = runInNewContext(`Object.assign(new Error('gone'), { code: 'ENOENT' })`)
   assert.ok(!(other instanceof Error))
   assert.equal(errorCode(other), 'ENOENT')
-  for (const none of [undefined, null, 'ENOENT', new Error('x'), { code: 7 }]) assert.equal(errorCode(none), undefined)
+  const without = [undefined, null, 'ENOENT', new Error('x'), { code: 7 }]
+  for (const none of without) assert.equal(errorCode(none), undefined)
 })
