@@ -4,11 +4,11 @@ export * from './errors/delivery.ts'
 export { EncodingUnfit } from './errors/encoding.ts'
 export { IntakeRefused, IntakeTooSlow } from './errors/intake.ts'
 export * from './errors/jobs.ts'
-export { PermissionMissing } from './errors/permission.ts'
-export type { MissingGrant } from './errors/permission.ts'
+export { PermissionMissing, type MissingGrant } from './errors/permission.ts'
 export { PoolerUnfit } from './errors/pooler.ts'
 export { RehearsalImpossible } from './errors/rehearsal.ts'
 export { ResetRefused, SourceChanged, SourceInvalid, StartFromRequired } from './errors/source.ts'
+export * from './errors/testing.ts'
 export { WakeRefused } from './errors/wake.ts'
 
 /** One thing that is wrong with a setting or a config file. */

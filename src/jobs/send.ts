@@ -34,7 +34,7 @@ const MOST_KEY_BYTES = 1_024
 /** A job for later than this is a mistake, in milliseconds. */
 const LATEST_MS = 100 * 365 * 86_400_000
 
-export function createSender(boss: Boss, jobs: readonly ResolvedJob[]): Sender {
+export function createSender(boss: Pick<Boss, 'pg'>, jobs: readonly ResolvedJob[]): Sender {
   const known = new Map(jobs.map((job) => [job.name, job]))
   return async (name, data, options = {}, db) => {
     const job = known.get(name)

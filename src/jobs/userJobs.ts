@@ -63,7 +63,7 @@ const LOOK_EVERY_S = 30
 const MATCH_AGAIN_MS = 1_000
 
 /** Makes the queues of all jobs that can be sent; by every instance, since any may send. */
-export async function makeJobQueues(boss: Boss, jobs: readonly ResolvedJob[]): Promise<void> {
+export async function makeJobQueues(boss: Pick<Boss, 'pg'>, jobs: readonly ResolvedJob[]): Promise<void> {
   if (jobs.length === 0) return
   await boss.pg.createQueue(DEAD_QUEUE, { retentionSeconds: KEEP_DEAD_S })
   for (const job of jobs) {

@@ -12,10 +12,13 @@ import { told } from './deliveryOutcome.ts'
 /** What a processor is made with that its way of working decides. */
 export type Way = Pick<ProcessorOptions, 'processor' | 'halted' | 'room'>
 
+/** Who is woken when a target can be sent to again. */
+export type Sender = Pick<Processor, 'name' | 'wake'>
+
 /** The deliveries of one instance: one circuit a target, whichever processors send to it. */
 export interface Deliveries {
   /** Makes a processor; one that delivers is halted while its target's circuit is open. */
-  make(processor: ResolvedProcessor, create: (way: Way) => Processor): Processor
+  make<S extends Sender>(processor: ResolvedProcessor, create: (way: Way) => S): S
   /** Targets that are not reached, or that asked for time. */
   readonly broken: readonly BrokenCircuit[]
   /** Processors that deliver to these. */
@@ -27,7 +30,7 @@ const LIMIT_MARGIN_MS = 5_000
 
 export interface DeliveriesOptions {
   /** Default: the circuit's own. */
-  readonly circuit?: Pick<CircuitOptions, 'failures' | 'open'> | undefined
+  readonly circuit?: Pick<CircuitOptions, 'failures' | 'open' | 'now'> | undefined
   /** Told what became of each delivery. */
   readonly onOutcome?: (outcome: DeliveryOutcome) => void
 }
@@ -35,7 +38,7 @@ export interface DeliveriesOptions {
 interface Guarded {
   readonly circuit: Circuit
   /** Those that send to its target. */
-  readonly senders: Processor[]
+  readonly senders: Sender[]
 }
 
 export function createDeliveries(log: Pick<Log, 'event'>, options: DeliveriesOptions = {}): Deliveries {
@@ -44,7 +47,7 @@ export function createDeliveries(log: Pick<Log, 'event'>, options: DeliveriesOpt
   function circuitOf(target: string): Guarded {
     const known = circuits.get(target)
     if (known !== undefined) return known
-    const senders: Processor[] = []
+    const senders: Sender[] = []
     const circuit = new Circuit({
       ...options.circuit,
       onOpened({ why, forMs, failures }) {

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { linkSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { errorCode } from '../../kit/errorCode.ts'
 import { processMark } from './process.ts'
 
 /*
@@ -53,7 +54,7 @@ function tryLink(folder: string, number: number): string | undefined {
     // The draft is complete before its name appears, so nobody reads a half-written owner.
     linkSync(draft, file)
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return undefined
+    if (errorCode(error) === 'EEXIST') return undefined
     throw error
   } finally {
     rmSync(draft, { force: true })

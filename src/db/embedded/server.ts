@@ -4,6 +4,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { EmbeddedPostgresFailed } from '../../errors.ts'
+import { errorCode } from '../../kit/errorCode.ts'
 import type { Account } from './account.ts'
 import type { Binaries } from './binaries.ts'
 import { HERE, serverEnvironment, type Layout } from './cluster.ts'
@@ -234,7 +235,7 @@ function readText(path: string): string | undefined {
   try {
     return readFileSync(path, 'utf8')
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
+    if (errorCode(error) === 'ENOENT') return undefined
     throw error
   }
 }

@@ -8,6 +8,7 @@
 import { Agent as HttpAgent, request as httpRequest } from 'node:http'
 import type { ClientRequest, IncomingMessage } from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
+import { errorCode } from '../../kit/errorCode.ts'
 import { startLimit } from '../../kit/limit.ts'
 
 /** Of an answer no more is read than this: enough for its first line, and for most to end by themselves. */
@@ -120,7 +121,7 @@ async function attempt(wanted: Post, connections: Connections | undefined): Prom
       const idleLost =
         request.reusedSocket &&
         answer === undefined &&
-        LOST_IDLE.has(codeOf(cause)) &&
+        LOST_IDLE.has(errorCode(cause) ?? '') &&
         performance.now() - takenAt <= AT_ONCE_MS
       reject(new Unanswered({ sent, timedOut: how === 'too late', idleLost }, cause))
     }
@@ -168,10 +169,6 @@ export function isSuccess(status: number): boolean {
 }
 
 const LOST_IDLE: ReadonlySet<string> = new Set(['ECONNRESET', 'EPIPE'])
-
-function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : ''
-}
 
 function place({ protocol, hostname, port, pathname, search }: URL) {
   // A URL has an IPv6 address in brackets, a socket has it without.
