@@ -80,12 +80,11 @@ test('command line, SQL, HTTP, dashboard and metrics tell the same numbers of a 
 })
 
 function toldOf(number: Numbered, seen: Seen, subject: string): Record<string, Told> {
-  const { of, field, column, status = true, others, grows = false } = number
+  const { of, field, column, others, grows = false } = number
   const told: Record<string, Told> = {}
   if (typeof of !== 'function' && field !== undefined) {
-    if (status)
-      for (const reader of ['cli', 'http'] as const)
-        told[reader] = numberIn(rowIn(seen[reader], of, subject), field, reader, seen, grows)
+    for (const reader of ['cli', 'http'] as const)
+      told[reader] = numberIn(rowIn(seen[reader], of, subject), field, reader, seen, grows)
     const view = of === 'tasks' ? 'task_status' : COLLECTIONS[of].view
     if (view !== undefined && column !== null) {
       const row = seen.views

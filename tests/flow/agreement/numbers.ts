@@ -16,8 +16,6 @@ export interface Numbered {
   readonly field?: string
   /** As it is called in the view, where that has another name for it; null: the view has not got it. */
   readonly column?: string | null
-  /** False: the status document has not got it. */
-  readonly status?: boolean
   readonly metrics?: readonly MetricName[]
   /** Whoever else tells it. */
   readonly others?: (seen: Seen, subject: string) => Readonly<Record<string, Told>>
