@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { StatusDocument } from '../../../src/tables/status.ts'
 import { METRICS } from '../../../src/telemetry/metrics/catalog.ts'
-import { ALONE, ALONE_FIELDS, keyOf, NUMBERS, subjectsOf } from './numbers.ts'
+import { ALONE, ALONE_FIELDS } from './alone.ts'
+import { keyOf, NUMBERS, subjectsOf } from './numbers.ts'
 import type { Numbered, Told } from './numbers.ts'
 import { COLLECTIONS, look } from './seen.ts'
 import type { Collection, Row, Seen } from './seen.ts'
@@ -79,12 +80,11 @@ test('command line, SQL, HTTP, dashboard and metrics tell the same numbers of a 
 })
 
 function toldOf(number: Numbered, seen: Seen, subject: string): Record<string, Told> {
-  const { of, field, column, status = true, others, grows = false } = number
+  const { of, field, column, others, grows = false } = number
   const told: Record<string, Told> = {}
   if (typeof of !== 'function' && field !== undefined) {
-    if (status)
-      for (const reader of ['cli', 'http'] as const)
-        told[reader] = numberIn(rowIn(seen[reader], of, subject), field, reader, seen, grows)
+    for (const reader of ['cli', 'http'] as const)
+      told[reader] = numberIn(rowIn(seen[reader], of, subject), field, reader, seen, grows)
     const view = of === 'tasks' ? 'task_status' : COLLECTIONS[of].view
     if (view !== undefined && column !== null) {
       const row = seen.views

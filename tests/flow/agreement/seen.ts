@@ -54,7 +54,6 @@ const COUNTS = {
   attempts: `SELECT source AS key, sum(attempts)::float8 AS n FROM service_ops.integration_inbox WHERE status IN ('FAILED', 'DEAD') GROUP BY 1`,
   runs: `SELECT poller || ' ' || outcome AS key, count(*)::float8 AS n FROM service_ops.poll_run WHERE instance_id = ANY ($1) GROUP BY 1`,
   changes: `SELECT task_name || ' ' || reason AS key, count(*)::float8 AS n FROM service_ops.leader_change WHERE to_instance = ANY ($1) GROUP BY 1`,
-  gaps: `SELECT reason AS key, sum(gap_ms)::float8 / 1000 AS n FROM service_ops.leader_change WHERE to_instance = ANY ($1) AND gap_ms IS NOT NULL GROUP BY 1`,
 } as const
 
 const VIEWS = [
