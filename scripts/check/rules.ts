@@ -14,7 +14,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ['tables'],
   ['ingest', 'process', 'leader', 'jobs', 'http'],
   ['runner.ts', 'runner'],
-  ['index.ts', 'cli', 'rehearse', 'doctor', 'demo', 'testing'],
+  ['index.ts', 'cli', 'rehearse', 'doctor', 'init', 'demo', 'testing'],
 ]
 
 /** Its parts stand side by side: what one needs of another is given to it by the runner. */

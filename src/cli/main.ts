@@ -28,6 +28,7 @@ const VERBS: Readonly<Record<string, () => Promise<(ending: Ending) => Command>>
   reset: async () => (await import('./commands/reset.ts')).resetVerb,
   wake: async () => (await import('./commands/wake.ts')).wakeVerb,
   rehearse: async () => (await import('./commands/rehearse.ts')).rehearseVerb,
+  init: async () => (await import('./commands/init.ts')).initVerb,
 }
 
 /** @param asked the first word; one that is no verb is answered with all of them at hand */

@@ -7,7 +7,7 @@ import { cleanError } from '../telemetry/errorText.ts'
 import type { TidemarkConfig } from './types.ts'
 
 /** Looked for in this order when no file is named. */
-const FILE_NAMES = ['ts', 'mts', 'js', 'mjs'].map((extension) => `tidemark.config.${extension}`)
+export const CONFIG_FILES = ['ts', 'mts', 'js', 'mjs'].map((extension) => `tidemark.config.${extension}`)
 
 /** A config may ask somebody for its values; one that awaits for ever would leave a process without a word. */
 const LOAD_LIMIT_MS = 30_000
@@ -51,7 +51,7 @@ export async function loadConfig(
 }
 
 function findConfig(cwd: string): string | undefined {
-  return FILE_NAMES.map((name) => resolve(cwd, name)).find((path) => existsSync(path))
+  return CONFIG_FILES.map((name) => resolve(cwd, name)).find((path) => existsSync(path))
 }
 
 async function importFile(

@@ -143,7 +143,7 @@ function noConfig(): SetupInvalid {
           what: 'tidemark.config.ts',
           expected:
             'a config file here (.ts, .mts, .js or .mjs), or one named with --config; ' +
-            '`tidemark start --demo` runs the demo without one',
+            '`tidemark init` writes one to begin with, `tidemark start --demo` runs the demo without one',
         },
       ],
       { file: 'the config' },
