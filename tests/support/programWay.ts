@@ -36,11 +36,6 @@ export function skipAsRunner(reason: string): string | false {
   return asRunner() && `as the runner's role: ${reason}`
 }
 
-/** The reason of a test that cannot hold behind a pooler; false in every other run. */
-export function skipPooled(reason: string): string | false {
-  return process.env[POOLER_PORT_VARIABLE] !== undefined && `behind a pooler: ${reason}`
-}
-
 /** Databases of this process's tests, and who works in each. */
 const workers = new Map<string, string>()
 

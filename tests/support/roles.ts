@@ -52,7 +52,7 @@ export async function giveTestsTables(admin: Client, superuser: string): Promise
     ALTER DEFAULT PRIVILEGES FOR ROLE ${superuser} GRANT USAGE ON SEQUENCES TO ${OWNER_ROLE}, ${RUNNER_ROLE}`)
 }
 
-export function as(url: string, role: string): string {
+function as(url: string, role: string): string {
   const address = new URL(url)
   address.username = role
   return address.href
