@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { Client } from 'pg'
 import { migrate } from '../src/db/migrate.ts'
+import { OWN_MAJOR } from '../tests/support/postgres.ts'
 import { throwawayServer } from '../tests/support/server.ts'
 import { listSchema } from './schema/listing.ts'
 
@@ -11,7 +12,7 @@ import { listSchema } from './schema/listing.ts'
  */
 
 const file = resolve(import.meta.dirname, '../sql/schema.txt')
-const server = await throwawayServer()
+const server = await throwawayServer(OWN_MAJOR)
 try {
   const log = { event: () => undefined }
   await migrate({ url: server.url, log, lockWaitMs: 30_000, statementTimeoutMs: 120_000 })

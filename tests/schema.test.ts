@@ -4,11 +4,19 @@ import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { listSchema, listUncommented } from '../scripts/schema/listing.ts'
 import { createDatabase } from './support/database.ts'
+import { OWN_MAJOR, skipBefore, wantedMajor } from './support/postgres.ts'
+import { skipAsRunner } from './support/programWay.ts'
 
 const sqlFolder = join(import.meta.dirname, '../sql')
 
+/** Majors print the same view in different ways; the listing is of the project's own. */
+const otherMajor = wantedMajor() !== OWN_MAJOR && `sql/schema.txt is as PostgreSQL ${OWN_MAJOR} prints it`
+const otherRights = skipAsRunner('the rights of sql/roles.sql are on the tables, too')
+const notListed = skipBefore(14, 'the listing names the compression of columns, which came with 14')
+
 describe('the schema', () => {
-  test('is the one listed in sql/schema.txt (`npm run schema` writes it)', async (t) => {
+  const skip = otherMajor || otherRights
+  test('is the one listed in sql/schema.txt (`npm run schema` writes it)', { skip }, async (t) => {
     const client = await (await createDatabase(t)).client()
     const committed = readFileSync(join(sqlFolder, 'schema.txt'), 'utf8')
     const [listed, known] = [(await listSchema(client, 'service_ops')).split('\n'), committed.split('\n')]
@@ -26,7 +34,7 @@ describe('the schema', () => {
 })
 
 describe('the listing', () => {
-  test('is the same whatever the order of creation', async (t) => {
+  test('is the same whatever the order of creation', { skip: notListed }, async (t) => {
     const one = await (await createDatabase(t, { migrated: false })).client()
     const two = await (await createDatabase(t, { migrated: false })).client()
     const b =
@@ -48,7 +56,7 @@ describe('the listing', () => {
       CREATE SCHEMA s; COMMENT ON SCHEMA s IS 'schema';
       CREATE TABLE s.t (told int, untold int); COMMENT ON TABLE s.t IS 'table'; COMMENT ON COLUMN s.t.told IS 'column';
       CREATE VIEW s.v AS SELECT 1 AS x; COMMENT ON COLUMN s.v.x IS 'column';
-      CREATE FUNCTION s.f(int) RETURNS int LANGUAGE sql RETURN 1;`)
+      CREATE FUNCTION s.f(int) RETURNS int LANGUAGE sql AS 'SELECT 1';`)
     assert.deepEqual(await listUncommented(client, 's'), ['s.f(integer)', 's.t.untold', 's.v'])
   })
 })

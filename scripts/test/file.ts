@@ -5,6 +5,8 @@ import { run } from 'node:test'
 export interface FileReport {
   passed: number
   skipped: number
+  /** Name and reason of each test that was skipped with one. */
+  readonly skips: string[]
   readonly failures: { readonly name: string; readonly error: unknown }[]
   /** What the file's process wrote; the end of it where it wrote much. */
   output: string
@@ -21,7 +23,7 @@ const OUTPUT_LIMIT_CHARACTERS = 20_000
  * its last test (a timer, a pool) running for ever.
  */
 export async function runTestFile(file: string, limitMs: number): Promise<FileReport> {
-  const report: FileReport = { passed: 0, skipped: 0, failures: [], output: '', durationMs: 0 }
+  const report: FileReport = { passed: 0, skipped: 0, skips: [], failures: [], output: '', durationMs: 0 }
   const started = performance.now()
   const write = (text: string): void => {
     report.output = (report.output + text).slice(-OUTPUT_LIMIT_CHARACTERS)
@@ -42,6 +44,7 @@ export async function runTestFile(file: string, limitMs: number): Promise<FileRe
   })
   events.on('test:pass', ({ name, details, skip, todo }) => {
     if (details.type === 'suite') return
+    if (typeof skip === 'string') report.skips.push(`${name}: ${skip}`)
     if (skip !== undefined || todo !== undefined) report.skipped += 1
     // A file without a test passes under its own name.
     else if (name === file) fail(file, 'the file has no test')

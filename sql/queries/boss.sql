@@ -6,6 +6,15 @@
 -- The version of pg-boss's schema; no row when it was never installed (the table itself may be missing).
 SELECT version::int AS version FROM pgboss.version
 
+-- name: schema_is_there
+SELECT to_regnamespace('pgboss') IS NOT NULL AS there
+
+-- name: may_maintain
+-- Whether this role may make a table of pg-boss's and rebuild its indexes, as only their owner may. No row: not installed.
+SELECT has_schema_privilege(n.oid, 'CREATE') AND pg_has_role(c.relowner, 'USAGE') AS may
+  FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid
+ WHERE n.nspname = 'pgboss' AND c.relname = 'queue_stats'
+
 -- name: give_back
 -- Gives a fetched job back to whoever fetches next. $1 queue, $2 id, $3 retry_count as it was fetched.
 -- retry_count is left alone and started_on too, so the next fetch raises it: the number that fences the attempt

@@ -92,13 +92,6 @@ SELECT quote_ident(current_user) AS role, min(quote_ident(r.rolname)) AS owner, 
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_roles r ON r.oid = c.relowner
  WHERE c.relnamespace = to_regnamespace('service_ops') AND c.relkind IN ('r', 'p', 'v') AND NOT pg_has_role(c.relowner, 'USAGE')
 
--- name: row_security
--- $1 schemas. Tables of ours whose rows may be hidden from this role.
-SELECT format('%I.%I', n.nspname, c.relname) AS name, format('ALTER TABLE %I.%I DISABLE ROW LEVEL SECURITY', n.nspname, c.relname) AS remedy
-  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
- WHERE n.nspname = ANY ($1::text[]) AND c.relkind IN ('r', 'p') AND c.relrowsecurity AND row_security_active(c.oid)
- ORDER BY 1
-
 -- name: rls_below
 -- $1 table or view, quoted. Tables, however far below a view, whose rows row-level security may hide from whoever reads them: the
 -- owner of the view above them, or this role where the view says security_invoker.

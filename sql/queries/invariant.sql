@@ -1,5 +1,15 @@
 -- The rows behind verify(), kept equal to the files of sql/verify by the newest release that migrates.
 
+-- name: are_kept
+-- $1 the files as a JSON array, $2 schema version of this release. Whether `sync` has nothing to do: reading is all that a role
+-- that does not migrate may do here.
+SELECT NOT EXISTS (
+         SELECT FROM jsonb_to_recordset($1::jsonb) f(name text, scope text, title text, meaning text, query text)
+           FULL JOIN service_ops.invariant i USING (name)
+          WHERE i.schema_version IS NULL
+             OR i.schema_version <= $2
+            AND (i.scope, i.title, i.meaning, i.query, i.schema_version) IS DISTINCT FROM (f.scope, f.title, f.meaning, f.query, $2)) AS kept
+
 -- name: sync
 -- $1 the files as a JSON array, $2 schema version of this release. Rows of a newer release are left alone.
 WITH files AS (

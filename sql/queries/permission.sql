@@ -22,6 +22,13 @@ SELECT current_user::text AS role, m.object, m.remedy AS "grant"
          WHERE (SELECT count(*) FROM s) < cardinality($1::text[]) AND NOT has_database_privilege(current_database(), 'CREATE')) m
  ORDER BY m.turn, m.object
 
+-- name: hidden
+-- $1 schemas. Tables of ours whose rows may be hidden from this role.
+SELECT format('%I.%I', n.nspname, c.relname) AS name, format('ALTER TABLE %I.%I DISABLE ROW LEVEL SECURITY', n.nspname, c.relname) AS remedy
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE n.nspname = ANY ($1::text[]) AND c.relkind IN ('r', 'p') AND c.relrowsecurity AND row_security_active(c.oid)
+ ORDER BY 1
+
 -- name: of_source
 -- $1 schema, $2 table or view. What keeps this role from reading it; no row when that is not to be seen from outside. What
 -- lies below a view is read by the right of the view's owner.

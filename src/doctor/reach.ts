@@ -1,7 +1,7 @@
 import { findPooling, unlimited } from '../db/pooler.ts'
 import { closeClient, openClient } from '../db/connection.ts'
 import { errorClass, type ErrorClass } from '../db/sqlstate.ts'
-import { EncodingUnfit, PoolerUnfit } from '../errors.ts'
+import { EncodingUnfit, PoolerUnfit, ServerTooOld } from '../errors.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import { CannotRun, fault, warning, type Check, type Finding, type Way, type Ways } from './check.ts'
 import { sql } from './statements.ts'
@@ -88,7 +88,7 @@ async function unfit(look: () => Promise<Ways>, found: Finding[]): Promise<Parti
   try {
     return await look()
   } catch (error) {
-    if (error instanceof PoolerUnfit || error instanceof EncodingUnfit)
+    if (error instanceof PoolerUnfit || error instanceof EncodingUnfit || error instanceof ServerTooOld)
       found.push(fault(error.message, remedyIn(error.message)))
     else if (UNUSABLE.has(errorClass(error)))
       // The other one has just answered.

@@ -1,5 +1,5 @@
 import { PermissionMissing } from '../errors.ts'
-import { requireGrants } from '../tables/permission.ts'
+import { hiddenTables, requireGrants } from '../tables/permission.ts'
 import { fault, unseen, warning, type Check, type Finding } from './check.ts'
 import { sql } from './statements.ts'
 
@@ -59,9 +59,8 @@ export const rowSecurity: Check = {
   name: 'row_security',
   title: "Row-level security hides none of Tidemark's own rows.",
   async run(context) {
-    type Row = { name: string; remedy: string }
-    const { rows } = await context.database().query<Row>(sql.row_security, [SCHEMAS])
-    return rows.map(({ name, remedy }) =>
+    const hidden = await hiddenTables(context.database(), SCHEMAS)
+    return hidden.map(({ name, remedy }) =>
       fault(
         `row-level security of ${name} may hide its rows from this role: messages would wait for ever`,
         remedy,

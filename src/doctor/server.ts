@@ -1,3 +1,4 @@
+import { majorOf, OLDEST_MAJOR } from '../db/serverVersion.ts'
 import { fault, warning, type Check, type DoctorContext, type Finding } from './check.ts'
 import { sql } from './statements.ts'
 
@@ -10,8 +11,6 @@ interface ServerRow extends Record<string, unknown> {
   readonly encoding: string
 }
 
-/** The oldest major version that has every function the statements use. */
-const OLDEST_MAJOR = 13
 /** The oldest that notices dead clients in the middle of a statement, and that is not older than most installations. */
 const OLDEST_GOOD_MAJOR = 14
 
@@ -33,7 +32,7 @@ export function judgeVersion({
   version,
   version_number: number,
 }: Pick<ServerRow, 'version' | 'version_number'>): Finding[] {
-  const major = Math.floor(number / 10_000)
+  const major = majorOf(number)
   const remedy = 'upgrade to PostgreSQL 15 or newer'
   if (major < OLDEST_MAJOR)
     return [fault(`PostgreSQL is at ${version}: it lacks functions that Tidemark uses`, remedy)]

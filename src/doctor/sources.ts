@@ -7,6 +7,7 @@
  */
 import type { ResolvedPoller } from '../config/resolved.ts'
 import { quoteQualified } from '../db/identifier.ts'
+import { interval } from '../db/interval.ts'
 import type { Queryable } from '../db/pool.ts'
 import { errorClass } from '../db/sqlstate.ts'
 import { fillIdentifiers } from '../db/statements.ts'
@@ -181,7 +182,7 @@ async function ofTheFuture({ poller, checked }: ReadableSource, database: Querya
     where: columns.where,
   })
   type Row = { n: number; latest: string | null }
-  const [row] = (await database.query<Row>(statement, [`${AHEAD_MS} ms`])).rows
+  const [row] = (await database.query<Row>(statement, [interval(AHEAD_MS)])).rows
   if (row === undefined || row.n === 0) return []
   return [
     warning(

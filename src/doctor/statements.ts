@@ -14,7 +14,6 @@ export const sql = loadStatements('doctor', [
   'slots',
   'sight',
   'owners',
-  'row_security',
   'rls_below',
   'tables',
   'wraparound',

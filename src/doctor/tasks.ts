@@ -1,3 +1,4 @@
+import { interval } from '../db/interval.ts'
 import { span } from '../kit/span.ts'
 import { fault, note, warning, type Check, type DoctorContext, type Finding } from './check.ts'
 import { sql } from './statements.ts'
@@ -100,7 +101,7 @@ export const messages: Check = {
   title: 'No message is stuck.',
   async run(context) {
     const database = context.database()
-    const age = [`${context.limits.stuckMs} ms`]
+    const age = [interval(context.limits.stuckMs)]
     const found: Finding[] = []
     const stuck = await database.query<StuckRow>(sql.stuck, age)
     for (const { source, locked_by: owner, messages: count, first, age_s: seconds } of stuck.rows) {

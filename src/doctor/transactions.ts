@@ -1,3 +1,4 @@
+import { interval } from '../db/interval.ts'
 import { span } from '../kit/span.ts'
 import { warning, type Check } from './check.ts'
 import { unseenSessions } from './rights.ts'
@@ -22,7 +23,7 @@ export const longTransactions: Check = {
   title: 'No transaction is open for so long that it holds the edge of the pollers.',
   async run(context) {
     const database = context.database()
-    const values = [`${context.limits.oldTransactionMs} ms`]
+    const values = [interval(context.limits.oldTransactionMs)]
     const { rows } = await database.query<Session>(sql.transactions, values)
     const [sight] = (await database.query<{ hidden: number; remedy: string }>(sql.sight)).rows
     return [
@@ -42,7 +43,7 @@ export const preparedTransactions: Check = {
   title: 'No prepared transaction was left behind.',
   async run(context) {
     type Row = { gid: string; owner: string; age_s: number; remedy: string }
-    const values = [`${context.limits.oldTransactionMs} ms`]
+    const values = [interval(context.limits.oldTransactionMs)]
     const { rows } = await context.database().query<Row>(sql.prepared, values)
     return rows.map(({ gid, owner, age_s: age, remedy }) =>
       warning(

@@ -18,3 +18,23 @@ export class PermissionMissing extends Error {
     this.missing = missing
   }
 }
+
+/** A table of Tidemark's or pg-boss's whose rows row-level security may hide, and the statement that ends that. */
+export interface HiddenRows {
+  readonly name: string
+  readonly remedy: string
+}
+
+/** Row-level security may hide our own rows from the role that we connect as: messages would wait for ever. */
+export class RowsHidden extends Error {
+  override readonly name = 'RowsHidden'
+  readonly hidden: readonly HiddenRows[]
+  constructor(hidden: readonly HiddenRows[]) {
+    const names = hidden.map(({ name }) => name).join(', ')
+    const remedies = hidden.map(({ remedy }) => remedy).join('; ')
+    super(
+      `row-level security of ${names} may hide its rows from this role: messages would wait for ever. Remedy: ${remedies}`,
+    )
+    this.hidden = hidden
+  }
+}

@@ -28,6 +28,12 @@ export interface BossOptions {
   readonly log: Log
   /** This instance's readable name, for pg-boss's own registry. */
   readonly instanceId: string
+  /**
+   * Whether this role may make tables of pg-boss's, one a day for its statistics, and rebuild its indexes. One that may
+   * not keeps none of both: with the first of such tables that it could not make, pg-boss's whole upkeep would end.
+   * Default: true.
+   */
+  readonly maintains?: boolean
   /** pg-boss reported an error; what it is, it does not always say. */
   readonly onError?: () => void
   /** How long a stop waits for jobs to be given back, in milliseconds. Default: 2 s; a test's disk may stall for longer. */
@@ -99,7 +105,8 @@ export function createBoss(options: BossOptions): Boss {
     useListenNotify: listen !== undefined,
     instanceName: instanceId,
     persistWarnings: true,
-    persistQueueStats: true,
+    persistQueueStats: options.maintains !== false,
+    reindex: options.maintains !== false,
     // A job carries the span that sent it, and its handler's span is a child of that. Nothing without an SDK.
     openTelemetry: {
       propagateContext: true,

@@ -1,3 +1,4 @@
+import { interval } from '../db/interval.ts'
 import { runPrepared } from '../db/pool.ts'
 import type { MayPrepare, Queryable } from '../db/pool.ts'
 import { loadStatements } from '../db/statements.ts'
@@ -98,10 +99,10 @@ export async function lookAtQueues(
   queues: readonly string[],
   unclaimedMs: number,
 ): Promise<QueueLook[]> {
-  return (await db.query<QueueLook>(sql.due, [queues, `${unclaimedMs} ms`])).rows
+  return (await db.query<QueueLook>(sql.due, [queues, interval(unclaimedMs)])).rows
 }
 
 /** Returns how many attempts were given back that nobody had claimed for so long. */
 export async function giveBackUnclaimed(db: Queryable, queue: string, unclaimedMs: number): Promise<number> {
-  return (await db.query(sql.give_back_unclaimed, [queue, `${unclaimedMs} ms`])).rowCount ?? 0
+  return (await db.query(sql.give_back_unclaimed, [queue, interval(unclaimedMs)])).rowCount ?? 0
 }

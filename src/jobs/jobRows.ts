@@ -3,6 +3,8 @@ import { loadStatements } from '../db/statements.ts'
 
 const sql = loadStatements('boss', [
   'schema_version',
+  'schema_is_there',
+  'may_maintain',
   'give_back',
   'unfinished',
   'bring_forward',
@@ -23,6 +25,15 @@ export interface Attempt {
 export async function selectSchemaVersion(db: Queryable): Promise<number | null> {
   const { rows } = await db.query<{ version: number }>(sql.schema_version)
   return rows[0]?.version ?? null
+}
+
+export async function schemaIsThere(db: Queryable): Promise<boolean> {
+  return (await db.query<{ there: boolean }>(sql.schema_is_there)).rows[0]?.there === true
+}
+
+/** Whether this role may make tables of pg-boss's and rebuild its indexes; false where pg-boss is not installed. */
+export async function mayMaintain(db: Queryable): Promise<boolean> {
+  return (await db.query<{ may: boolean }>(sql.may_maintain)).rows[0]?.may === true
 }
 
 /**

@@ -6,7 +6,7 @@ import bossPackage from 'pg-boss/package.json' with { type: 'json' }
 import type { ClientBase } from 'pg'
 import { MISSING_STATES, sqlState } from '../db/sqlstate.ts'
 import type { Queryable } from '../db/pool.ts'
-import { selectSchemaVersion } from './jobRows.ts'
+import { schemaIsThere, selectSchemaVersion } from './jobRows.ts'
 
 /** Where pg-boss keeps its tables. Operators rely on the name. */
 export const BOSS_SCHEMA = 'pgboss'
@@ -46,7 +46,9 @@ export async function migrateBoss(client: ClientBase): Promise<{ from: number | 
       }
     },
   }
-  await new Contractor(database, getConfig({ schema: BOSS_SCHEMA })).start()
+  // Only when it is not there: the statement asks for CREATE on the database even when it has nothing to do.
+  const createSchema = !(await schemaIsThere(client))
+  await new Contractor(database, getConfig({ schema: BOSS_SCHEMA, createSchema })).start()
   const to = await bossSchemaVersion(client)
   if (to === null || to < BOSS_SCHEMA_VERSION) {
     throw new Error(`pg-boss's schema is at ${String(to)} after its migration, not at ${BOSS_SCHEMA_VERSION}`)

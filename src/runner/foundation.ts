@@ -14,7 +14,7 @@ import type { Pool } from '../db/pool.ts'
 import { SchemaIncompatible } from '../errors.ts'
 import { BOSS_SCHEMA, BOSS_SCHEMA_VERSION, bossSchemaVersion, migrateBoss } from '../jobs/schema.ts'
 import { pause } from '../kit/pause.ts'
-import { explainDenied, requireGrants } from '../tables/permission.ts'
+import { explainDenied, requireAllRows, requireGrants } from '../tables/permission.ts'
 import { cleanText } from '../telemetry/errorText.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Persist } from './persist.ts'
@@ -43,7 +43,10 @@ export interface SchemaGate {
 export async function schemaReady(gate: SchemaGate): Promise<void> {
   try {
     await untilSchemaFits(gate)
-    await gate.persist('to look at its rights', () => requireGrants(gate.pool, SCHEMAS))
+    await gate.persist('to look at its rights', async () => {
+      await requireGrants(gate.pool, SCHEMAS)
+      await requireAllRows(gate.pool, SCHEMAS)
+    })
   } catch (error) {
     throw await explainDenied(gate.pool, error, SCHEMAS)
   }

@@ -1,7 +1,7 @@
 /**
  * How the database is reached: by which addresses, and past what. A database that comes late is waited for; one that
- * never comes ends the start with an error, and so do a pooler behind which our proofs would not hold and a database
- * whose encoding is not UTF8.
+ * never comes ends the start with an error, and so do a pooler behind which our proofs would not hold, a server that is
+ * too old and a database whose encoding is not UTF8.
  */
 import type { Settings } from '../config/settings.ts'
 import type { SessionAddress } from '../db/connection.ts'
@@ -50,7 +50,8 @@ const LOOKS = 3
 
 /**
  * Waits for the database and looks at what stands before it. Says once what a pooler takes away; throws PoolerUnfit for
- * what cannot be done without, EncodingUnfit for a database that is not UTF8, DatabaseUnavailable when nothing answers.
+ * what cannot be done without, ServerTooOld, EncodingUnfit for a database that is not UTF8, DatabaseUnavailable when
+ * nothing answers.
  */
 export async function findWay(
   settings: Settings,

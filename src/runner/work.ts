@@ -13,6 +13,7 @@ import { requireSameSource, sourceChange } from '../ingest/sameSource.ts'
 import type { PreparedSource } from '../ingest/sourceSql.ts'
 import { watchPressure } from '../db/pressure.ts'
 import type { Pressure } from '../db/pressure.ts'
+import { mayMaintain } from '../jobs/jobRows.ts'
 import { createJobTick } from '../jobs/jobTick.ts'
 import { cronRhythm, everyRhythm } from '../jobs/rhythm.ts'
 import { createLoopTick, JOB_TICK_FROM_MS } from '../jobs/ticks.ts'
@@ -107,6 +108,7 @@ export async function startWork(options: WorkOptions): Promise<Work> {
   const { settings, identity, pools, session, registered, log } = options
   const { meter } = options.counting
   const tasks = [...options.config.pollers, ...options.config.processors, ...options.config.jobs]
+  const maintains = await mayMaintain(pools.work)
   const pauses = await startPauses({
     db: pools.reserved,
     instanceId: identity.instanceId,
@@ -119,6 +121,7 @@ export async function startWork(options: WorkOptions): Promise<Work> {
       session,
       log,
       instanceId: identity.instanceId,
+      maintains,
       onError: options.onQueueError,
     },
     jobs: registered.jobs,

@@ -1,3 +1,4 @@
+import { interval } from '../db/interval.ts'
 import type { Queryable } from '../db/pool.ts'
 import { loadStatements } from '../db/statements.ts'
 import { SUMMED, toPoints } from './history/points.ts'
@@ -68,7 +69,7 @@ export async function sampleHistory(db: Queryable, look = LOOK_WITHOUT_MARK): Pr
 
 /** Deletes what is older than that, in milliseconds; returns how many rows. */
 export async function forgetHistory(db: Queryable, afterMs: number): Promise<number> {
-  return (await db.query(sql.forget, [`${afterMs} ms`])).rowCount ?? 0
+  return (await db.query(sql.forget, [interval(afterMs)])).rowCount ?? 0
 }
 
 /** A stretch of time: from then on, and before then. ISO 8601 text with its zone, or a Date. */

@@ -1,3 +1,4 @@
+import { interval } from '../db/interval.ts'
 import type { Queryable } from '../db/pool.ts'
 import { loadStatements } from '../db/statements.ts'
 
@@ -109,7 +110,7 @@ export async function markStopped(db: Queryable, instanceId: string, lastSeenAt:
 
 /** Deletes the records of instances that stopped longer ago than that; returns how many. */
 export async function forgetStopped(db: Queryable, afterMs: number): Promise<number> {
-  return (await db.query(sql.forget_stopped, [`${afterMs} ms`])).rowCount ?? 0
+  return (await db.query(sql.forget_stopped, [interval(afterMs)])).rowCount ?? 0
 }
 
 /** Ends this instance's own backends that are older than that: an outage cut them off. Returns how many. */
@@ -118,7 +119,7 @@ export async function endFormerBackends(
   applicationName: string,
   olderThanMs: number,
 ): Promise<number> {
-  const values = [applicationName, `${olderThanMs} ms`]
+  const values = [applicationName, interval(olderThanMs)]
   return Number((await db.query<{ ended: string }>(sql.end_former, values)).rows[0]?.ended ?? 0)
 }
 

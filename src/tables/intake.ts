@@ -1,3 +1,4 @@
+import { interval } from '../db/interval.ts'
 import { runPrepared } from '../db/pool.ts'
 import type { MayPrepare, Queryable } from '../db/pool.ts'
 import { loadStatements } from '../db/statements.ts'
@@ -72,7 +73,7 @@ export async function forgetTaken(
     up_to: string | null
     soon: string | null
     is_last: boolean | null
-  }>(sql.forget, [intake, after, batch, `${retentionMs} ms`])
+  }>(sql.forget, [intake, after, batch, interval(retentionMs)])
   const [row] = rows
   if (row === undefined) throw new Error('forget returned no row')
   const { forgotten, up_to: upTo, soon, is_last: isLast } = row

@@ -1,3 +1,4 @@
+import { interval } from '../db/interval.ts'
 import type { Queryable } from '../db/pool.ts'
 import { loadStatements } from '../db/statements.ts'
 import type { SourceColumns } from './task.ts'
@@ -33,7 +34,7 @@ export async function lookAtLeaders(
   tasks: readonly string[],
   leaseMs: number,
 ): Promise<LeaderLook[]> {
-  return (await db.query<LeaderLook>(sql.look, [tasks, `${leaseMs} ms`])).rows
+  return (await db.query<LeaderLook>(sql.look, [tasks, interval(leaseMs)])).rows
 }
 
 export interface Leadership {
@@ -60,7 +61,7 @@ export async function takeOver(
     task,
     me.holder,
     me.instanceId,
-    `${leaseMs} ms`,
+    interval(leaseMs),
     dead?.holder ?? null,
     dead?.term ?? null,
     '1',
@@ -82,7 +83,7 @@ export async function renewLeases(
     leases.map((lease) => lease.task),
     leases.map((lease) => lease.term),
     holder,
-    `${leaseMs} ms`,
+    interval(leaseMs),
   ])
   return new Map(rows.map((row) => [row.task_name, row.state]))
 }

@@ -2,14 +2,14 @@ import { splitQualified } from '../db/identifier.ts'
 import type { Queryable } from '../db/pool.ts'
 import { errorClass } from '../db/sqlstate.ts'
 import { loadStatements } from '../db/statements.ts'
-import { PermissionMissing } from '../errors.ts'
-import type { MissingGrant } from '../errors.ts'
+import { PermissionMissing, RowsHidden } from '../errors.ts'
+import type { HiddenRows, MissingGrant } from '../errors.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 
-const sql = loadStatements('permission', ['missing', 'of_source'])
+const sql = loadStatements('permission', ['missing', 'hidden', 'of_source'])
 
-/** Tables that a migration writes and a running instance only reads. */
-const READ_ONLY: readonly string[] = ['migrations', 'schema_window', 'invariant', 'version']
+/** Tables that a migration writes and a running instance only reads. pg-boss keeps turns of its upkeep in its `version`. */
+const READ_ONLY: readonly string[] = ['migrations', 'schema_window', 'invariant']
 
 const OWN_SCHEMA = 'service_ops'
 
@@ -19,6 +19,17 @@ type Row = MissingGrant & { readonly role: string } & Record<string, unknown>
 export async function requireGrants(db: Queryable, schemas: readonly string[]): Promise<void> {
   const missing = await asMissing(db, sql.missing, [schemas, READ_ONLY])
   if (missing !== undefined) throw missing
+}
+
+/** Tables of these schemas whose rows row-level security may hide from this role. */
+export async function hiddenTables(db: Queryable, schemas: readonly string[]): Promise<HiddenRows[]> {
+  return (await db.query<HiddenRows & Record<string, unknown>>(sql.hidden, [schemas])).rows
+}
+
+/** Throws {@link RowsHidden} when row-level security may hide rows of these schemas from this role. */
+export async function requireAllRows(db: Queryable, schemas: readonly string[]): Promise<void> {
+  const hidden = await hiddenTables(db, schemas)
+  if (hidden.length > 0) throw new RowsHidden(hidden)
 }
 
 /**

@@ -1,3 +1,4 @@
+import { interval } from '../db/interval.ts'
 import type { Queryable } from '../db/pool.ts'
 import { loadStatements } from '../db/statements.ts'
 
@@ -36,5 +37,5 @@ export async function recordRun(db: Queryable, run: PollRun): Promise<void> {
 
 /** Deletes old runs, at most `limit`; returns how many. Each poller keeps the run that knows its edge. */
 export async function forgetRuns(db: Queryable, afterMs: number, limit: number): Promise<number> {
-  return (await db.query(sql.forget, [`${afterMs} ms`, limit])).rowCount ?? 0
+  return (await db.query(sql.forget, [interval(afterMs), limit])).rowCount ?? 0
 }

@@ -1,3 +1,4 @@
+import { interval } from '../db/interval.ts'
 import type { Queryable } from '../db/pool.ts'
 import { loadStatements } from '../db/statements.ts'
 
@@ -32,7 +33,7 @@ export async function lookForForgettable(
     up_to: string | null
     soon: string | null
     is_last: boolean | null
-  }>(sql.look, [poller, after, batch, `${retentionMs} ms`, `${rereadMs} ms`])
+  }>(sql.look, [poller, after, batch, interval(retentionMs), interval(rereadMs)])
   const [row] = rows
   if (row === undefined) throw new Error('look returned no row')
   const { old, is_higher: isHigher, up_to: upTo, soon, is_last: isLast } = row
@@ -65,7 +66,7 @@ export async function forgetMessages(
   const { rows } = await db.query<{ forgotten: string; left_over: string | null }>(sql.forget, [
     poller,
     old,
-    `${retentionMs} ms`,
+    interval(retentionMs),
   ])
   const [row] = rows
   if (row === undefined) throw new Error('forget returned no row')

@@ -1,4 +1,5 @@
 import { quoteIdentifier, quoteQualified } from '../db/identifier.ts'
+import { interval } from '../db/interval.ts'
 import type { Queryable } from '../db/pool.ts'
 import { fillIdentifiers, loadStatements } from '../db/statements.ts'
 import type { SourceColumns } from './task.ts'
@@ -51,7 +52,7 @@ export async function countOlder(
 ): Promise<number> {
   const { created_at, where } = columns
   const text = fillIdentifiers(sql.count_older, { source: table, created_at, where })
-  return Number((await db.query<{ older: string }>(text, [`${ageMs} ms`])).rows[0]?.older ?? 0)
+  return Number((await db.query<{ older: string }>(text, [interval(ageMs)])).rows[0]?.older ?? 0)
 }
 
 /** The parts of the probe, as SQL made of quoted identifiers. */

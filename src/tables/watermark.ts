@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { interval } from '../db/interval.ts'
 import { runPrepared } from '../db/pool.ts'
 import type { MayPrepare, Queryable } from '../db/pool.ts'
 import { fillIdentifiers, loadStatements } from '../db/statements.ts'
@@ -59,8 +60,8 @@ export async function beginPass(
   window: SourceWindow | null = null,
 ): Promise<PassBegun | undefined> {
   const { poller, holder, term, pass } = fence
-  const begun = begunMs === undefined ? null : `${slackMs + begunMs} ms`
-  const slack = [`${slackMs} ms`, `${slackMs + sinceMs} ms`, begun]
+  const begun = begunMs === undefined ? null : interval(slackMs + begunMs)
+  const slack = [interval(slackMs), interval(slackMs + sinceMs), begun]
   const values = [poller, holder, term, pass, ...slack, window?.condition ?? null, window?.table ?? null]
   return (await db.query<PassBegun & Record<string, unknown>>(sql.begin, values)).rows[0]
 }

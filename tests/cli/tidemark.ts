@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { resolve } from 'node:path'
+import { programEnv } from '../support/programWay.ts'
 
 const BIN = resolve(import.meta.dirname, '../../bin/tidemark.js')
 
@@ -22,7 +23,7 @@ export function tidemark(
 ): Promise<Outcome> {
   const child = spawn(process.execPath, [BIN, ...args], {
     cwd: cwd ?? process.cwd(),
-    env: { PATH: process.env['PATH'] ?? '', ...env },
+    env: { PATH: process.env['PATH'] ?? '', ...env, ...addresses(args, env) },
   })
   let stdout = ''
   let stderr = ''
@@ -33,4 +34,16 @@ export function tidemark(
     child.on('error', fail)
     child.on('close', (code) => done({ code, stdout, stderr }))
   })
+}
+
+/** Verbs that make tables or triggers. */
+const OWNERS: ReadonlySet<string> = new Set(['migrate', 'rehearse', 'wake'])
+
+function addresses(
+  [verb = '']: readonly string[],
+  env: Readonly<Record<string, string>>,
+): Readonly<Record<string, string>> {
+  const { DATABASE_URL: url, DIRECT_DATABASE_URL: direct } = env
+  if (url === undefined || direct !== undefined) return {}
+  return programEnv(url, OWNERS.has(verb) ? 'own' : 'work')
 }

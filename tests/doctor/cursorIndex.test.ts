@@ -39,7 +39,11 @@ test('an index for the cursor', async (t) => {
 
   await t.test('that is an expression the page does not have', async () => {
     await sql.query(`CREATE INDEX other ON orders ((created_at AT TIME ZONE 'UTC'), id)`)
-    await finds('cursor_index', /the index public\.other begins with the expression .*AT TIME ZONE/, options)
+    await finds(
+      'cursor_index',
+      /the index public\.other begins with the expression .*(AT TIME ZONE|timezone\()/,
+      options,
+    )
     await drop('other')
   })
 

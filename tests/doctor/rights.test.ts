@@ -10,7 +10,7 @@ const NO_MIGRATIONS = { RUN_MIGRATIONS: '0' }
 test('what a role may not do, or not see', async (t) => {
   const database = await createDatabase(t)
   const sql = database.pool()
-  await sql.query('CREATE SCHEMA pgboss; CREATE TABLE pgboss.job (id int)')
+  await sql.query('CREATE SCHEMA IF NOT EXISTS pgboss; CREATE TABLE IF NOT EXISTS pgboss.job (id int)')
   const { role, url } = await plainRole(t, database)
   const options = { url, env: NO_MIGRATIONS }
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { createDatabase } from '../support/database.ts'
 import { plainRole } from '../support/plainRole.ts'
+import { wantedMajor } from '../support/postgres.ts'
 import { configOf, examined, finds, findsAndMends, isSilent } from './patient.ts'
 
 const COLUMNS = 'id bigint PRIMARY KEY, created_at timestamptz NOT NULL DEFAULT now()'
@@ -50,7 +51,6 @@ test('what is wrong with a source', async (t) => {
     const { role, url: plain } = await plainRole(t, database)
     await sql.query(
       `CREATE TABLE hidden (${COLUMNS}); ALTER TABLE hidden ENABLE ROW LEVEL SECURITY; CREATE VIEW seen AS SELECT * FROM hidden;
-       CREATE VIEW seen_by_me WITH (security_invoker = true) AS SELECT * FROM hidden;
        GRANT USAGE ON SCHEMA service_ops TO ${role};
        GRANT SELECT ON ALL TABLES IN SCHEMA public, service_ops TO ${role}`,
     )
@@ -58,13 +58,20 @@ test('what is wrong with a source', async (t) => {
     await finds('sources', /row-level security may hide rows from this role/, of('hidden'))
     // Read as its owner, to whom the policies do not apply.
     await isSilent('sources', of('seen'))
-    const { remedy } = await finds(
-      'sources',
-      new RegExp(`row-level security of public\\.hidden may hide rows from ${role}`),
-      of('seen_by_me'),
-    )
+    let remedy = `ALTER ROLE ${role} BYPASSRLS`
+    if (wantedMajor() >= 15) {
+      await sql.query(
+        `CREATE VIEW seen_by_me WITH (security_invoker = true) AS SELECT * FROM hidden; GRANT SELECT ON seen_by_me TO ${role}`,
+      )
+      const found = await finds(
+        'sources',
+        new RegExp(`row-level security of public\\.hidden may hide rows from ${role}`),
+        of('seen_by_me'),
+      )
+      remedy = found.remedy
+    }
     await sql.query(remedy.split(';')[0] ?? '')
-    await isSilent('sources', of('seen_by_me'))
+    if (wantedMajor() >= 15) await isSilent('sources', of('seen_by_me'))
     await isSilent('sources', of('hidden'))
     await sql.query(`ALTER ROLE ${role} NOBYPASSRLS; ALTER TABLE hidden OWNER TO ${role}`)
     await isSilent('sources', of('hidden'))

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { createDatabase } from '../support/database.ts'
 import { tidemark } from '../cli/tidemark.ts'
+import { asRunner, OWNER_ROLE } from '../support/programWay.ts'
 import { configOf, examined, finds, isSilent } from './patient.ts'
 
 test('schemas and work', async (t) => {
@@ -12,7 +13,10 @@ test('schemas and work', async (t) => {
   const migrate = (...flags: string[]) => tidemark(['migrate', ...flags], { env: { DATABASE_URL: url } })
 
   await t.test('no schema of pg-boss', async () => {
+    // Where the owner has migrated, it is there.
+    await sql.query('DROP SCHEMA IF EXISTS pgboss CASCADE')
     await finds('queue_schema', /there is no schema pgboss/, options)
+    if (asRunner()) await sql.query(`CREATE SCHEMA pgboss AUTHORIZATION ${OWNER_ROLE}`)
     assert.equal((await migrate()).code, 0)
     await isSilent('queue_schema', options)
   })

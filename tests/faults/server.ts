@@ -2,13 +2,13 @@ import { spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { useEmbedded } from '../../src/db/embedded.ts'
 import { serverAccount } from '../../src/db/embedded/account.ts'
 import { HERE, layoutOf, serverEnvironment } from '../../src/db/embedded/cluster.ts'
 import type { Layout } from '../../src/db/embedded/cluster.ts'
 import { findPostmaster, gone, whenReady } from '../../src/db/embedded/server.ts'
 import { atEnd } from '../support/scope.ts'
 import type { Scope } from '../support/scope.ts'
+import { useServer } from '../support/server.ts'
 import { until } from '../support/until.ts'
 
 /** How a server ends. `fast` waits for nobody, `immediate` does not even write its buffers, `kill` is a crash. */
@@ -44,7 +44,7 @@ export async function ownServer(
   // The prefix by which the next run of tests finds a server that was left running.
   const folder = mkdtempSync(join(tmpdir(), 'tidemark-test-'))
   const options = { durable: false, settings: { max_prepared_transactions: '50', ...settings } }
-  let server = await useEmbedded(folder, options)
+  let server = await useServer(folder, options)
   const { port } = new URL(server.url)
   atEnd(scope, async () => {
     await server.leave()
@@ -62,7 +62,7 @@ export async function ownServer(
     async start() {
       // Children of a killed postmaster end a moment after it, and hold its memory until then.
       const again = await until('the server to start', () =>
-        useEmbedded(folder, { ...options, port: Number(port) }).catch(() => undefined),
+        useServer(folder, { ...options, port: Number(port) }).catch(() => undefined),
       )
       await server.leave()
       server = again
@@ -70,7 +70,7 @@ export async function ownServer(
     async startWithClock() {
       spawnWithClock(layout)
       await until('the server to start', async () => (await whenReady(layout))?.ready)
-      const again = await useEmbedded(folder, options)
+      const again = await useServer(folder, options)
       await server.leave()
       server = again
     },

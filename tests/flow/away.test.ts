@@ -5,12 +5,12 @@ import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import type { TestContext } from 'node:test'
 import { Client, Pool } from 'pg'
-import { useEmbedded } from '../../src/db/embedded.ts'
 import { relay } from '../support/relay.ts'
 import { createDatabase } from '../support/database.ts'
 import { startInstance } from '../support/instance.ts'
 import type { Instance } from '../support/instance.ts'
 import { freePort } from '../support/port.ts'
+import { useServer } from '../support/server.ts'
 import { until } from '../support/until.ts'
 
 /**
@@ -212,7 +212,7 @@ async function survives(t: TestContext, outage: Outage): Promise<void> {
 describe('the database', { concurrency: 2 }, () => {
   test('a server that is stopped and started again', async (t) => {
     const folder = mkdtempSync(join(tmpdir(), 'tidemark-test-'))
-    let server = await useEmbedded(folder, { durable: false })
+    let server = await useServer(folder, { durable: false })
     const { port } = new URL(server.url)
     t.after(() =>
       t.after(async () => {
@@ -228,7 +228,7 @@ describe('the database', { concurrency: 2 }, () => {
       pool,
       begin: () => server.leave(),
       async end() {
-        server = await useEmbedded(folder, { durable: false, port: Number(port) })
+        server = await useServer(folder, { durable: false, port: Number(port) })
       },
     })
   })

@@ -9,6 +9,7 @@ import { readTrace } from '../../src/tables/trace.ts'
 import { createLog } from '../../src/telemetry/log.ts'
 import { tidemark } from '../cli/tidemark.ts'
 import { createDatabase } from '../support/database.ts'
+import { programEnv } from '../support/programWay.ts'
 import { receiver } from '../support/receiver.ts'
 import type { Scope } from '../support/scope.ts'
 import { family, keepSpans } from '../support/spans.ts'
@@ -22,7 +23,12 @@ async function listened(t: Scope, configOf: (url: string, secret: string) => Tid
   const database = await createDatabase(t)
   const target = await receiver(t)
   const runner = createRunner(configOf(target.url, target.secret), {
-    settings: readSettings({ DATABASE_URL: database.url, PORT: '0', HOST: '127.0.0.1', INTAKE_TOKEN: TOKEN }),
+    settings: readSettings({
+      ...programEnv(database.url),
+      PORT: '0',
+      HOST: '127.0.0.1',
+      INTAKE_TOKEN: TOKEN,
+    }),
     identity: { instanceId: 'one', holder: randomUUID() },
     log: createLog({ service: 'test', instanceId: 'one', level: 'critical' }),
   })
@@ -186,7 +192,7 @@ test('a batch, and messages of a poller, begin traces of their own, and passes d
       },
     },
     {
-      settings: readSettings({ DATABASE_URL: database.url, PORT: '0', HOST: '127.0.0.1' }),
+      settings: readSettings({ ...programEnv(database.url), PORT: '0', HOST: '127.0.0.1' }),
       identity: { instanceId: 'one', holder: randomUUID() },
       log: createLog({ service: 'test', instanceId: 'one', level: 'critical' }),
     },

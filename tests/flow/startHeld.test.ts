@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { Client } from 'pg'
-import { useEmbedded } from '../../src/db/embedded.ts'
 import { createDatabase } from '../support/database.ts'
 import { startInstance } from '../support/instance.ts'
 import type { Instance } from '../support/instance.ts'
+import { useServer } from '../support/server.ts'
 import { until } from '../support/until.ts'
 
 const CONFIG = `export default {
@@ -59,7 +59,7 @@ describe('a start beside a transaction that somebody forgot', () => {
 describe('an outage while an instance waits', () => {
   test('for the schema, or for the migration lock, ends neither', async (t) => {
     const folder = mkdtempSync(join(tmpdir(), 'tidemark-test-'))
-    let server = await useEmbedded(folder, { durable: false })
+    let server = await useServer(folder, { durable: false })
     const { port } = new URL(server.url)
     t.after(() =>
       t.after(async () => {
@@ -82,7 +82,7 @@ describe('an outage while an instance waits', () => {
     await says(migrates, 'database_unavailable')
     for (const one of both) await one.said('start_waits', { class: 'connection' })
     await until('the outage to last', () => Date.now() - gone >= OUTAGE_MS)
-    server = await useEmbedded(folder, { durable: false, port: Number(port) })
+    server = await useServer(folder, { durable: false, port: Number(port) })
     for (const one of both) {
       await one.said('ready')
       assert.equal(one.of('database_lost').length, 1, 'said once')

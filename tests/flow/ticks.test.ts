@@ -9,6 +9,7 @@ import { demoConfig } from '../../src/demo/config.ts'
 import { startDemo } from '../../src/demo/traffic.ts'
 import { createLog } from '../../src/telemetry/log.ts'
 import { createDatabase } from '../support/database.ts'
+import { programEnv } from '../support/programWay.ts'
 import { startInstance, type Instance } from '../support/instance.ts'
 import { until } from '../support/until.ts'
 
@@ -121,7 +122,7 @@ describe('due passes', { concurrency: true }, () => {
     const runner = createRunner(
       demoConfig(() => undefined),
       {
-        settings: readSettings({ DATABASE_URL: database.url, PORT: '0', HOST: '127.0.0.1' }),
+        settings: readSettings({ ...programEnv(database.url), PORT: '0', HOST: '127.0.0.1' }),
         log: createLog({ service: 'test', instanceId: 'test', level: 'critical' }),
         prepare: (work) => startDemo(work, 1),
       },

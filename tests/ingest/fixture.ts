@@ -34,7 +34,10 @@ export interface InboxRow {
 
 /** A database with one table of somebody else's, and a poller that leads. */
 export interface Intake {
+  /** The test's own hands. */
   readonly pool: Pool
+  /** The program's. */
+  readonly program: Pool
   readonly refused: string[]
   readonly remade: string[]
   prepare(source: ResolvedSource): Promise<PreparedSource>
@@ -49,7 +52,8 @@ export interface Intake {
 }
 
 export async function createIntake(scope: Scope, ddl: string): Promise<Intake> {
-  const pool = (await createDatabase(scope)).pool()
+  const database = await createDatabase(scope)
+  const [pool, program] = [database.pool(), database.programPool()]
   await pool.query(`INSERT INTO service_ops.background_task (id, task_name, kind, led, config_hash, release)
                     VALUES (1, '${POLLER}', 'poller', true, 'test', 'test')`)
   await pool.query(ddl)
@@ -57,24 +61,25 @@ export async function createIntake(scope: Scope, ddl: string): Promise<Intake> {
   const remade: string[] = []
   return {
     pool,
+    program,
     refused,
     remade,
     async prepare(source) {
-      return prepareSource(source, await describeSource(pool, source.table))
+      return prepareSource(source, await describeSource(program, source.table))
     },
     async lead() {
       const me = { holder: randomUUID(), instanceId: 'test' }
       const { rows } = await pool.query<{ holder: string; term: string }>(
         'SELECT holder, term FROM service_ops.background_task_leader',
       )
-      const won = await takeOver(pool, POLLER, me, LEASE_MS, rows[0])
+      const won = await takeOver(program, POLLER, me, LEASE_MS, rows[0])
       if (won?.pass == null) throw new Error('the takeover failed')
       return { poller: POLLER, holder: me.holder, term: won.term, pass: won.pass }
     },
     async pass(source, fence, options = {}) {
       let pass = fence.pass
       const result = await runPass({
-        db: pool,
+        db: program,
         source,
         fence,
         slackMs: 0,

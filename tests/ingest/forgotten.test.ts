@@ -36,7 +36,7 @@ const TAKERS: readonly Taker[] = [
     async prepare(intake, source) {
       const fence = await intake.lead()
       await setEdge(intake, `now() - interval '1 minute'`)
-      const begun = await beginPass(intake.pool, fence, 0, YEARS_MS)
+      const begun = await beginPass(intake.program, fence, 0, YEARS_MS)
       assert.ok(begun !== undefined)
       // A release from before it knew of scan_from may forget where a pass still reads.
       await intake.pool.query('UPDATE service_ops.poll_candidate SET scan_from = NULL')
@@ -52,7 +52,7 @@ const TAKERS: readonly Taker[] = [
     async prepare(intake, source) {
       await intake.lead()
       await setEdge(intake, `now() - interval '1 minute'`)
-      const { turn } = await begunSweep(intake.pool)
+      const { turn } = await begunSweep(intake.program)
       return {
         take: (db, mutate = same) =>
           sweepPage(db, mutate(source.sweep.page.dated), POLLER, turn, 100, 3, null),

@@ -14,7 +14,7 @@ test('the ledger has a row for due times that were missed and one for those that
     { dueAt: new Date(), cause: 'job', missed: 3, coalesced: () => 1, done: () => Promise.resolve() },
   ]
   const poller = createPoller({
-    db: intake.pool,
+    db: intake.program,
     name: POLLER,
     everyMs: 60_000,
     pageSize: 10,

@@ -22,7 +22,7 @@ async function world(scope: Scope) {
   const { log, recorded } = recordingLog()
   const lead = (options: Pick<PollerOptions, 'held'> & Partial<PollerOptions>) => {
     const poller = createPoller({
-      db: intake.pool,
+      db: intake.program,
       name: POLLER,
       source,
       slackMs: 0,

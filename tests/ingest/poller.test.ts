@@ -74,7 +74,7 @@ test('a pass that failed after it had begun is not taken for a step of the clock
   const completed = (): number => recorded.of('poll_completed').length
   let completedAt = 0
   const poller: Poller = createPoller({
-    db: intake.pool,
+    db: intake.program,
     ...COMMON,
     source,
     tick: {

@@ -21,7 +21,7 @@ async function createHours(t: Scope, hours: number) {
   await intake.lead()
   await setEdge(intake, 'now()')
   const source = await intake.prepare(sourceOf('note', { payload: 'body' }))
-  const options = { db: intake.pool, name: POLLER, source, pageSize: 3 }
+  const options = { db: intake.program, name: POLLER, source, pageSize: 3 }
   const missing = (range = MAY): Promise<Missing> => findMissing(options, range)
   const apply = (more: Partial<ApplyOptions> = {}, range = MAY): ReturnType<typeof replay> =>
     replay(

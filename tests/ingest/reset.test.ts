@@ -59,7 +59,7 @@ const EDGE_HELD = `SELECT ok AS v FROM service_ops.verify() WHERE "name" = 'edge
 
 test('a start behind the edge reads again from there, and takes in what is not in the inbox', async (t) => {
   const intake = await createDays(t)
-  const options = { db: intake.pool, name: POLLER, source: intake.source, pageSize: 2 }
+  const options = { db: intake.program, name: POLLER, source: intake.source, pageSize: 2 }
   const preview = await previewReset(options, '2026-05-03T00:00:00Z')
   assert.deepEqual([preview.skipped, preview.read, preview.known, preview.isOtherSource], [0, 3, 0, false])
   assert.equal(await reset(intake, intake.source, '2026-05-03T00:00:00Z'), '2026-05-03 00:00:00+00')
@@ -71,7 +71,7 @@ test('a start behind the edge reads again from there, and takes in what is not i
 
 test('a start ahead of the edge leaves out what lies before, for the sweep as well, and says how much', async (t) => {
   const intake = await createDays(t)
-  const options = { db: intake.pool, name: POLLER, source: intake.source, pageSize: 2 }
+  const options = { db: intake.program, name: POLLER, source: intake.source, pageSize: 2 }
   const preview = await previewReset(options, '2026-05-08T00:00:00Z')
   assert.deepEqual([preview.skipped, preview.read, preview.known], [2, 2, 0])
   await reset(intake, intake.source, '2026-05-08T00:00:00Z')
@@ -92,7 +92,7 @@ for (const [known, skipped] of [
          SELECT poller, now(), now(), 'ran', edge, term, 'test' FROM service_ops.integration_poll_watermark`,
       )
     await intake.pool.query('DELETE FROM service_ops.integration_poll_watermark')
-    const options = { db: intake.pool, name: POLLER, source: intake.source, pageSize: 2 }
+    const options = { db: intake.program, name: POLLER, source: intake.source, pageSize: 2 }
     const preview = await previewReset(options, '2026-05-08T00:00:00Z')
     assert.deepEqual([preview.skipped, preview.read], [skipped, 2])
     await reset(intake, intake.source, '2026-05-08T00:00:00Z')
@@ -109,7 +109,7 @@ test('a start in what is forgotten is moved up to its end', async (t) => {
 
 test('a start in the future is refused, and so is that of a poller nobody knows', async (t) => {
   const intake = await createDays(t)
-  const options = { db: intake.pool, name: POLLER, source: intake.source, pageSize: 2 }
+  const options = { db: intake.program, name: POLLER, source: intake.source, pageSize: 2 }
   await assert.rejects(previewReset(options, '2099-01-01T00:00:00Z'), ResetRefused)
   await intake.pool.query('DELETE FROM service_ops.background_task')
   await assert.rejects(reset(intake, intake.source, 'now'), { name: 'PollerUnknown' })
@@ -122,14 +122,14 @@ for (const [name, begin] of [
     async (intake: Intake, { replay }: PreparedSource) => {
       const range = { from: '-infinity', to: 'infinity', includeForgotten: false }
       const start = { scanTs: null, scanId: null }
-      return () => replayPage(intake.pool, replay.page, POLLER, range, start, 9, 3, null)
+      return () => replayPage(intake.program, replay.page, POLLER, range, start, 9, 3, null)
     },
   ],
   [
     'a sweep',
     async (intake: Intake, { sweep }: PreparedSource) => {
-      const { turn } = await begunSweep(intake.pool)
-      return () => sweepPage(intake.pool, sweep.page.dated, POLLER, turn, 9, 3, null)
+      const { turn } = await begunSweep(intake.program)
+      return () => sweepPage(intake.program, sweep.page.dated, POLLER, turn, 9, 3, null)
     },
   ],
 ] as const)
@@ -161,10 +161,10 @@ for (const [name, begin] of [
 test('a page of the pass under way is refused, also one that waits for the reset', async (t) => {
   const intake = await createDays(t)
   const fence = await intake.lead()
-  const begun = await beginPass(intake.pool, fence, 0)
+  const begun = await beginPass(intake.program, fence, 0)
   assert.ok(begun !== undefined)
   const page = (): Promise<unknown> =>
-    readPage(intake.pool, intake.source.page, { ...fence, pass: begun.pass }, 2, 3, null)
+    readPage(intake.program, intake.source.page, { ...fence, pass: begun.pass }, 2, 3, null)
   assert.notEqual(await page(), undefined)
   const client = await intake.pool.connect()
   await client.query('BEGIN')
@@ -175,14 +175,14 @@ test('a page of the pass under way is refused, also one that waits for the reset
   client.release()
   assert.equal(await waiting, undefined)
   assert.equal(await page(), undefined)
-  assert.equal(await beginPass(intake.pool, { ...fence, pass: begun.pass }, 0), undefined)
+  assert.equal(await beginPass(intake.program, { ...fence, pass: begun.pass }, 0), undefined)
 })
 
 test('a watermark that is made again goes on from the reset, whatever the old leader records later', async (t) => {
   const intake = await createDays(t)
   const old = await intake.lead()
   await reset(intake, intake.source, '2026-05-02T00:00:00Z')
-  await recordRun(intake.pool, {
+  await recordRun(intake.program, {
     ...{
       poller: POLLER,
       dueMsAgo: 0,
@@ -207,7 +207,7 @@ test('one that is lost under the leader after a reset, too', async (t) => {
   const intake = await createDays(t)
   const old = await intake.lead()
   await intake.pass(intake.source, old)
-  await recordRun(intake.pool, {
+  await recordRun(intake.program, {
     ...{ poller: POLLER, dueMsAgo: 0, startedMsAgo: 0, outcome: 'ran' },
     ...{ rowsRead: 0, rowsInserted: 0, lateRows: 0, instanceId: 'old', error: null },
     ...{ edge: '2026-05-05T12:00:00Z', term: old.term },
@@ -215,7 +215,7 @@ test('one that is lost under the leader after a reset, too', async (t) => {
   await reset(intake, intake.source, '2026-05-02T00:00:00Z')
   const fence = await intake.lead()
   await intake.pool.query('DELETE FROM service_ops.integration_poll_watermark')
-  assert.deepEqual(await remakeWatermark(intake.pool, fence), { edge: '2026-05-02 00:00:00+00' })
+  assert.deepEqual(await remakeWatermark(intake.program, fence), { edge: '2026-05-02 00:00:00+00' })
 })
 
 test('another source begins at the start, with ids of another type; nobody may lead the old one meanwhile', async (t) => {
@@ -231,7 +231,7 @@ test('another source begins at the start, with ids of another type; nobody may l
   )
   await intake.pool.query('UPDATE service_ops.background_task_leader SET expires_at = now()')
   const preview = await previewReset(
-    { db: intake.pool, name: POLLER, source: letters, pageSize: 2 },
+    { db: intake.program, name: POLLER, source: letters, pageSize: 2 },
     '2026-05-10T00:00:00Z',
   )
   assert.deepEqual([preview.isOtherSource, preview.skipped, preview.read, preview.known], [true, null, 2, 1])

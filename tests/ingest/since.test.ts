@@ -27,8 +27,8 @@ function beginsOf(db: Queryable, before: (n: number) => Promise<void>): Queryabl
     async query(text: string, values?: readonly unknown[]) {
       // The begin alone is told times.
       const since = String(values?.[5])
-      if (since.endsWith(' ms')) {
-        told.push(Number.parseFloat(since))
+      if (since.endsWith(' s')) {
+        told.push(Number.parseFloat(since) * 1_000)
         await before(told.length)
       }
       return db.query(text, values)
@@ -39,7 +39,7 @@ function beginsOf(db: Queryable, before: (n: number) => Promise<void>): Queryabl
 test('a begin that lost a race is told a longer time when it is tried again', async (t) => {
   const intake = await createIntake(t, SOURCE)
   const source = await intake.prepare(sourceOf('s'))
-  const db = beginsOf(intake.pool, async (n) => {
+  const db = beginsOf(intake.program, async (n) => {
     if (n > 1) return
     await timePasses()
     const lost = new pg.DatabaseError('canceling statement due to lock timeout', 0, 'error')
@@ -55,7 +55,7 @@ test('a begin that lost a race is told a longer time when it is tried again', as
 test('the first pass of a lead is told how long it has led already', async (t) => {
   const intake = await createIntake(t, SOURCE)
   const { holder, term, pass } = await intake.lead()
-  const db = beginsOf(intake.pool, () => Promise.resolve())
+  const db = beginsOf(intake.program, () => Promise.resolve())
   const over = new AbortController()
   const everyMs = 1_000
   const poller = createPoller({

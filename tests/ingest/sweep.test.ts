@@ -122,10 +122,10 @@ describe('a sweep', () => {
   test('is followed by another when one was asked for meanwhile', async (t) => {
     const intake = await atNoon(t)
     await intake.pool.query(`INSERT INTO note SELECT n, '2026-05-01', '1' FROM generate_series(1, 3) n`)
-    await askForSweep(intake.pool, POLLER)
+    await askForSweep(intake.program, POLLER)
     assert.equal(await intake.sweep({ sliceMs: 0 }), 'under way')
     await intake.pool.query(`INSERT INTO note VALUES (4, '2026-04-01', '1')`)
-    await askForSweep(intake.pool, POLLER)
+    await askForSweep(intake.program, POLLER)
     assert.equal(await intake.sweep(), 'again')
     assert.equal(await intake.sweep(), 'through')
     assert.deepEqual(await ids(intake), oneTo(4))
@@ -140,7 +140,7 @@ describe('a sweep', () => {
         const result = await intake.pool.query(text, values === undefined ? [] : [...values])
         if (!asked && JSON.stringify(result.rows).includes('"more":false')) {
           asked = true
-          await askForSweep(intake.pool, POLLER)
+          await askForSweep(intake.program, POLLER)
         }
         return result
       },
@@ -153,10 +153,10 @@ describe('a sweep', () => {
     const intake = await atNoon(t)
     await intake.pool.query(`INSERT INTO note SELECT n, '2026-05-01', '1' FROM generate_series(1, 5) n`)
     while ((await ids(intake)).length === 0) assert.equal(await intake.sweep({ sliceMs: 0 }), 'under way')
-    const { turn } = await begunSweep(intake.pool, true)
+    const { turn } = await begunSweep(intake.program, true)
     await intake.pool.query('UPDATE service_ops.background_task SET paused = true')
     const { page } = (await intake.prepare(sourceOf('note'))).sweep
-    assert.equal(await sweepPage(intake.pool, page.dated, POLLER, turn, 2, 3, null), undefined)
+    assert.equal(await sweepPage(intake.program, page.dated, POLLER, turn, 2, 3, null), undefined)
     assert.equal(await intake.sweep(), 'refused')
     assert.deepEqual(await ids(intake), oneTo(2))
     await intake.pool.query('UPDATE service_ops.background_task SET paused = false')
@@ -181,9 +181,9 @@ describe('a sweeper whose sweep another goes on with', () => {
     const intake = await atNoon(t)
     await intake.pool.query(`INSERT INTO note VALUES (1, '2026-05-01', '1')`)
     const source = await intake.prepare(sourceOf('note', { payload: 'body' }))
-    const stale = await begunSweep(intake.pool)
+    const stale = await begunSweep(intake.program)
     const page = (turn: string): Promise<unknown> =>
-      sweepPage(intake.pool, source.sweep.page.dated, POLLER, turn, 2, 3, null)
+      sweepPage(intake.program, source.sweep.page.dated, POLLER, turn, 2, 3, null)
     const other = await intake.pool.connect()
     await other.query('BEGIN')
     const fresh = await begunSweep(other)

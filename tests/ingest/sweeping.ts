@@ -24,7 +24,7 @@ export function sweeperOf(intake: Intake, source: PreparedSource): Sweeper {
     log,
     sweep: (options = {}) =>
       sweep({
-        db: intake.pool,
+        db: intake.program,
         name: POLLER,
         source,
         pageSize: 2,

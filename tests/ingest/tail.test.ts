@@ -29,7 +29,7 @@ async function world(t: Scope) {
     /** Ids that a tail has taken in. */
     tail: async (as = fence): Promise<string[]> => {
       const before = await ids(intake)
-      await readTail(intake.pool, source.tail, as, 3)
+      await readTail(intake.program, source.tail, as, 3)
       return (await ids(intake)).filter((id) => !before.includes(id))
     },
     add: (id: number, at = 'clock_timestamp()') =>

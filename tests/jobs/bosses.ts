@@ -34,7 +34,7 @@ export async function createBosses(t: TestContext): Promise<Bosses> {
   let number = 0
   const newPool = (max = 2): Pool => {
     const pool = createPool({
-      url: database.url,
+      url: database.programUrl,
       applicationName: 'tidemark:test',
       connectTimeoutMs: 5_000,
       limits: { statementTimeoutMs: 10_000, lockTimeoutMs: 5_000, idleInTransactionMs: 10_000 },
@@ -52,7 +52,7 @@ export async function createBosses(t: TestContext): Promise<Bosses> {
     async boss({ clock, listen = false } = {}) {
       number += 1
       const own = createPool({
-        url: database.url,
+        url: database.programUrl,
         applicationName: `tidemark:test-${number}`,
         connectTimeoutMs: 5_000,
         limits: { statementTimeoutMs: 10_000, lockTimeoutMs: 5_000, idleInTransactionMs: 10_000 },
@@ -63,7 +63,7 @@ export async function createBosses(t: TestContext): Promise<Bosses> {
         log,
         instanceId: `test-${number}`,
         giveBackLimitMs: 20_000,
-        ...(listen ? { session: { url: database.url } } : {}),
+        ...(listen ? { session: { url: database.programUrl } } : {}),
         ...(clock === undefined ? {} : { clock }),
       })
       t.after(async () => {

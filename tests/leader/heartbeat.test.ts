@@ -24,7 +24,7 @@ async function world(t: TestContext) {
   const database = await createDatabase(t)
   const sql = database.pool()
   // As the reserved pool has it: a wait for somebody's lock ends soon.
-  const own = database.pool()
+  const own = database.programPool()
   const texts: string[] = []
   const db: Queryable = {
     async query<R extends Record<string, unknown>>(text: string, values: readonly unknown[] = []) {

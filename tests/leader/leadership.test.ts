@@ -52,7 +52,7 @@ async function cluster(t: TestContext) {
     /** A member whose work under a lease is to write down, as often as it can, that it believes to lead. */
     join: async (name: string): Promise<Member> => {
       const me = { holder: randomUUID(), instanceId: name }
-      const pool = database.pool({ max: 2 })
+      const pool = database.programPool({ max: 2 })
       const sentinel = await database.client()
       await takeSentinel(sentinel, me.holder)
       const facts = {

@@ -157,7 +157,10 @@ describe('a transaction of a handler', () => {
     const runs: string[] = []
     const ended = async (tx: TransactionalContext['tx']): Promise<void> => {
       const { rows } = await tx.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')
-      await sql.query('SELECT pg_terminate_backend($1, 5000)', [rows[0]?.pid])
+      const pid = [rows[0]?.pid]
+      await sql.query('SELECT pg_terminate_backend($1)', pid)
+      const left = 'SELECT FROM pg_stat_activity WHERE pid = $1'
+      await until('the backend to be gone', async () => (await sql.query(left, pid)).rowCount === 0)
     }
     const processor = processorOn(t, programPool(t, url), {
       kind: 'transactional',

@@ -9,6 +9,7 @@ import { Quarantine } from '../../src/process/quarantine.ts'
 import { recordedLog } from '../db/recordedLog.ts'
 import type { RecordedLog } from '../db/recordedLog.ts'
 import { createDatabase } from '../support/database.ts'
+import { programPoolWay } from '../support/programWay.ts'
 import type { Scope } from '../support/scope.ts'
 import { until } from '../support/until.ts'
 import type { Log } from '../../src/telemetry/log.ts'
@@ -34,7 +35,7 @@ export async function inbox(scope: Scope) {
   }
   return {
     database,
-    url: database.url,
+    url: database.programUrl,
     /** Connections of the test's own. */
     sql: own,
     send: async (...messageIds: readonly string[]): Promise<void> => {
@@ -76,7 +77,7 @@ const running = new WeakMap<Pool, (() => Promise<void>)[]>()
 /** The program's own pool; closed before the database is dropped. */
 export function programPool(scope: Scope, url: string, statementTimeoutMs = 10_000): Pool {
   const pool = createPool({
-    url,
+    ...programPoolWay(url),
     applicationName: `tidemark:${INSTANCE}`,
     connectTimeoutMs: 5_000,
     limits: { statementTimeoutMs, lockTimeoutMs: 5_000, idleInTransactionMs: 10_000 },

@@ -5,12 +5,12 @@ import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import type { TestContext } from 'node:test'
 import { Client, Pool } from 'pg'
-import { useEmbedded } from '../../src/db/embedded.ts'
 import { sqlState } from '../../src/db/sqlstate.ts'
 import { LowWater } from '../../src/process/lowWater.ts'
 import { claimMessages, writeDone } from '../../src/tables/inbox.ts'
 import { raiseLowWater, readLowWater } from '../../src/tables/lowWater.ts'
 import { createDatabase, migrateForTest } from '../support/database.ts'
+import { useServer } from '../support/server.ts'
 import { until } from '../support/until.ts'
 import { processorOn, programPool, SOURCE } from './fixture.ts'
 
@@ -87,7 +87,7 @@ async function forgetfulServer(t: TestContext): Promise<ForgetfulServer> {
     autovacuum: 'off',
     bgwriter_lru_maxpages: '0',
   }
-  const server = await useEmbedded(folder, { durable: false, settings })
+  const server = await useServer(folder, { durable: false, settings })
   t.after(async () => {
     await server.leave()
     rmSync(folder, { recursive: true, force: true })

@@ -3,6 +3,7 @@ import { describe, test } from 'node:test'
 import type { TestContext } from 'node:test'
 import { Client } from 'pg'
 import { watchPressure } from '../../src/db/pressure.ts'
+import { skipBefore } from '../support/postgres.ts'
 import { until } from '../support/until.ts'
 import { executeTransactional } from '../../src/process/execute.ts'
 import { Stop } from '../../src/process/stop.ts'
@@ -106,30 +107,35 @@ describe('a lost database', () => {
     assert.deepEqual(runs, ['a', 'b', 'fails', 'fails', 'fails'])
   })
 
-  test('cut off during COMMIT costs no attempt, and the message takes effect once', async (t) => {
-    const { url, sql, send, become, effects } = await inbox(t)
-    // The first COMMIT of each message waits, long enough to be cut off.
-    await sql.query(`
+  const unnoticed = skipBefore(14, 'the server does not notice the cut before the COMMIT is over')
+  test(
+    'cut off during COMMIT costs no attempt, and the message takes effect once',
+    { skip: unnoticed },
+    async (t) => {
+      const { url, sql, send, become, effects } = await inbox(t)
+      // The first COMMIT of each message waits, long enough to be cut off.
+      await sql.query(`
       CREATE SEQUENCE commits;
       CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN IF nextval('commits') = 1 THEN PERFORM pg_sleep(60); END IF; RETURN NULL; END $$;
       CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON effect DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slowly()`)
-    const way = await wire(t, url)
-    const processor = processorOn(t, programPool(t, way.url, 90_000), {
-      kind: 'transactional',
-      async handle({ messageId }, { tx }) {
-        await tx.query('INSERT INTO effect VALUES ($1)', [messageId])
-      },
-    })
-    await send('a')
-    processor.start()
-    const committing = `SELECT FROM pg_stat_activity WHERE datname = current_database() AND query = 'COMMIT' AND wait_event = 'PgSleep'`
-    await until('COMMIT to hang', async () => (await sql.query(committing)).rowCount === 1)
-    way.cut()
-    await become({ a: 'DONE 1 +1' })
-    assert.deepEqual(await effects(), ['a'])
-    assert.deepEqual(processor.log.of('message_failed'), [])
-  })
+      const way = await wire(t, url)
+      const processor = processorOn(t, programPool(t, way.url, 90_000), {
+        kind: 'transactional',
+        async handle({ messageId }, { tx }) {
+          await tx.query('INSERT INTO effect VALUES ($1)', [messageId])
+        },
+      })
+      await send('a')
+      processor.start()
+      const committing = `SELECT FROM pg_stat_activity WHERE datname = current_database() AND query = 'COMMIT' AND wait_event = 'PgSleep'`
+      await until('COMMIT to hang', async () => (await sql.query(committing)).rowCount === 1)
+      way.cut()
+      await become({ a: 'DONE 1 +1' })
+      assert.deepEqual(await effects(), ['a'])
+      assert.deepEqual(processor.log.of('message_failed'), [])
+    },
+  )
 })
 
 describe('an outcome', () => {

@@ -16,7 +16,7 @@ test('what waits by a clock that stepped back waits as long as it was to, by the
       ('letters', 'given up', '{}', 'a', 'DEAD', 'infinity', now() + interval '1 hour')`)
   const waits = async (): Promise<Record<string, number>> => {
     const { rows } = await pool.query<{ message_id: string; s: string }>(
-      `SELECT message_id, extract(epoch FROM next_attempt_at - clock_timestamp()) AS s FROM service_ops.integration_inbox`,
+      `SELECT message_id, extract(epoch FROM next_attempt_at) - extract(epoch FROM clock_timestamp()) AS s FROM service_ops.integration_inbox`,
     )
     return Object.fromEntries(rows.map((row) => [row.message_id, Number(row.s)]))
   }

@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Client } from 'pg'
-import { useEmbedded } from '../../src/db/embedded.ts'
 import { migrate } from '../../src/db/migrate.ts'
+import { useServer } from '../support/server.ts'
 import { until } from '../support/until.ts'
 import { Stage } from './named.ts'
 import type { Strategy } from './strategy.ts'
@@ -29,7 +29,7 @@ export interface OwnServer {
 /** A migrated server for one file of tests, which may crash it. */
 export async function ownServer(): Promise<OwnServer> {
   const folder = mkdtempSync(join(tmpdir(), 'tidemark-crash-'))
-  const server = await useEmbedded(folder, { durable: false, settings: SETTINGS })
+  const server = await useServer(folder, { durable: false, settings: SETTINGS })
   await migrate({
     url: server.url,
     log: { event: () => undefined },

@@ -9,8 +9,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { useEmbedded } from '../../src/db/embedded.ts'
 import { migrate } from '../../src/db/migrate.ts'
+import { useServer } from '../support/server.ts'
 import { runFreely } from './freeRunning.ts'
 import { Violation } from './invariants.ts'
 import { NAMED_MUTANTS, RANDOM_MUTANTS } from './mutants.ts'
@@ -49,7 +49,7 @@ async function main(): Promise<boolean> {
     return false
   }
   const folder = mkdtempSync(join(tmpdir(), 'tidemark-property-'))
-  const server = await useEmbedded(folder, { durable: false })
+  const server = await useServer(folder, { durable: false })
   try {
     await migrate({
       url: server.url,

@@ -89,7 +89,12 @@ export const sessionEndedAfterPrepare: NamedSchedule = async (stage) => {
     writer.send(text)
     await stage.settle()
   }
-  await stage.world.admin.query('SELECT pg_terminate_backend($1, 5000)', [writer.pid])
+  await stage.world.admin.query('SELECT pg_terminate_backend($1)', [writer.pid])
+  const left = 'SELECT FROM pg_stat_activity WHERE pid = $1'
+  await until(
+    'the backend to be gone',
+    async () => (await stage.world.admin.query(left, [writer.pid])).rowCount === 0,
+  )
   for (let i = 0; i < 3; i += 1) fence = await stage.pass(fence)
   heir.send(`COMMIT PREPARED '${gid}'`)
   await stage.settle()

@@ -4,6 +4,7 @@ import { Client } from 'pg'
 import { tidemark } from '../cli/tidemark.ts'
 import { createDatabase } from '../support/database.ts'
 import { startInstance } from '../support/instance.ts'
+import { wantedMajor } from '../support/postgres.ts'
 
 const CONFIG = `export default {
   pollers: { arrivals: { source: { table: 'arrival', id: 'id', createdAt: 'at' }, every: '1s' } },
@@ -14,7 +15,8 @@ test('a database that is not UTF8 is refused with what it is and the remedy, and
   const latin = `${database.name}_latin`
   const admin = database.pool()
   await admin.query(
-    `CREATE DATABASE ${latin} TEMPLATE template0 ENCODING 'LATIN1' LOCALE_PROVIDER libc LOCALE 'C'`,
+    // Before 15 there is no other provider.
+    `CREATE DATABASE ${latin} TEMPLATE template0 ENCODING 'LATIN1' ${wantedMajor() < 15 ? '' : 'LOCALE_PROVIDER libc'} LOCALE 'C'`,
   )
   t.after(() => admin.query(`DROP DATABASE ${latin} WITH (FORCE)`))
   const address = new URL(database.url)

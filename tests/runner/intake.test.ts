@@ -15,6 +15,7 @@ import { createIntake } from '../../src/runner/intake.ts'
 import { createLog } from '../../src/telemetry/log.ts'
 import { SILENT_METER } from '../../src/telemetry/metrics/meter.ts'
 import { createDatabase } from '../support/database.ts'
+import { programEnv } from '../support/programWay.ts'
 import { keptLines } from '../telemetry/lines.ts'
 import { until } from '../support/until.ts'
 
@@ -24,7 +25,7 @@ function world(t: TestContext, databaseUrl: string, config: TidemarkConfig) {
   const start = async (instanceId: string, only?: readonly Part[]) => {
     const runner = createRunner(config, {
       settings: readSettings({
-        DATABASE_URL: databaseUrl,
+        ...programEnv(databaseUrl),
         PORT: '0',
         HOST: '127.0.0.1',
         INTAKE_TOKEN: TOKEN,

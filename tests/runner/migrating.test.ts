@@ -5,6 +5,7 @@ import { readSettings } from '../../src/config/settings.ts'
 import { createRunner } from '../../src/runner.ts'
 import { recordingLog } from '../process/fixture.ts'
 import { createDatabase } from '../support/database.ts'
+import { programEnv } from '../support/programWay.ts'
 import { until } from '../support/until.ts'
 
 test('a release whose file meets a transaction stays up, says whose it is, and is ready once that has ended', async (t) => {
@@ -20,7 +21,7 @@ test('a release whose file meets a transaction stays up, says whose it is, and i
     SET application_name = 'a person';
     BEGIN; INSERT INTO service_ops.integration_inbox (source, message_id, trace_id) VALUES ('s', '1', 't')`)
   const { log, recorded } = recordingLog()
-  const env = { DATABASE_URL: database.url, PORT: '0', HOST: '127.0.0.1', MIGRATION_LOCK_WAIT_SECONDS: '0' }
+  const env = { ...programEnv(database.url), PORT: '0', HOST: '127.0.0.1', MIGRATION_LOCK_WAIT_SECONDS: '0' }
   const runner = createRunner(
     { pollers: { arrivals: { source: { table: 'arrival', id: 'id', createdAt: 'at' }, every: '1s' } } },
     { settings: readSettings(env), identity: { instanceId: 'green', holder: randomUUID() }, log },

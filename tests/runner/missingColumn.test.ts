@@ -7,6 +7,7 @@ import { migrate } from '../../src/db/migrate.ts'
 import { createRunner } from '../../src/runner.ts'
 import { recordingLog } from '../process/fixture.ts'
 import { createDatabase } from '../support/database.ts'
+import { programEnv } from '../support/programWay.ts'
 import { until } from '../support/until.ts'
 
 const COLUMN = 'service_ops.integration_inbox.suspect'
@@ -24,7 +25,7 @@ async function world(t: TestContext) {
       processors: { reader: { from: 'arrivals', contract: 'external', handle: () => undefined } },
     },
     {
-      settings: readSettings({ DATABASE_URL: url, PORT: '0', HOST: '127.0.0.1' }),
+      settings: readSettings({ ...programEnv(url), PORT: '0', HOST: '127.0.0.1' }),
       identity: { instanceId: 'one', holder: randomUUID() },
       log,
     },

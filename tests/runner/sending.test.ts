@@ -8,6 +8,7 @@ import { NotRunning } from '../../src/errors.ts'
 import { createRunner } from '../../src/runner.ts'
 import { createLog } from '../../src/telemetry/log.ts'
 import { createDatabase } from '../support/database.ts'
+import { programEnv } from '../support/programWay.ts'
 import { until } from '../support/until.ts'
 import { keptLines } from '../telemetry/lines.ts'
 
@@ -19,7 +20,7 @@ async function instance(t: TestContext, config: TidemarkConfig) {
   const lines = keptLines()
   const runner = createRunner(config, {
     settings: readSettings({
-      DATABASE_URL: database.url,
+      ...programEnv(database.url),
       PORT: '0',
       HOST: '127.0.0.1',
       INTAKE_TOKEN: TOKEN,

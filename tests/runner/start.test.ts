@@ -11,6 +11,7 @@ import type { Log } from '../../src/telemetry/log.ts'
 import { recordingLog } from '../process/fixture.ts'
 import { createDatabase } from '../support/database.ts'
 import type { TestDatabase } from '../support/database.ts'
+import { programEnv } from '../support/programWay.ts'
 import { until } from '../support/until.ts'
 
 const INSTANCE = 'starter'
@@ -38,7 +39,7 @@ interface Choices {
 
 function runnerOn(t: TestContext, database: TestDatabase, choices: Choices = {}) {
   const runner = createRunner(choices.config ?? CONFIG, {
-    settings: readSettings({ DATABASE_URL: database.url, PORT: '0', HOST: '127.0.0.1', ...choices.env }),
+    settings: readSettings({ ...programEnv(database.url), PORT: '0', HOST: '127.0.0.1', ...choices.env }),
     identity: { instanceId: INSTANCE, holder: randomUUID() },
     log: choices.log ?? createLog({ service: 'test', instanceId: INSTANCE, level: 'critical' }),
     async prepare() {

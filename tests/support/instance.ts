@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { EventName } from '../../src/telemetry/eventFields.ts'
+import { programEnv, programUrl, type Duty } from './programWay.ts'
 import type { Scope } from './scope.ts'
 import { until } from './until.ts'
 
@@ -68,7 +69,7 @@ export async function startInstance(scope: Scope, options: InstanceOptions): Pro
       PATH: process.env['PATH'] ?? '',
       // Many are started: what one has compiled the next need not.
       NODE_COMPILE_CACHE: join(tmpdir(), 'tidemark-compiled'),
-      DATABASE_URL: options.databaseUrl,
+      ...addresses(options),
       HOST: '127.0.0.1',
       PORT: '0',
       LOG_FORMAT: 'json',
@@ -138,6 +139,13 @@ export async function startInstance(scope: Scope, options: InstanceOptions): Pro
     },
     exited,
   }
+}
+
+/** The demo makes tables of its own in our schema. Whoever names a direct address has chosen both. */
+function addresses({ databaseUrl, config, env }: InstanceOptions): Readonly<Record<string, string>> {
+  const duty: Duty = config === undefined ? 'own' : 'work'
+  if (env?.['DIRECT_DATABASE_URL'] !== undefined) return { DATABASE_URL: programUrl(databaseUrl, duty) }
+  return programEnv(databaseUrl, duty)
 }
 
 async function write(folder: string, config: string): Promise<string> {

@@ -85,6 +85,8 @@ describe('trace()', () => {
     await made.sql.query(
       `GRANT USAGE ON SCHEMA service_ops TO ${role}; GRANT SELECT ON ALL TABLES IN SCHEMA service_ops TO ${role}`,
     )
+    // Where the owner has migrated, it is there.
+    await made.sql.query('DROP SCHEMA IF EXISTS pgboss CASCADE')
     const reader = made.pool({ connectionString: url })
     const read = async (): Promise<string[]> => (await readTrace(reader, 't-1')).map(line)
     assert.deepEqual(await read(), TOLD)

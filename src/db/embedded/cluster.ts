@@ -97,7 +97,7 @@ export async function ensureCluster(
   try {
     await execFileAsync(
       binaries.initdb,
-      initdbArguments(`../${password.slice(layout.home.length + 1)}`, durable),
+      initdbArguments(`../${password.slice(layout.home.length + 1)}`, durable, Number(binaries.major)),
       {
         ...account,
         cwd: draft,
@@ -113,7 +113,7 @@ export async function ensureCluster(
   }
 }
 
-function initdbArguments(passwordFile: string, durable: boolean): string[] {
+function initdbArguments(passwordFile: string, durable: boolean, major: number): string[] {
   return [
     `--pgdata=${HERE}`,
     `--username=${OWNER}`,
@@ -122,9 +122,8 @@ function initdbArguments(passwordFile: string, durable: boolean): string[] {
     '--encoding=UTF8',
     // Sorting by code point is the same on every machine; the builtin provider needs no locale of the system's.
     '--locale=C',
-    '--locale-provider=builtin',
-    '--builtin-locale=C.UTF-8',
-    '--no-instructions',
+    ...(major >= 17 ? ['--locale-provider=builtin', '--builtin-locale=C.UTF-8'] : ['--lc-ctype=C.UTF-8']),
+    ...(major >= 14 ? ['--no-instructions'] : []),
     ...(durable ? [] : ['--no-sync']),
   ]
 }

@@ -92,10 +92,9 @@ async function launch(
 ): Promise<Postmaster | string> {
   const logStart = rotateLog(layout)
   const log = openSync(layout.log, 'a', 0o600)
-  const settings = Object.entries(serverSettings(options)).flatMap(([name, value]) => [
-    '-c',
-    `${name}=${value}`,
-  ])
+  const settings = Object.entries(serverSettings(options, Number(binaries.major))).flatMap(
+    ([name, value]) => ['-c', `${name}=${value}`],
+  )
   const child = spawn(binaries.postgres, ['-D', HERE, ...settings], {
     ...account,
     cwd: layout.cluster,
@@ -155,11 +154,10 @@ export async function gone(layout: Layout, pid: number): Promise<boolean> {
   return true
 }
 
-function serverSettings(options: {
-  port: number
-  durable: boolean
-  settings: Readonly<Record<string, string>>
-}) {
+function serverSettings(
+  options: { port: number; durable: boolean; settings: Readonly<Record<string, string>> },
+  major: number,
+) {
   return {
     // Loopback alone: no socket file, whose folder and whose path's length limit would be two more things to go wrong.
     listen_addresses: '127.0.0.1',
@@ -169,7 +167,7 @@ function serverSettings(options: {
     // The watermark is proven against prepared transactions too, so they must be possible here.
     max_prepared_transactions: '20',
     // A server that runs a query for a dead process notices within a second, and frees its locks.
-    client_connection_check_interval: '1s',
+    ...(major >= 14 ? { client_connection_check_interval: '1s' } : {}),
     cluster_name: 'tidemark',
     timezone: 'UTC',
     log_timezone: 'UTC',

@@ -5,7 +5,7 @@ import type { Queryable } from '../pool.ts'
 import { loadStatements } from '../statements.ts'
 import { CODE_SCHEMA_VERSION } from './files.ts'
 
-const sql = loadStatements('invariant', ['sync'])
+const sql = loadStatements('invariant', ['are_kept', 'sync'])
 
 /** One file of `sql/verify`: something that must always be true, and the query that counts its violations. */
 export interface Invariant {
@@ -53,5 +53,7 @@ export function parseInvariant(file: string, text: string): Invariant {
 
 /** Makes the rows behind `verify()` equal to the files; what a newer release has written stays. */
 export async function syncInvariants(client: Queryable): Promise<void> {
-  await client.query(sql.sync, [JSON.stringify(readInvariants()), CODE_SCHEMA_VERSION])
+  const values = [JSON.stringify(readInvariants()), CODE_SCHEMA_VERSION]
+  const { rows } = await client.query<{ kept: boolean }>(sql.are_kept, values)
+  if (rows[0]?.kept !== true) await client.query(sql.sync, values)
 }

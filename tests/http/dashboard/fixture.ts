@@ -111,7 +111,7 @@ export async function realDashboard(
 ): Promise<RealDashboard> {
   const database = await createDatabase(scope)
   const pool = createPool({
-    url: database.url,
+    url: database.programUrl,
     applicationName: 'test',
     max: 4,
     connectTimeoutMs: 5_000,

@@ -11,3 +11,17 @@ export class EncodingUnfit extends Error {
     this.encoding = encoding
   }
 }
+
+/** The server is older than what Tidemark and pg-boss run on. */
+export class ServerTooOld extends Error {
+  override readonly name = 'ServerTooOld'
+  /** As the server says it: `12.22`. */
+  readonly version: string
+  constructor(version: string, oldestMajor: number) {
+    super(
+      `PostgreSQL ${version} is too old: Tidemark and pg-boss need ${oldestMajor} or newer. ` +
+        'Remedy: upgrade the server, or name a newer one in DATABASE_URL',
+    )
+    this.version = version
+  }
+}
