@@ -9,11 +9,12 @@ import {
   type MessagePage,
   type ShownMessage,
 } from '../../tables/operator.ts'
+import { printable } from '../../kit/printable.ts'
 import { span } from '../../kit/span.ts'
 import { readOnly, withDatabase } from '../database.ts'
 import { EXIT } from '../exitCodes.ts'
 import { withProgress } from '../progress.ts'
-import { coloured, complain, print, printable, printJson, table } from '../terminal.ts'
+import { coloured, complain, print, printJson, table } from '../terminal.ts'
 import { databaseSetup, readingVerb, verb, type Ending, type ReadingFlags } from '../verb.ts'
 import { changeMessages, DISCARD, RETRY, type Change } from './inbox/change.ts'
 import { filterOf, isFiltered, readId, readLimit, withFilter, type FilterFlags } from './inbox/filter.ts'
