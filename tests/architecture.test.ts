@@ -69,6 +69,27 @@ const planted: Record<string, { files: Record<string, string>; found: string[] }
       "src/runner.ts uses process.on('SIGTERM')",
     ],
   },
+  'a statement that is built out of values': {
+    files: {
+      'src/tables/a.ts': 'db.query(`SELECT * FROM t WHERE id = ${id}`)',
+      'src/tables/b.ts':
+        "const text = all ? sql.all : 'SELECT 1 WHERE ' + condition\nawait db.query<Row>(text, [])",
+      'src/tables/c.ts': "export const made = (name) => `UPDATE t SET name = '${name}'`",
+      'src/tables/d.ts': 'const at = pg.escapeLiteral(time)',
+      'src/db/e.ts': 'db.query(`LISTEN ${channel}`)',
+      'src/db/f.ts':
+        "db.query(`LOCK ${quoteQualified(t)}`); db.query(`CREATE DATABASE ${OWNER}`); db.query('SELECT 1 ' + 'FROM t')\nconst told = `SELECTED ${n}`; const fix = `ALTER TABLE ${t} RESET (x)`; db.query(fillIdentifiers(sql.x, { t }), [id])",
+      'src/process/getOrCreate.ts': 'tx.query(`SELECT * FROM ${names.join()}`)',
+      'tests/a.test.ts': 'db.query(`SELECT ${n}`)',
+    },
+    found: [
+      'src/db/e.ts builds SQL: `LISTEN ${channel}`',
+      'src/tables/a.ts builds SQL: `SELECT * FROM t WHERE id = ${id}`',
+      "src/tables/b.ts builds SQL: 'SELECT 1 WHERE ' + condition",
+      "src/tables/c.ts builds SQL: `UPDATE t SET name = '${name}'`",
+      'src/tables/d.ts builds SQL: pg.escapeLiteral(time)',
+    ],
+  },
   'a file that grew too long': {
     files: {
       'src/db/long.ts': 'a\n'.repeat(301),

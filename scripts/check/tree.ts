@@ -1,6 +1,7 @@
 import { globSync, readFileSync } from 'node:fs'
 import { join, posix, sep } from 'node:path'
 import ts from 'typescript'
+import { builtSql } from './sqlText.ts'
 
 /** One source file, as the rules see it. Paths are relative to the tree, with `/`. */
 export interface SourceFile {
@@ -12,6 +13,8 @@ export interface SourceFile {
   readonly packages: readonly string[]
   /** Uses of what belongs to the process as a whole: `process.exit`, `process.on('SIGTERM')`. */
   readonly processUses: readonly string[]
+  /** Statements that are put together out of parts. */
+  readonly builtSql: readonly string[]
 }
 
 /** Reads every TypeScript file of ours below `src`, `tests` and `scripts`. */
@@ -29,13 +32,15 @@ export function readTree(root: string): SourceFile[] {
 function readSource(root: string, path: string): SourceFile {
   const text = readFileSync(join(root, path), 'utf8')
   const specifiers = ts.preProcessFile(text, true, true).importedFiles.map(({ fileName }) => fileName)
+  const parsed = ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true)
   const local = specifiers.filter((specifier) => specifier.startsWith('.'))
   return {
     path,
     lines: text.trimEnd().split('\n').length,
     imports: local.map((specifier) => posix.join(posix.dirname(path), specifier)),
     packages: specifiers.filter((specifier) => !specifier.startsWith('.')).map(packageName),
-    processUses: processUses(ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true)),
+    processUses: processUses(parsed),
+    builtSql: path.startsWith('src/') ? builtSql(parsed) : [],
   }
 }
 

@@ -67,7 +67,8 @@ export interface SettingsContext {
   readonly pollers?: readonly string[]
 }
 
-const SECRET: ReadonlySet<string> = new Set([
+/** Never shown, in no fault either. */
+export const SECRET: ReadonlySet<string> = new Set([
   'DATABASE_URL',
   'DIRECT_DATABASE_URL',
   'ADMIN_TOKEN',
@@ -78,7 +79,7 @@ const SECRET: ReadonlySet<string> = new Set([
 const LEASE_MARGIN_SECONDS = 3
 
 /** Every variable with its form and default; defaults that depend on others are below. */
-const ENVIRONMENT = z
+export const ENVIRONMENT = z
   .object({
     DATABASE_URL: databaseUrl.optional(),
     DIRECT_DATABASE_URL: databaseUrl.optional(),

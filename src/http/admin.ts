@@ -3,19 +3,20 @@ import type { Context, MiddlewareHandler } from 'hono'
 import { MessageRefused, MessageUnknown, PollerPaused, PollerUnknown, TaskUnknown } from '../errors.ts'
 import { cleanError } from '../telemetry/errorText.ts'
 import type { AdminPort } from './adminPort.ts'
-import { bearerOf, sameSecret } from './guard.ts'
+import { bearerOf, UNHEARD } from './guard.ts'
 import type { RequestVariables } from './requestTrace.ts'
+import { taskNamed } from './taskName.ts'
+import type { TokenGate } from './tokenGate.ts'
 
 /*
  * What operators may do by HTTP: pause, resume and run tasks, retry and discard messages.
  *
  * Only whoever brings ADMIN_TOKEN in `Authorization` is heard. A browser sends that header for nobody but a page that
  * has the token itself, so no other site can act through an operator's browser, and nothing here reads a cookie. The
- * token is compared as a whole in constant time; it has 16 characters at least, so guesses are not counted: a limit
- * would let anybody lock the operators out.
+ * token is compared as a whole in constant time, and wrong ones are counted (tokenGate.ts).
  *
  * 202: it is done, and the action on record; what it sets off follows. 404: no such task or message. 409: it is there,
- * and not in a state for that. Nothing of a request's body is read.
+ * and not in a state for that. 429: too many wrong tokens from there. Nothing of a request's body is read.
  */
 
 interface Env {
@@ -30,11 +31,12 @@ const WHO_LENGTH = 100
 /** An inbox number: as PostgreSQL's bigint holds it. */
 const NUMBER = /^[1-9][0-9]{0,17}$/
 
-export function adminRoutes(port: AdminPort, token: string): Hono<Env> {
+export function adminRoutes(port: AdminPort, gate: TokenGate): Hono<Env> {
   const admin = new Hono<Env>()
-  admin.use(guard(token))
+  admin.use(guard(gate))
   admin.post('/tasks/:name/:action{pause|resume|poll}', async (context) => {
-    const { name, action } = context.req.param()
+    const { name: given, action } = context.req.param()
+    const name = taskNamed(given)
     return act(context, (who) =>
       action === 'poll' ? port.poll(name, who) : port.pause(name, action === 'pause', who),
     )
@@ -49,10 +51,15 @@ export function adminRoutes(port: AdminPort, token: string): Hono<Env> {
   return admin
 }
 
-function guard(token: string): MiddlewareHandler<Env> {
+function guard(gate: TokenGate): MiddlewareHandler<Env> {
   return async (context, next) => {
     const given = bearerOf(context.req.header('Authorization'))
-    if (given !== undefined && sameSecret(given, token)) return next()
+    const judged = given === undefined ? undefined : gate.judge(context, given, 'header')
+    if (judged?.is === 'right') return next()
+    if (judged?.is === 'unheard') {
+      context.header('Retry-After', String(judged.waitS))
+      return context.json(UNHEARD, 429)
+    }
     context.header('WWW-Authenticate', 'Bearer')
     return context.json({ error: 'unauthorized', message: 'send Authorization: Bearer <ADMIN_TOKEN>' }, 401)
   }

@@ -19,6 +19,7 @@ import { ownHost } from './ownHost.ts'
 import type { DatabaseProbe } from './probe.ts'
 import { requestTrace } from './requestTrace.ts'
 import type { StatusPort } from './statusPort.ts'
+import { createTokenGate } from './tokenGate.ts'
 
 /** What the app needs besides the port. */
 export interface AppOptions extends ServiceFacts {
@@ -61,28 +62,24 @@ const CONTENT_SECURITY = {
 export function createApp(port: StatusPort, log: Log, options: AppOptions): App {
   const { service, version, features, settings, admin, metrics, serves = 'everything' } = options
   const health = options.health ?? createHealth(port, { service, version, features }, log, options.probe)
+  const { adminToken } = settings
+  const gate = adminToken === undefined ? undefined : createTokenGate(adminToken, settings.machineId !== null)
   const dashboard =
     options.dashboard === undefined || serves === 'the public'
       ? undefined
-      : createDashboard({ port: options.dashboard, admin, settings, service, release: version, log })
-  const { see } = dashboard?.access ?? createAccess(settings, undefined)
+      : createDashboard({ port: options.dashboard, admin, settings, gate, service, release: version, log })
+  const { see } = dashboard?.access ?? createAccess(settings.dashboard, undefined, gate)
   const here = ownHost(settings)
   const app: App = new Hono()
 
-  // Before what writes a line for each request: the line of a page tells enough of its files.
-  if (dashboard !== undefined) app.route('/', dashboard.files)
-  if (metrics !== undefined)
-    app.use(async (_context, next) => {
-      const answered = metrics.requested()
-      await next()
-      answered()
-    })
-  app.use(requestTrace(log))
-  // Whether a domain is HTTPS alone, subdomains included, is for whoever ends TLS in front of us.
+  // Outermost, so that no answer is without them. Whether a domain is HTTPS alone, subdomains included, is for whoever ends
+  // TLS in front of us.
   app.use(
     secureHeaders({
       strictTransportSecurity: false,
       contentSecurityPolicy: CONTENT_SECURITY,
+      // The same as frame-ancestors, for browsers that do not know it.
+      xFrameOptions: 'DENY',
       // With none at all, a browser would not say that a form is from our own page.
       referrerPolicy: 'same-origin',
     }),
@@ -93,6 +90,15 @@ export function createApp(port: StatusPort, log: Log, options: AppOptions): App 
     if (port.readiness() === 'draining') context.header('Connection', 'close')
     if (!context.res.headers.has('Cache-Control')) context.header('Cache-Control', 'no-store')
   })
+  // Before what writes a line for each request: the line of a page tells enough of its files.
+  if (dashboard !== undefined) app.route('/', dashboard.files)
+  if (metrics !== undefined)
+    app.use(async (_context, next) => {
+      const answered = metrics.requested()
+      await next()
+      answered()
+    })
+  app.use(requestTrace(log))
 
   app.get('/live', (context) => context.json({ status: 'live' }))
   app.get('/ready', (context) => {
@@ -142,8 +148,7 @@ export function createApp(port: StatusPort, log: Log, options: AppOptions): App 
         return context.json({ error: cleanError(error).class, message: 'the database did not answer' }, 503)
       }
     })
-    if (admin !== undefined && settings.adminToken !== undefined)
-      app.route('/admin', adminRoutes(admin, settings.adminToken))
+    if (admin !== undefined && gate !== undefined) app.route('/admin', adminRoutes(admin, gate))
     if (dashboard !== undefined) app.route('/', dashboard.routes)
   }
 }

@@ -6,6 +6,9 @@ export function sameSecret(given: string, expected: string): boolean {
   return timingSafeEqual(digest(given), digest(expected))
 }
 
+/** What a caller is told whose place has sent too many wrong tokens. */
+export const UNHEARD = { error: 'too_many_wrong_tokens', message: 'too many wrong tokens from your address' }
+
 /** The token of an `Authorization: Bearer …` header. */
 export function bearerOf(header: string | undefined): string | undefined {
   return /^Bearer +(\S+) *$/i.exec(header ?? '')?.[1]

@@ -2,7 +2,7 @@
  * `POST /inbox/:source`: messages that somebody sends to us.
  *
  *     origin ─▶ draining? ─▶ token or signature ─▶ source ─▶ type ─▶ length ─▶ body ─▶ fields ─▶ stored ─▶ 202
- *      403        503          401                   404      415      413     408/400    400       503
+ *      403        503        401, 429               404      415      413     408/400    400       503
  *
  * 202 says that every message of the request is in the inbox, committed: those that were there before are counted as
  * duplicates. Any other answer says that none is known to be; after a 503, 408 or none at all, the sender sends the same again,
@@ -13,7 +13,7 @@ import type { Context } from 'hono'
 import { cors } from 'hono/cors'
 import { Webhook } from 'standardwebhooks'
 import type { Settings } from '../config/settings.ts'
-import { bearerOf, sameSecret } from './guard.ts'
+import { bearerOf, UNHEARD } from './guard.ts'
 import { createBodyReader } from './intakeBody.ts'
 import type { BodyReader } from './intakeBody.ts'
 import { IntakeFault, invalid } from './intakeFault.ts'
@@ -21,8 +21,10 @@ import { parseMessages } from './intakeMessages.ts'
 import type { IntakeDoor, IntakePort } from './intakePort.ts'
 import type { RequestVariables } from './requestTrace.ts'
 import type { StatusPort } from './statusPort.ts'
+import { createTokenGate } from './tokenGate.ts'
+import type { TokenGate } from './tokenGate.ts'
 
-type IntakeSettings = Pick<Settings, 'requestTimeoutMs' | 'intakeToken' | 'corsOrigins'>
+type IntakeSettings = Pick<Settings, 'requestTimeoutMs' | 'intakeToken' | 'corsOrigins' | 'machineId'>
 interface Env {
   Variables: RequestVariables
   /** What the server gives of the connection; a request that came by none has nothing. */
@@ -44,7 +46,9 @@ export function intakeRoutes(
   settings: IntakeSettings,
   reader: BodyReader = createBodyReader(),
 ): Hono<Env> {
-  const { corsOrigins, requestTimeoutMs } = settings
+  const { corsOrigins, requestTimeoutMs, intakeToken } = settings
+  const gate =
+    intakeToken === undefined ? undefined : createTokenGate(intakeToken, settings.machineId !== null)
   const routes = new Hono<Env>()
 
   routes.use('/:source', async (context, next) => {
@@ -83,7 +87,7 @@ export function intakeRoutes(
     const startedAt = performance.now()
     const source = context.req.param('source')
     const door = intake.doors.get(source)
-    const signed = requireLeave(context, door, settings)
+    const signed = requireLeave(context, door, gate)
     if (door === undefined) throw unknownSource(source, intake)
     requireJson(context)
     const hindrance = intake.hindrance()
@@ -154,14 +158,19 @@ function isAllowed(origin: string, allowed: readonly string[], host: string | un
 function requireLeave(
   context: Context<Env>,
   door: IntakeDoor | undefined,
-  { intakeToken }: IntakeSettings,
+  gate: TokenGate | undefined,
 ): Webhook | undefined {
   const given = bearerOf(context.req.header('Authorization'))
-  if (given !== undefined && intakeToken !== undefined && sameSecret(given, intakeToken)) return undefined
+  const judged = given === undefined ? undefined : gate?.judge(context, given, 'header')
+  if (judged?.is === 'right') return undefined
   const secret = door?.secret ?? undefined
   if (secret !== undefined && context.req.header('webhook-signature') !== undefined)
     return new Webhook(secret)
-  if (intakeToken === undefined && secret === undefined) {
+  if (judged?.is === 'unheard') {
+    context.header('Retry-After', String(judged.waitS))
+    throw new IntakeFault(429, UNHEARD.error, UNHEARD.message, 'Authorization')
+  }
+  if (gate === undefined && secret === undefined) {
     // Nobody can send here: nothing is given away, and whoever set it up should hear why.
     throw new IntakeFault(
       404,
@@ -170,7 +179,7 @@ function requireLeave(
     )
   }
   const ways = [
-    intakeToken === undefined ? [] : ['Authorization: Bearer <INTAKE_TOKEN>'],
+    gate === undefined ? [] : ['Authorization: Bearer <INTAKE_TOKEN>'],
     secret === undefined ? [] : [`a signature (${SIGNATURE_HEADERS.join(', ')})`],
   ].flat()
   throw new IntakeFault(401, 'unauthorized', `send ${ways.join(', or ')}`, 'Authorization')

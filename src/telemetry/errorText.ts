@@ -7,13 +7,22 @@ export interface CleanError {
   readonly text: string
 }
 
-/** `scheme://user:password@host/…` of any scheme, and libpq's `password=…` words. */
-const CONNECTION_STRING = /\b[a-z][a-z0-9+.-]*:\/\/[^\s'"<>]*@[^\s'"<>]*|\bpostgres(?:ql)?:\/\/[^\s'"<>]+/gi
+/*
+ * Whoever logs may log a megabyte of somebody else's text. So nothing here begins anew within what it has looked at: words and runs
+ * of letters are looked at from their beginning alone.
+ */
+
+/** `postgres://host/…`; with a user or a password in it an address of any scheme (`withoutAddress`). */
+const POSTGRES_ADDRESS = /\bpostgres(?:ql)?:\/\/[^\s'"<>]+/gi
+const WORD = /[^\s'"<>]+/g
+/** libpq's `password=…` words, and their like. */
 const PASSWORD_WORD =
   /\b(password|passwd|pwd|secret|token|api[_-]?key)\s*[=:]\s*(?:bearer\s+)?('[^']*'|"[^"]*"|[^\s&;,]+)/gi
-/** What is a secret by its form: bearer tokens, JWTs, and keys whose maker gave them a prefix to be found by. */
+/** What is a secret by its form: bearer tokens, and keys whose maker gave them a prefix to be found by. */
 const SECRET_FORM =
-  /\b(?:(?:bearer|basic)\s+[\w.~+/-]{8,}=*|eyJ[\w-]+\.[\w-]+\.[\w-]*|[spr]k_(?:live|test)_\w+|whsec_[\w+/=-]+|gh[pousr]_\w{20,}|xox[abprs]-[\w-]+|AKIA[0-9A-Z]{16})/gi
+  /\b(?:(?:bearer|basic)\s+[\w.~+/-]{8,}=*|[spr]k_(?:live|test)_\w+|whsec_[\w+/=-]+|gh[pousr]_\w{20,}|xox[abprs]-[\w-]+|AKIA[0-9A-Z]{16})/gi
+/** Three parts of base64url, the first of which is a JSON object. */
+const JSON_WEB_TOKEN = /(?<![\w-])(?=(?:[\w-]*-)?eyJ)[\w-]+\.[\w-]+\.[\w-]*/gi
 /** `file:` addresses, Windows paths, and absolute POSIX paths of two parts or more (a lone `/health` is a route). */
 const FILE_URL = /\bfile:\/\/[^\s'"<>)]+/gi
 const WINDOWS_PATH = /\b[A-Za-z]:\\[^\s'"<>|)]+/g
@@ -35,11 +44,21 @@ const DATA_VALUE = /: ".*$|(?<=\bvalue )".*"/
 export function cleanText(text: string): string {
   return text
     .replace(FILE_URL, '[path]')
-    .replace(CONNECTION_STRING, '[connection string]')
+    .replace(WORD, withoutAddress)
+    .replace(POSTGRES_ADDRESS, '[connection string]')
     .replace(PASSWORD_WORD, '$1=[redacted]')
     .replace(SECRET_FORM, '[redacted]')
+    .replace(JSON_WEB_TOKEN, '[redacted]')
     .replace(WINDOWS_PATH, '[path]')
     .replace(POSIX_PATH, '[path]')
+}
+
+/** `scheme://user:password@host/…` in a word, to its end. */
+function withoutAddress(word: string): string {
+  const at = word.indexOf('://')
+  if (at < 0 || !word.includes('@', at)) return word
+  const [scheme = ''] = /[a-z0-9+.-]*$/i.exec(word.slice(0, at)) ?? []
+  return `${word.slice(0, at - scheme.length)}[connection string]`
 }
 
 /**

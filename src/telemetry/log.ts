@@ -112,11 +112,16 @@ function criticalText(msg: string): string {
   return msg.startsWith('CRITICAL:') ? msg : `CRITICAL: ${msg}`
 }
 
+/** JSON lets these two stand as they are, and whoever reads line by line may take them for the end of one. */
+function oneLine(json: string): string {
+  return json.replace(/[\u2028\u2029]/g, (found) => (found === '\u2028' ? '\\u2028' : '\\u2029'))
+}
+
 function stderrSink(): { sink: LineSink; flush: () => void } {
   const stream = pino.destination({ fd: 2, sync: true })
   // A reader of stderr that went away (a closed terminal, a dead log shipper) must not end the work.
   stream.on('error', () => {})
-  return { sink: stream, flush: () => stream.flushSync() }
+  return { sink: { write: (line) => stream.write(oneLine(line)) }, flush: () => stream.flushSync() }
 }
 
 /** The log of one handler call; `bindings` (task, trace_id, message_id) stand in each of its lines. */

@@ -1,4 +1,5 @@
 import { styleText } from 'node:util'
+import { printable } from '../kit/printable.ts'
 import type { Level } from './eventFields.ts'
 
 /** Where finished lines go; each ends with a line feed. */
@@ -31,5 +32,5 @@ export function prettyLine(json: string, colours = false): string {
   const line = JSON.parse(json) as { level: Level; msg: string; trace_id?: string; request_id?: string }
   const level = line.level.toUpperCase()
   const shown = colours ? styleText(COLOURS[line.level], level, { validateStream: false }) : level
-  return `[${line.trace_id ?? NONE}] [${line.request_id ?? NONE}] ${shown} ${line.msg}`
+  return `[${line.trace_id ?? NONE}] [${line.request_id ?? NONE}] ${shown} ${printable(line.msg)}`
 }

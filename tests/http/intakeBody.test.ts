@@ -132,7 +132,7 @@ test('who signs is a stranger until the signature is judged, and who has the tok
       return { ...held, known: () => seen.push('known') }
     },
   }
-  const settings = { requestTimeoutMs: LIMIT_MS, intakeToken: TOKEN, corsOrigins: [] }
+  const settings = { requestTimeoutMs: LIMIT_MS, intakeToken: TOKEN, corsOrigins: [], machineId: null }
   const routes = intakeRoutes(fakePort(), fakeIntake(), settings, watched)
   const body = '{"message_id":"a","payload":1}'
   const json = { 'content-type': 'application/json' }

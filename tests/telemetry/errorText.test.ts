@@ -127,3 +127,20 @@ describe('the text of an error keeps no value that it quotes:', () => {
     test(what, () => assert.equal(cleanError(error).text, expected))
   }
 })
+
+test('a JSON Web Token is a secret wherever it stands, and a name with these letters is none', () => {
+  const token = `eyJhbGciOiJIUzI1NiJ9.${'p'.repeat(9_000)}.sig-nature_1`
+  for (const before of ['', 'said ', 'id=', '-', 'x-'])
+    assert.doesNotMatch(cleanText(`${before}${token} no`), /eyJ|ppp|nature/)
+  assert.equal(cleanText('greyjoy.example.com'), 'greyjoy.example.com')
+})
+
+test('a long text takes a time that grows with its length and not with its square', () => {
+  for (const part of ['a.', '://', 'a://', '-eyJ', 'token=', '/a', "pwd='", 'basic ']) {
+    const text = part.repeat(50_000)
+    const startedAt = performance.now()
+    cleanText(text)
+    const tookMs = performance.now() - startedAt
+    assert.ok(tookMs < 2_000, `${JSON.stringify(part)}: ${tookMs} ms`)
+  }
+})

@@ -13,6 +13,24 @@ function logTo(options: Partial<LogOptions> = {}) {
 
 const ready = { address: 'http://127.0.0.1:8080', since_start_ms: 12 }
 
+describe('what others wrote, in a log line', () => {
+  test('obeys nobody in the terminal that shows it, and is one line', () => {
+    const { log, lines } = logTo({ format: 'pretty' })
+    log.event('ready', 'a\u001b[31mb\u202ec\nd\u2028e', ready)
+    assert.equal(lines.text.join(''), '[-] [-] INFO a\ufffd[31mb\ufffdc\ufffdd\ufffde\n')
+  })
+
+  test('ends no line, for those either who take more than a line feed for an end', async () => {
+    const program = `
+      import { createLog } from ${JSON.stringify(import.meta.resolve('../../src/telemetry/log.ts'))}
+      createLog({ service: 's', instanceId: 'i' }).event('ready', 'a\\u2028b\\u2029c', { address: '\\u2028', since_start_ms: 1 })`
+    const { stderr } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', program])
+    assert.doesNotMatch(stderr.trimEnd(), /[\n\u2028\u2029]/)
+    const line = JSON.parse(stderr) as { msg: string; address: string }
+    assert.deepEqual([line.msg, line.address], ['a\u2028b\u2029c', '\u2028'])
+  })
+})
+
 describe('a log line', () => {
   test('is one JSON object with time, level, event, msg, service, instance and its fields', () => {
     const { log, lines } = logTo()

@@ -2,6 +2,7 @@ import { createAdmin } from '../../../src/runner/admin.ts'
 import { createPool } from '../../../src/db/pool.ts'
 import type { Pool } from '../../../src/db/pool.ts'
 import { createDashboard } from '../../../src/http/dashboard/dashboard.ts'
+import { createTokenGate } from '../../../src/http/tokenGate.ts'
 import { createLog } from '../../../src/telemetry/log.ts'
 import { rollUpHistory } from '../../../src/tables/history.ts'
 import { readStatus } from '../../../src/tables/status.ts'
@@ -130,7 +131,8 @@ function dashboardOn(pool: Pool) {
       replay: () => Promise.reject(new Error('not measured')),
     },
     admin: createAdmin(() => pool),
-    settings: { dashboard: 'public', adminToken: TOKEN, machineId: null },
+    settings: { dashboard: 'public', adminToken: TOKEN },
+    gate: createTokenGate(TOKEN, false),
     service: 'bench',
     release: '1',
     log: createLog({ service: 'bench', instanceId: 'bench', level: 'critical', sink: { write: () => true } }),

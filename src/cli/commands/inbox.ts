@@ -10,12 +10,13 @@ import {
   type ShownMessage,
 } from '../../tables/operator.ts'
 import { readAttemptsOf, type MessageAttempt } from '../../tables/attempt.ts'
+import { printable } from '../../kit/printable.ts'
 import { span } from '../../kit/span.ts'
 import { readOnly, withDatabase } from '../database.ts'
 import { EXIT } from '../exitCodes.ts'
 import { messageOf } from '../message.ts'
 import { withProgress } from '../progress.ts'
-import { coloured, complain, print, printable, printJson, table } from '../terminal.ts'
+import { coloured, complain, print, printJson, table } from '../terminal.ts'
 import { databaseSetup, readingVerb, verb, type Ending, type ReadingFlags } from '../verb.ts'
 import { changeMessages, DISCARD, RETRY, type Change } from './inbox/change.ts'
 import {

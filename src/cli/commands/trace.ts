@@ -4,7 +4,8 @@ import { readTrace, tracesOf, type StoryLine } from '../../tables/trace.ts'
 import { readOnly, withDatabase } from '../database.ts'
 import { EXIT } from '../exitCodes.ts'
 import { span } from '../../kit/span.ts'
-import { coloured, complain, print, printable, printJson, table } from '../terminal.ts'
+import { printable } from '../../kit/printable.ts'
+import { coloured, complain, print, printJson, table } from '../terminal.ts'
 import { databaseSetup, readingVerb, type Ending, type ReadingFlags } from '../verb.ts'
 
 /** One trace and what is known under it. */

@@ -91,7 +91,7 @@ function appOf(top: Table, file: string): Omit<FlyApp, 'dockerfile'> {
     releaseTimeoutS: seconds(deploy['release_command_timeout']),
     waitTimeoutS: seconds(deploy['wait_timeout']),
     hasMaxUnavailable: deploy['max_unavailable'] !== undefined,
-    env: Object.fromEntries(Object.entries(table(top['env'])).map(([name, value]) => [name, String(value)])),
+    env: Object.fromEntries(Object.entries(table(top['env'])).map(([name, value]) => [name, plain(value)])),
     // Without groups there is one, of this name.
     groups: Object.fromEntries(groups.length === 0 ? [['app', '']] : groups) as Record<string, string>,
     checks: [
@@ -153,6 +153,12 @@ function tables(value: unknown): readonly Table[] {
 
 function text(value: unknown): string | null {
   return typeof value === 'string' ? value : null
+}
+
+/** A value of the environment; Fly.io takes none that is a table or a list. */
+function plain(value: unknown): string {
+  if (typeof value === 'string') return value
+  return typeof value === 'number' || typeof value === 'boolean' ? String(value) : ''
 }
 
 function number(value: unknown): number | null {

@@ -11,8 +11,9 @@
 import type { Context, MiddlewareHandler } from 'hono'
 import { deleteCookie, getCookie, setCookie } from 'hono/cookie'
 import type { Settings } from '../../config/settings.ts'
-import { bearerOf, sameSecret } from '../guard.ts'
+import { bearerOf, UNHEARD } from '../guard.ts'
 import type { RequestVariables } from '../requestTrace.ts'
+import type { Judgement, TokenGate } from '../tokenGate.ts'
 import type { Session, Sessions } from './session.ts'
 import { SESSION_MS } from './session.ts'
 import type { Said } from './view/layout.ts'
@@ -48,18 +49,15 @@ export interface Access {
   said(context: Context<Env>): Said | undefined
 }
 
-/** @param sessions undefined: there is no token, and nobody can log in */
+/** @param sessions undefined: nobody can log in  @param gate undefined: there is no token */
 export function createAccess(
-  settings: Pick<Settings, 'dashboard' | 'adminToken'>,
+  dashboard: Settings['dashboard'],
   sessions: Sessions | undefined,
+  gate: TokenGate | undefined,
 ): Access {
-  const { dashboard, adminToken } = settings
-
-  function visitorOf(context: Context<Env>): Visitor {
+  function bearerJudged(context: Context<Env>): Judgement | undefined {
     const bearer = bearerOf(context.req.header('Authorization'))
-    const session = sessions?.read(getCookie(context, SESSION_COOKIE))
-    const byHeader = bearer !== undefined && adminToken !== undefined && sameSecret(bearer, adminToken)
-    return { session, trusted: session !== undefined || byHeader }
+    return bearer === undefined ? undefined : gate?.judge(context, bearer, 'header')
   }
 
   function cookie(context: Context<Env>, name: string, value: string, seconds: number): void {
@@ -75,9 +73,15 @@ export function createAccess(
   return {
     see: async (context, next) => {
       if (dashboard === 'off') return context.notFound()
-      const visitor = visitorOf(context)
-      context.set('visitor', visitor)
-      if (dashboard === 'public' || visitor.trusted) return next()
+      const session = sessions?.read(getCookie(context, SESSION_COOKIE))
+      const judged = bearerJudged(context)
+      const trusted = session !== undefined || judged?.is === 'right'
+      context.set('visitor', { session, trusted })
+      if (dashboard === 'public' || trusted) return next()
+      if (judged?.is === 'unheard') {
+        context.header('Retry-After', String(judged.waitS))
+        return context.json(UNHEARD, 429)
+      }
       if (isBrowser(context)) return context.redirect(loginFor(context), 303)
       context.header('WWW-Authenticate', 'Bearer')
       return context.json({ error: 'unauthorized', message: 'send Authorization: Bearer <ADMIN_TOKEN>' }, 401)

@@ -18,6 +18,7 @@ import { cleanError } from '../../telemetry/errorText.ts'
 import type { Log } from '../../telemetry/log.ts'
 import type { AdminPort } from '../adminPort.ts'
 import type { DashboardPort } from '../dashboardPort.ts'
+import type { TokenGate } from '../tokenGate.ts'
 import { createAccess, isSameOrigin } from './access.ts'
 import type { Access, Env } from './access.ts'
 import { ASSET_CACHE, ASSETS_BELOW, readAssets } from './assets.ts'
@@ -35,7 +36,9 @@ export interface DashboardOptions {
   readonly port: DashboardPort
   /** Undefined: nobody may act. */
   readonly admin: AdminPort | undefined
-  readonly settings: Pick<Settings, 'dashboard' | 'adminToken' | 'machineId'>
+  readonly settings: Pick<Settings, 'dashboard' | 'adminToken'>
+  /** Of ADMIN_TOKEN, where there is one. */
+  readonly gate: TokenGate | undefined
   readonly service: string
   readonly release: string
   readonly log: Log
@@ -53,17 +56,16 @@ export interface Dashboard {
 }
 
 export function createDashboard(options: DashboardOptions): Dashboard {
-  const { port, admin, settings, service, release, log } = options
+  const { port, admin, settings, gate, service, release, log } = options
   const { adminToken } = settings
   const sessions = adminToken === undefined ? undefined : createSessions(adminToken)
-  const access = createAccess(settings, sessions)
+  const access = createAccess(settings.dashboard, sessions, gate)
   const assets = readAssets()
   const house = { service, release, paths: assets.paths, actions: sessions !== undefined }
   const frame = createFrame(house, access, sessions)
   const routes = new Hono<Env>()
 
-  if (adminToken !== undefined && settings.dashboard !== 'off')
-    routes.route('/', loginRoutes({ frame, adminToken, behindFly: settings.machineId !== null, log }))
+  if (gate !== undefined && settings.dashboard !== 'off') routes.route('/', loginRoutes({ frame, gate, log }))
 
   const guarded = new Hono<Env>()
   for (const path of GUARDED) guarded.use(path, access.see)
@@ -110,7 +112,6 @@ function files({ all }: Assets): Hono<Env> {
     return context.body(file.body, 200, {
       'Content-Type': file.type,
       'Cache-Control': ASSET_CACHE,
-      'X-Content-Type-Options': 'nosniff',
     })
   })
   return routes

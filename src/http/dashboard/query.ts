@@ -27,7 +27,10 @@ export function readMessagesQuery(url: string): MessagesQuery {
   const typed = { since: textOf(given, 'since') ?? '', until: textOf(given, 'until') ?? '' }
   const [since, until] = [timeOf(typed.since), timeOf(typed.until)]
   const statuses = STATUSES.filter((status) => given.getAll('status').includes(status))
-  const sources = given.getAll('source').filter((source) => source !== '')
+  const sources = given
+    .getAll('source')
+    .map(storable)
+    .filter((source) => source !== '')
   const below = textOf(given, 'below')
   return {
     text: textOf(given, 'q'),
@@ -49,7 +52,10 @@ export function readMessagesQuery(url: string): MessagesQuery {
 /** Undefined: none; null: not a time. */
 export function timeOf(text: string): string | null | undefined {
   if (text === '') return undefined
-  const [, day = '', , , zone] = TIME.exec(text) ?? []
+  const found = TIME.exec(text)
+  // What is of another form may be a time to Date.parse, which guesses.
+  if (found === null) return null
+  const [, day = '', , , zone] = found
   const zoned = zone === undefined ? `${text}Z` : text
   const [at, midnight] = [Date.parse(zoned), Date.parse(day)]
   // NaN is in no range. A day that there is not, 31 February, would be taken for another one, and refused by the database.
@@ -57,9 +63,14 @@ export function timeOf(text: string): string | null | undefined {
   return isTime ? zoned : null
 }
 
-/** A field that was filled in. PostgreSQL's texts have no NUL. */
+/** PostgreSQL's texts have no NUL, and refuse a statement for it. */
+function storable(text: string): string {
+  return text.replaceAll('\0', '')
+}
+
+/** A field that was filled in. */
 export function textOf(given: URLSearchParams, name: string): string | undefined {
-  const text = (given.get(name) ?? '').trim().replaceAll('\0', '').slice(0, TEXT_LENGTH)
+  const text = storable((given.get(name) ?? '').trim()).slice(0, TEXT_LENGTH)
   return text === '' ? undefined : text
 }
 

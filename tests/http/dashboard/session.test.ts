@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { createFailedLogins } from '../../../src/http/dashboard/failedLogins.ts'
 import { createSessions, SESSION_MS } from '../../../src/http/dashboard/session.ts'
 
 const TOKEN = 'a-token-of-more-than-16'
@@ -51,35 +50,5 @@ describe('a session', () => {
     assert.ok(sessions.isFormToken(ann, sessions.formToken(ann)))
     assert.ok(!sessions.isFormToken(bob, sessions.formToken(ann)))
     assert.ok(!sessions.isFormToken(ann, undefined))
-  })
-})
-
-describe('wrong tokens', () => {
-  test('make one place wait for a minute, and no other', () => {
-    let now = 0
-    const failures = createFailedLogins(() => now)
-    for (let n = 0; n < 5; n += 1) {
-      assert.equal(failures.waitSeconds('a'), 0)
-      failures.failed('a')
-    }
-    assert.equal(failures.waitSeconds('a'), 60)
-    assert.equal(failures.waitSeconds('b'), 0)
-    now = 60_000
-    assert.equal(failures.waitSeconds('a'), 0)
-  })
-
-  test('are forgotten when the right one comes', () => {
-    const failures = createFailedLogins(() => 0)
-    for (let n = 0; n < 4; n += 1) failures.failed('a')
-    failures.succeeded('a')
-    failures.failed('a')
-    assert.equal(failures.waitSeconds('a'), 0)
-  })
-
-  test('of many places are remembered up to a limit', () => {
-    const failures = createFailedLogins(() => 0)
-    for (let n = 0; n < 5; n += 1) failures.failed('first')
-    for (let n = 0; n < 10_000; n += 1) failures.failed(`place ${n}`)
-    assert.equal(failures.waitSeconds('first'), 0)
   })
 })

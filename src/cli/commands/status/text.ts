@@ -8,7 +8,8 @@ import type {
 } from '../../../tables/status.ts'
 import { isLagging, isWaitingLong } from '../../../tables/verdict.ts'
 import { verdictLine } from '../../sight.ts'
-import { coloured, grouped, printable, section } from '../../terminal.ts'
+import { printable } from '../../../kit/printable.ts'
+import { coloured, grouped, section } from '../../terminal.ts'
 
 /** A status for people: the verdict, then a table for each kind of thing. */
 export function statusText(status: StatusDocument): string {

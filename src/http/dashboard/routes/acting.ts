@@ -4,6 +4,7 @@ import { MessageRefused, MessageUnknown, PollerPaused, PollerUnknown, TaskUnknow
 import { cleanError } from '../../../telemetry/errorText.ts'
 import type { AdminPort } from '../../adminPort.ts'
 import type { DashboardPort } from '../../dashboardPort.ts'
+import { taskNamed } from '../../taskName.ts'
 import { ownPath } from '../access.ts'
 import type { Env } from '../access.ts'
 import { formLimit } from '../formLimit.ts'
@@ -55,7 +56,7 @@ export function actingRoutes(frame: Frame, port: DashboardPort, admin: AdminPort
   })
 
   routes.post('/tasks/:name', async (context) => {
-    const name = context.req.param('name')
+    const name = taskNamed(context.req.param('name'))
     const form = await context.req.parseBody()
     const text = (field: string): string => (typeof form[field] === 'string' ? form[field].trim() : '')
     const who = whoOf(context)

@@ -4,6 +4,7 @@ import { actionsBefore, allInvariants, allTasks, runsOf, walkRuns } from '../../
 import { deadJobs, jobOverview } from '../../../tables/dashboardJobs.ts'
 import { errorClasses, inboxSources, readMessage } from '../../../tables/dashboardMessages.ts'
 import type { DashboardPort } from '../../dashboardPort.ts'
+import { taskNamed } from '../../taskName.ts'
 import { pathOf } from '../access.ts'
 import type { Env } from '../access.ts'
 import type { Frame } from '../frame.ts'
@@ -130,7 +131,12 @@ export function lookingRoutes(frame: Frame, port: DashboardPort): Hono<Env> {
   })
 
   routes.get('/tasks/:name', async (context) => {
-    const body = await taskBody(port, context.req.param('name'), frame.formToken(context), undefined)
+    const body = await taskBody(
+      port,
+      taskNamed(context.req.param('name')),
+      frame.formToken(context),
+      undefined,
+    )
     if (body === undefined)
       return frame.problem(
         context,
