@@ -41,7 +41,9 @@ export async function runCheck(
   })
   try {
     const { found, detail } = await lend(async (db) => {
-      const { rows } = await db.query<{ found: string; detail: string | null }>(query)
+      // By their places, as in verify(): an invariant need not name its columns.
+      const text = `SELECT v.found, v.detail::text FROM (${query}\n) v(found, detail)`
+      const { rows } = await db.query<{ found: string; detail: string | null }>(text)
       const [row] = rows
       if (row === undefined) throw new Error(`the query of ${name} gave no row`)
       return row

@@ -79,7 +79,7 @@ test('the end of the instance waits for no invariant', async (t) => {
   verdicts()
   const asleep = async () => {
     const { rows } = await pool.query<{ n: number }>(
-      `SELECT count(*)::integer AS n FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'SELECT count(*) AS found%pg_sleep%'`,
+      `SELECT count(*)::integer AS n FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%pg_sleep(30)%' AND pid <> pg_backend_pid()`,
     )
     return rows[0]?.n ?? 0
   }
