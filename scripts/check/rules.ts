@@ -35,6 +35,7 @@ const SQL_MADE: Readonly<Record<string, string>> = {
   'src/ingest/sourceSql.ts': 'names of columns as texts, which PostgreSQL gave and which are escaped',
   'src/process/getOrCreate.ts': 'quoted names and numbers of parameters',
   'src/process/withRowLock.ts': 'quoted names and numbers of parameters',
+  'src/tables/invariant.ts': 'the queries of our own invariants, as verify() runs them',
   'src/tables/wake.ts': 'the body of a trigger takes no parameters: the name of a poller, escaped',
 }
 

@@ -1,4 +1,4 @@
-import { printable } from '../cli/terminal.ts'
+import { printable } from '../kit/printable.ts'
 import type { Guess } from './guess.ts'
 import type { Look, LookedColumn } from './look.ts'
 import { pascal } from './names.ts'

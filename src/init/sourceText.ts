@@ -1,4 +1,4 @@
-import { printable } from '../cli/terminal.ts'
+import { printable } from '../kit/printable.ts'
 import { CLIENT_LATENESS, type ExaminedTable, type Remark } from './examineTable.ts'
 import type { Picked } from './guessId.ts'
 import { comment, literal } from './typescript.ts'

@@ -1,4 +1,4 @@
-import { printable } from '../cli/terminal.ts'
+import { printable } from '../kit/printable.ts'
 
 /** Pieces of TypeScript made of names and texts that somebody else chose. */
 

@@ -4,7 +4,8 @@ import type { Picked } from '../../../init/guessId.ts'
 import type { Names } from '../../../init/names.ts'
 import type { Purpose } from '../../../init/scaffold.ts'
 import type { Written } from '../../../init/write.ts'
-import { coloured, print, printable } from '../../terminal.ts'
+import { printable } from '../../../kit/printable.ts'
+import { coloured, print } from '../../terminal.ts'
 
 /* What people read of an init: which files, what a table looks like, what is wrong with it, and what to do next. */
 
