@@ -95,7 +95,7 @@ async function slowRequest(t: TestContext, address: string) {
     socket.on('close', () => done(answer))
   })
   closed.catch(() => undefined)
-  await new Promise((sent) => socket.write('GET /status HTTP/1.1\r\nHost: x\r\n', sent))
+  await new Promise((sent) => socket.write('GET /status HTTP/1.1\r\nHost: 127.0.0.1\r\n', sent))
   return {
     answered: closed,
     finish: () => void socket.write('\r\n'),
