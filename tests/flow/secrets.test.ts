@@ -153,7 +153,7 @@ test('no secret comes out of a running instance, whoever asks', async (t) => {
     const verbs = [
       ['doctor', '--json'],
       ['status', '--json'],
-      ['inbox', 'show', '--status', 'NEW,FAILED,DEAD', '--payload'],
+      ['inbox', 'show', '--status', 'NEW,PROCESSING,FAILED,DEAD', '--payload'],
     ]
     const outcomes = await Promise.all(
       verbs.map((verb) =>
