@@ -67,6 +67,17 @@ describe('wrong tokens', () => {
     }
   })
 
+  test('from an address that a sender has, too, do not keep that sender out', async () => {
+    const from = gateOn()
+    assert.equal(await from(PUBLIC, TOKEN), 'right')
+    await many(9, () => from(PUBLIC))
+    assert.equal(await from(PUBLIC, TOKEN), 'right')
+    await many(5, () => from(PUBLIC))
+    assert.equal(await from(PUBLIC, TOKEN, 'form'), 60)
+    await many(5, () => from('203.0.113.8'))
+    assert.equal(await from('203.0.113.8', TOKEN), 60)
+  })
+
   test('of many places are remembered up to a limit', async () => {
     const from = gateOn()
     await many(5, () => from(PUBLIC))
