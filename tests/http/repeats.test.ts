@@ -16,7 +16,8 @@ async function servers(t: TestContext, port: FakePort = fakePort()) {
     text: () => Promise.resolve(`tidemark_ready ${(made += 1)}\n`),
     requested: () => () => undefined,
   }
-  const { app } = appOn(port, {}, { metrics })
+  // Reached under any name: on the loopback what is public is told under this machine’s own names alone (ownHost.ts).
+  const { app } = appOn(port, { host: '0.0.0.0' }, { metrics })
   const at = { host: '127.0.0.1', port: 0, tryNext: false }
   const repeating = await serve(app, { ...at, repeats: createRepeats(app, () => port.readiness()) })
   const plain = await serve(app, at)
