@@ -132,6 +132,14 @@ describe('every way in', () => {
       assert.ok((await app.request(path, { ...init, headers: elsewhere })).status !== 429)
     })
 
+  test('of a public dashboard counts a request once', async () => {
+    const publicly = { ...settings, dashboard: 'public', host: '0.0.0.0' } as const
+    const { app } = appOn(fakePort(), publicly, { admin, dashboard: fakeDashboard() })
+    for (let n = 0; n < 4; n += 1) await app.request('/history', { headers: headers('wrong') })
+    const right = await app.request('/admin/tasks/x/pause', { method: 'POST', headers: headers(TOKEN) })
+    assert.equal(right.status, 202)
+  })
+
   test('of operators shares one count, and that of senders has its own', async () => {
     const app = appNow()
     for (const path of ['/status', '/messages', '/status', '/admin/tasks/x/poll', '/admin/inbox/1/retry'])
