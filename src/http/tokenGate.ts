@@ -10,6 +10,8 @@
  * - Places are addresses, or IPv6 networks of one customer, and know nothing of each other.
  * - An address that many may share (a proxy's, in front of us) is not held up where the token comes in a header: one of the
  *   many could keep out all. Guesses by that way are not slowed down there; the length of the token is what stands against them.
+ * - The same of an address from which the right token has come in a header: whoever shares it with a sender (behind a network of
+ *   caches, or an office's one address) could keep that sender out with five requests a minute.
  * - The form of the dashboard is held up there, too, since programs and the command line are a way past it.
  * - Each token has a gate of its own: a sender with a wrong INTAKE_TOKEN holds up no operator behind the same address.
  *
@@ -38,6 +40,9 @@ const WINDOW_MS = 60_000
 /** Places remembered, a few megabytes: whoever has more addresses than this is not slowed down by counting them. */
 const MOST = 10_000
 
+/** Places that are known to have the token; only whoever has it can add one. */
+const KNOWN_MOST = 1_000
+
 /** @param behindFly see `callerOf`  @param now monotonic milliseconds */
 export function createTokenGate(
   expected: string,
@@ -45,27 +50,31 @@ export function createTokenGate(
   now = () => performance.now(),
 ): TokenGate {
   const failures = createFailures(now)
+  const known = new Set<string>()
+
+  function isHeldUp({ place, isShared }: Caller, way: Way): boolean {
+    return way === 'form' || (!isShared && !known.has(place))
+  }
+
+  function isRightFrom(place: string, way: Way): void {
+    failures.forget(place)
+    if (way === 'header' && known.size < KNOWN_MOST) known.add(place)
+  }
+
   return {
     judge(context, given, way) {
       const isRight = sameSecret(given, expected)
-      // Where nobody has failed lately, and that is nearly always, it does not matter from where it is.
-      if (isRight && failures.isEmpty()) return { is: 'right' }
       const caller = callerOf(context, behindFly)
       const waitS = isHeldUp(caller, way) ? failures.waitSeconds(caller.place) : 0
       if (waitS > 0) return { is: 'unheard', waitS }
-      if (isRight) failures.forget(caller.place)
+      if (isRight) isRightFrom(caller.place, way)
       else failures.add(caller.place)
       return { is: isRight ? 'right' : 'wrong' }
     },
   }
 }
 
-function isHeldUp({ isShared }: Caller, way: Way): boolean {
-  return way === 'form' || !isShared
-}
-
 interface Failures {
-  isEmpty(): boolean
   /** Seconds until somebody from there is heard again; 0: now. */
   waitSeconds(place: string): number
   add(place: string): void
@@ -83,7 +92,6 @@ function createFailures(now: () => number): Failures {
   }
 
   return {
-    isEmpty: () => places.size === 0,
     waitSeconds(place) {
       const known = at(place)
       return known === undefined || known.count < FREE ? 0 : Math.ceil((known.until - now()) / 1000)

@@ -16,7 +16,7 @@ async function servers(t: TestContext, port: FakePort = fakePort()) {
     text: () => Promise.resolve(`tidemark_ready ${(made += 1)}\n`),
     requested: () => () => undefined,
   }
-  // Of all interfaces: on the loopback alone, a name that is not this machine's gets nothing.
+  // Reached under any name: on the loopback what is public is told under this machine’s own names alone (ownHost.ts).
   const { app } = appOn(port, { host: '0.0.0.0' }, { metrics })
   const at = { host: '127.0.0.1', port: 0, tryNext: false }
   const repeating = await serve(app, { ...at, repeats: createRepeats(app, () => port.readiness()) })

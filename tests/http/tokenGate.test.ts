@@ -67,6 +67,17 @@ describe('wrong tokens', () => {
     }
   })
 
+  test('from an address that a sender has, too, do not keep that sender out', async () => {
+    const from = gateOn()
+    assert.equal(await from(PUBLIC, TOKEN), 'right')
+    await many(9, () => from(PUBLIC))
+    assert.equal(await from(PUBLIC, TOKEN), 'right')
+    await many(5, () => from(PUBLIC))
+    assert.equal(await from(PUBLIC, TOKEN, 'form'), 60)
+    await many(5, () => from('203.0.113.8'))
+    assert.equal(await from('203.0.113.8', TOKEN), 60)
+  })
+
   test('of many places are remembered up to a limit', async () => {
     const from = gateOn()
     await many(5, () => from(PUBLIC))
@@ -120,6 +131,14 @@ describe('every way in', () => {
       const elsewhere = { ...headers(TOKEN), 'Fly-Client-IP': '203.0.113.8' }
       assert.ok((await app.request(path, { ...init, headers: elsewhere })).status !== 429)
     })
+
+  test('of a public dashboard counts a request once', async () => {
+    const publicly = { ...settings, dashboard: 'public', host: '0.0.0.0' } as const
+    const { app } = appOn(fakePort(), publicly, { admin, dashboard: fakeDashboard() })
+    for (let n = 0; n < 4; n += 1) await app.request('/history', { headers: headers('wrong') })
+    const right = await app.request('/admin/tasks/x/pause', { method: 'POST', headers: headers(TOKEN) })
+    assert.equal(right.status, 202)
+  })
 
   test('of operators shares one count, and that of senders has its own', async () => {
     const app = appNow()

@@ -74,6 +74,13 @@ describe('cleaning replaces', () => {
     ['a path with a line', 'at /srv/app/x.ts:10:3 it broke', 'at [path] it broke'],
     ['a Windows path', 'open C:\\Users\\me\\x.txt', 'open [path]'],
     ['a secret after a colon', 'Password: hunter2 refused', 'Password=[redacted] refused'],
+    [
+      'a secret at the end of a name',
+      'GET /x?access_token=a1b2&n=1 failed',
+      'GET /x?access_token=[redacted]&n=1 failed',
+    ],
+    ['a variable', 'env PGPASSWORD=hunter2 refused', 'env PGPASSWORD=[redacted] refused'],
+    ['a secret in JSON', 'sent "clientSecret":"a b", got 401', 'sent "clientSecret=[redacted], got 401'],
     ['a bearer token', 'sent Bearer abcdefgh.ijk to it', 'sent [redacted] to it'],
     ['a key by its prefix', 'key sk_live_abc123 expired', 'key [redacted] expired'],
     ['a file address', 'Cannot find module file:///app/x.ts', 'Cannot find module [path]'],
