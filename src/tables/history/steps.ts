@@ -14,6 +14,7 @@
  *   read minutes from where steps end;
  * - *nobody lived for a while*: there are no minutes, and nothing to do.
  */
+import { interval } from '../../db/interval.ts'
 import type { Queryable } from '../../db/pool.ts'
 import { loadStatements } from '../../db/statements.ts'
 import { SUMMED } from './points.ts'
@@ -64,7 +65,7 @@ async function rollUp(db: Queryable, fromMs: number, toMs: number): Promise<void
 
 /** Deletes what is older than that, in milliseconds. */
 export async function forgetSteps(db: Queryable, afterMs: number): Promise<void> {
-  await db.query(sql.forget, [`${afterMs} ms`])
+  await db.query(sql.forget, [interval(afterMs)])
 }
 
 /** The length of the stored steps, in minutes, of which steps of so many minutes are made; undefined: of minutes alone. */
