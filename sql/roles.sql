@@ -24,8 +24,11 @@ BEGIN
       EXECUTE format('CREATE ROLE %I LOGIN', wanted);
     END IF;
   END LOOP;
-  -- Who is no superuser gives things to the owner only as a member of it.
-  IF NOT pg_has_role('tidemark_owner', 'MEMBER') THEN
+  -- Who is no superuser gives things to the owner only as a member of it. Since PostgreSQL 16 whoever makes a role is a member
+  -- that may give it to others, and to himself, but neither act as it nor has its rights.
+  IF NOT CASE WHEN current_setting('server_version_num')::integer >= 160000
+              THEN pg_has_role('tidemark_owner', 'SET') AND pg_has_role('tidemark_owner', 'USAGE')
+              ELSE pg_has_role('tidemark_owner', 'MEMBER') END THEN
     EXECUTE format('GRANT tidemark_owner TO %I', current_user);
   END IF;
 END $roles$;

@@ -1,4 +1,4 @@
--- The history in steps of 10 and of 60 minutes (tables/history/steps.ts).
+-- The history in steps of 10 and of 60 minutes (tables/history/steps.ts). Times are cut by their seconds: PostgreSQL 13 has no date_bin().
 
 -- name: reach
 -- Where the work lies, in milliseconds: the hour of the oldest minute; the newest hour that has been rolled up; the hour of the
@@ -9,9 +9,9 @@ ends AS (
          newest.at AS newest,
          (SELECT min(h.at) FROM service_ops.history_minute h WHERE h.at >= coalesce((SELECT n.at FROM newest n) + interval '1 hour', '-infinity')) AS next
     FROM newest)
-SELECT date_part('epoch', date_bin('1 hour', ends.oldest, timestamptz 'epoch')) * 1000 AS oldest_ms,
+SELECT floor(date_part('epoch', ends.oldest) / 3600) * 3600000 AS oldest_ms,
        date_part('epoch', ends.newest) * 1000 AS newest_ms,
-       date_part('epoch', date_bin('1 hour', ends.next, timestamptz 'epoch')) * 1000 AS next_ms,
+       floor(date_part('epoch', ends.next) / 3600) * 3600000 AS next_ms,
        date_part('epoch', clock_timestamp()) * 1000 AS now_ms
   FROM ends;
 
@@ -19,7 +19,7 @@ SELECT date_part('epoch', date_bin('1 hour', ends.oldest, timestamptz 'epoch')) 
 -- $1 from, $2 to, both at full hours, $3 names of what is counted: summed up; of the others the greatest value of a step. Steps
 -- that are as they were are left alone.
 WITH tens AS MATERIALIZED (
-  SELECT date_bin('10 minutes', h.at, timestamptz 'epoch') AS at, h.name, h.key,
+  SELECT to_timestamp(floor(date_part('epoch', h.at) / 600) * 600) AS at, h.name, h.key,
          CASE WHEN h.name = ANY ($3::text[]) THEN sum(h.value) ELSE max(h.value) END AS value
     FROM service_ops.history_minute h
    WHERE h.at >= $1::timestamptz AND h.at < $2::timestamptz
@@ -27,7 +27,7 @@ WITH tens AS MATERIALIZED (
 steps(minutes, at, name, key, value) AS (
   SELECT 10, t.at, t.name, t.key, t.value FROM tens t
    UNION ALL
-  SELECT 60, date_bin('1 hour', t.at, timestamptz 'epoch'), t.name, t.key,
+  SELECT 60, to_timestamp(floor(date_part('epoch', t.at) / 3600) * 3600), t.name, t.key,
          CASE WHEN t.name = ANY ($3::text[]) THEN sum(t.value) ELSE max(t.value) END
     FROM tens t GROUP BY 2, 3, 4)
 INSERT INTO service_ops.history_step AS s (minutes, at, name, key, value)

@@ -8,9 +8,11 @@
  *   fence `(locked_by, claim)` makes a late write harmless: it finds no row when the message has gone to somebody else.
  * - *Somebody holds a message's row locked*: the batch waits for it up to the lock limit or the statement's, whichever is
  *   less, once. Then that outcome is set aside and looked at every second, so that the others go on without it.
- * - *The database refuses one for what it is*: the batch is halved down to it, and it is set aside in the same way.
- * - *It refuses every outcome of a kind* (DONE, failed, given back): that kind rests, and the others do not wait for it. A
- *   drain gives back what it can, whatever else cannot be written.
+ * - *The database refuses one for what it is*: the batch is halved down to it, and it is set aside, too. Of those that were
+ *   refused one a second is tried again, and twice as many each time that none is: all of them at every look, where a whole
+ *   kind is refused so, would be a statement each.
+ * - *It refuses every outcome of a kind* (DONE, failed, given back) in another way: that kind rests, and the others do not wait
+ *   for it. A drain gives back what it can, whatever else cannot be written.
  */
 import type { MayPrepare, Queryable } from '../db/pool.ts'
 import { errorClass } from '../db/sqlstate.ts'
@@ -50,7 +52,7 @@ const BATCH = 2_000
 
 const RETRY = { baseMs: 100, maxMs: 2_000 }
 
-/** How often outcomes are looked at whose rows somebody else has locked. */
+/** How often outcomes are looked at that were set aside. */
 const LOCKED_LOOK_MS = 1_000
 
 /** How a wait for a lock ends. A statement may also have been slow: then no row is found locked. */
@@ -68,7 +70,12 @@ const ASLEEP_MS = 60_000
 /** Outcomes of one kind that wait to be written, and those of them that others must not wait for. */
 class Queue<T extends Claim> {
   readonly entries: Entry<T>[] = []
+  /** Their rows are somebody else's at the moment. */
   aside: Entry<T>[] = []
+  /** The database did not take them for what they are. */
+  #refused: Entry<T>[] = []
+  /** So many of these are tried again at the next look. */
+  #tries = 1
   #lookAt = 0
   #most = BATCH
   #failures = 0
@@ -106,8 +113,9 @@ class Queue<T extends Claim> {
       this.#most = Math.ceil(batch.length / 2)
       return 0
     }
-    this.aside.push(...this.entries.splice(0, 1))
-    this.#lookAt = performance.now() + LOCKED_LOOK_MS
+    this.#beginLooking()
+    this.#refused.push(...this.entries.splice(0, 1))
+    this.#tries = 1
     return (this.#refusals += 1)
   }
 
@@ -118,15 +126,25 @@ class Queue<T extends Claim> {
       batch.map(({ item }) => item),
     )
     const isLocked = ({ item }: Entry<T>): boolean => locked.has(item.inboxId)
+    this.#beginLooking()
     this.aside.push(...batch.filter(isLocked))
     this.entries.splice(0, batch.length, ...batch.filter((entry) => !isLocked(entry)))
-    this.#lookAt = performance.now() + LOCKED_LOOK_MS
   }
 
-  /** Brings back those whose rows are no longer locked. */
+  /** Whatever else is set aside before the next look does not put it off. */
+  #beginLooking(): void {
+    if (this.aside.length + this.#refused.length === 0) this.#lookAt = performance.now() + LOCKED_LOOK_MS
+  }
+
+  /** Brings back those whose rows are no longer locked, and some of those that were refused. */
   async bringBack(db: Queryable): Promise<void> {
-    if (this.aside.length === 0 || performance.now() < this.#lookAt) return
+    if (this.aside.length + this.#refused.length === 0 || performance.now() < this.#lookAt) return
     this.#lookAt = performance.now() + LOCKED_LOOK_MS
+    if (this.#refused.length > 0) {
+      this.entries.push(...this.#refused.splice(0, this.#tries))
+      this.#tries *= 2
+    }
+    if (this.aside.length === 0) return
     const looked = this.aside.slice(0, BATCH)
     const locked = await lockedByOthers(
       db,

@@ -15,6 +15,7 @@ import { parseDuration } from '../config/durations.ts'
 import type { ResolvedPoller } from '../config/resolved.ts'
 import type { Duration } from '../config/types.ts'
 import { quoteIdentifier, quoteQualified } from '../db/identifier.ts'
+import { interval } from '../db/interval.ts'
 import type { Pool } from '../db/pool.ts'
 import { fillIdentifiers, loadStatements } from '../db/statements.ts'
 import { withTransaction } from '../db/transaction.ts'
@@ -64,7 +65,7 @@ async function moveBack(pool: Pool, pollers: readonly ResolvedPoller[], ms: numb
           `${name} is no table, so its times cannot be moved: give the test a table`,
         )
       const times = columns.map((column) => fillIdentifiers(sql.time, { column: quoteIdentifier(column) }))
-      await client.query(fillIdentifiers(sql.move, { table: name, times: times.join(', ') }), [`${ms} ms`])
+      await client.query(fillIdentifiers(sql.move, { table: name, times: times.join(', ') }), [interval(ms)])
     }
   })
 }

@@ -67,6 +67,37 @@ test('roles.sql over a database that one role has owned: everything is the owner
   assert.equal(told.of('migrations_applied').length, 1)
 })
 
+test('roles.sql as a role that may make roles and owns the database, which is no superuser', async (t) => {
+  const fresh = await createDatabase(t, { migrated: false })
+  const own = fresh.name.replace('test_', 'role_')
+  // Under names of its own: the roles are the server's, and others have made them.
+  const text = ROLES_SQL.replaceAll('tidemark_', `${own}_`)
+  const owner = `${own}_owner`
+  const admin = await fresh.client()
+  await admin.query(`CREATE ROLE ${own}_admin CREATEROLE; ALTER DATABASE ${fresh.name} OWNER TO ${own}_admin`)
+  t.after(async () => {
+    await admin.query(`
+      RESET ROLE;
+      ALTER DATABASE ${fresh.name} OWNER TO CURRENT_USER;
+      DROP SCHEMA IF EXISTS service_ops, pgboss CASCADE`)
+    const { rows } = await admin.query<{ name: string }>(
+      'SELECT rolname AS name FROM pg_roles WHERE starts_with(rolname, $1)',
+      [`${own}_`],
+    )
+    const names = rows.map(({ name }) => name).join(', ')
+    await admin.query(`DROP OWNED BY ${names}; DROP ROLE ${names}`)
+  })
+  await admin.query(`SET ROLE ${own}_admin`)
+  await admin.query(text)
+  await admin.query(text)
+  await admin.query('RESET ROLE')
+  const { rows } = await admin.query<{ owner: string }>(
+    `SELECT DISTINCT nspowner::regrole::text AS owner FROM pg_namespace WHERE nspname = ANY ($1::text[])`,
+    [SCHEMAS],
+  )
+  assert.deepEqual(rows, [{ owner }])
+})
+
 test('the runner may do what an instance needs and no more, the reader may only read', async (t) => {
   const { roles, connected } = await world(t)
   const [runner, reader] = [await connected(roles.runner), await connected(roles.reader)]

@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { Client } from 'pg'
+import { sqlPath } from '../../src/db/folder.ts'
 import { OLDEST_MAJOR } from '../../src/db/serverVersion.ts'
+import { sqlState } from '../../src/db/sqlstate.ts'
+import { splitStatements } from '../../src/db/statements.ts'
 import type { Examined } from '../../src/doctor/examine.ts'
 import { tidemark } from '../cli/tidemark.ts'
 import { startInstance } from '../support/instance.ts'
@@ -40,6 +43,9 @@ const TABLES = `
   CREATE TABLE shop.orders (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, tenant text NOT NULL, at timestamptz NOT NULL DEFAULT now());
   CREATE INDEX ON shop.orders (at, id);
   CREATE TABLE shop.parcel (turn bigint GENERATED ALWAYS AS IDENTITY, order_id bigint UNIQUE, tenant text)`
+
+/** undefined_function, syntax_error. */
+const UNKNOWN: ReadonlySet<string> = new Set(['42883', '42601'])
 
 /** What operators may rely on, as docs and dashboards have it. */
 const OPERATORS_ASK = [
@@ -81,6 +87,26 @@ test(`the whole line on PostgreSQL ${OLDEST_MAJOR}, by roles with the least righ
   })
 
   const instance = await startInstance(t, { databaseUrl: runner, config: CONFIG })
+
+  // Most run seldom: in an upkeep, on a page, for a verb. What is filled in at run time cannot be looked at so.
+  await t.test('every statement is understood, and every function that it calls is there', async () => {
+    const unknown: string[] = []
+    let asked = 0
+    for (const file of await readdir(sqlPath('queries'))) {
+      for (const [name, text] of splitStatements(await readFile(sqlPath(`queries/${file}`), 'utf8'), file)) {
+        if (text.includes(':"') || !/^(--.*\n)*(SELECT|WITH|INSERT|UPDATE|DELETE)\b/.test(text)) continue
+        asked += 1
+        await admin.query(`PREPARE asked AS ${text}`).then(
+          () => admin.query('DEALLOCATE asked'),
+          (error: unknown) => {
+            if (UNKNOWN.has(sqlState(error) ?? '')) unknown.push(`${file}, ${name}: ${String(error)}`)
+          },
+        )
+      }
+    }
+    assert.ok(asked > 100)
+    assert.deepEqual(unknown, [])
+  })
 
   await t.test('the runner takes in, claims by slots and order, and processes each once', async () => {
     await instance.said('task_started_as_leader', { task: 'orders' })

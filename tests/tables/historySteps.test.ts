@@ -18,7 +18,7 @@ async function historyOf(t: Scope, hours: number) {
     [hours],
   )
   const { rows } = await db.query<{ ms: number }>(
-    `SELECT date_part('epoch', date_bin('1 hour', now(), timestamptz 'epoch')) * 1000 AS ms`,
+    `SELECT floor(date_part('epoch', now()) / 3600) * 3600000 AS ms`,
   )
   return { db, hourMs: rows[0]?.ms ?? 0 }
 }
