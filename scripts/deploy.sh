@@ -50,6 +50,8 @@ fi
 dry=false
 fly_toml=fly.toml
 image=
+# A rollback has another: until it has come to its end, the image that it goes back to stays noted.
+image_note=${DEPLOY_IMAGE_NOTE:-image}
 fly_flags=()
 steps=()
 
@@ -59,11 +61,19 @@ source "$here/deploy/steps.sh"
 way_back() {
   case $1 in
     backup | preflight) say "Nothing was changed, so nothing has to be taken back." ;;
-    migrate) say "No machine was replaced, and what runs goes on: migrations only add. Mend it and go on with: scripts/deploy.sh migrate deploy wait verify compare" ;;
-    deploy) say "Blue goes on where green did not get ready: flyctl status, flyctl logs. If both run: scripts/rollback.sh" ;;
+    migrate) say "No machine was replaced, and what runs goes on: migrations only add. Mend it and go on with: $(command_for scripts/deploy.sh ${image:+--image "$image"} migrate deploy wait verify compare)" ;;
+    deploy) say "Blue goes on where green did not get ready: flyctl status, flyctl logs. If both run: $(command_for scripts/rollback.sh)" ;;
     contract) say "What runs fits the schema as it is; look with: tidemark migrate --status. A migration that was applied is not taken back: restore the backup, or mend it by a newer one." ;;
-    *) say "To go back to the release before: scripts/rollback.sh" ;;
+    *) say "To go back to the release before: $(command_for scripts/rollback.sh)" ;;
   esac
+}
+
+# The command with what tells which app it is about.
+command_for() {
+  local words=("$@")
+  if [[ $fly_toml != fly.toml ]]; then words+=(--fly "$fly_toml"); fi
+  if ((${#fly_flags[@]} > 0)); then words+=(-- "${fly_flags[@]}"); fi
+  printf '%q ' "${words[@]}"
 }
 
 code_of() {

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# The steps of scripts/deploy.sh, which gives them: program and migrations (Tidemark's), state (a folder), dry, fly_toml, image and
-# fly_flags. Each runs in a shell of its own and ends it with an error where it fails.
+# The steps of scripts/deploy.sh, which gives them: program and migrations (Tidemark's), state (a folder), dry, fly_toml, image,
+# image_note (a file of state) and fly_flags. Each runs in a shell of its own and ends it with an error where it fails.
 # shellcheck disable=SC2154 # Those are set there.
 
 say() { printf '%s\n' "$*"; }
@@ -115,6 +115,26 @@ step_migrate() {
   apply_migrations
 }
 
+# Which app that is to flyctl: what it was told after `--`, where it was told.
+app_flags() {
+  local i word
+  for ((i = 0; i < ${#fly_flags[@]}; i += 1)); do
+    word=${fly_flags[i]}
+    case $word in
+      -a | --app) printf '%s\n%s\n' "$word" "${fly_flags[i + 1]-}" ;;
+      --app=* | -a?*) printf '%s\n' "$word" ;;
+    esac
+  done
+}
+
+# The image of the newest release that came to its end: one that failed, or is under way, serves nobody.
+image_that_serves() {
+  local app=() word
+  while IFS= read -r word; do app+=("$word"); done < <(app_flags)
+  flyctl releases --config "$fly_toml" ${app[@]+"${app[@]}"} --image --json |
+    node -e 'const read = JSON.parse(require("node:fs").readFileSync(0, "utf8")); console.log(read.find(({ Status: status = "" }) => !/fail|interrupt|cancel|running|pending/i.test(status))?.ImageRef ?? "")'
+}
+
 # What runs now is blue; how things stand now is before.
 note_blue() {
   : >"$state/blue"
@@ -127,7 +147,9 @@ note_blue() {
     ask outcome >"$state/before"
   fi
   # Without a release there is no image, and a rollback has to be told one.
-  { flyctl releases --image --json | field ImageRef >"$state/image"; } 2>/dev/null || : >"$state/image"
+  { image_that_serves >"$state/$image_note"; } 2>/dev/null || : >"$state/$image_note"
+  # For a rollback, which is to be of the same app.
+  say "$fly_toml" >"$state/fly"
 }
 
 step_deploy() {

@@ -5,7 +5,7 @@ export interface Names {
   readonly processor: string
   /** The app's, on Fly.io and in package.json. */
   readonly app: string
-  /** File name of the config. */
+  /** File name of the config, the one that is there or the one to be written. */
   readonly config: string
   /** Ending of every TypeScript file: `mts` where package.json does not say that files are modules. */
   readonly extension: 'ts' | 'mts'

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { CONFIG_FILES } from '../config/load.ts'
 import { pascal, type Names } from './names.ts'
 
 /*
@@ -60,7 +61,7 @@ function withNames(line: string, names: Names): string {
     orders: source,
   }
   const named = line.replace(WORDS, (word) => words[word] ?? word)
-  if (config === `tidemark.config.${extension}`) return named
+  if (CONFIG_FILES.includes(config)) return named
   // Not where it is looked for: whoever starts must say so.
   return named
     .replace(/(tidemark(?:\.js)? start)"/, `$1 --config ${config}"`)

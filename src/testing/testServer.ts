@@ -14,7 +14,7 @@ import { findEmbedded } from '../db/embedded.ts'
 import { layoutOf } from '../db/embedded/cluster.ts'
 import { withFolderLock } from '../db/embedded/lock.ts'
 import { processMark } from '../db/embedded/process.ts'
-import { register } from '../db/embedded/users.ts'
+import { clearDead, register } from '../db/embedded/users.ts'
 import { sqlPath } from '../db/folder.ts'
 import { TestDatabaseImpossible } from '../errors.ts'
 import { FOLDER_VARIABLE, keeperFile, keeperLives } from './keeperFile.ts'
@@ -35,6 +35,8 @@ export async function useSharedServer(folder = sharedFolder()): Promise<string> 
   makeOwn(folder)
   const layout = layoutOf(folder)
   await withFolderLock(layout.lock, async () => {
+    // No test process takes itself off the list, and the keeper reads all of it ten times a second.
+    clearDead(layout.users)
     register(layout.users)
     if (!keeperLives(folder)) startKeeper(folder)
   })

@@ -78,6 +78,17 @@ describe('`init`', () => {
     assert.deepEqual(filesOf(cwd), [...OF_EVERY_APP, 'package.json', 'tidemark.config.js'].toSorted())
   })
 
+  test('has the image bring along the config that is there, and says what else it takes', async (t) => {
+    const cwd = folderOf(t, { 'package.json': '{}', 'tidemark.config.ts': 'export default {}' })
+    const { code, stdout } = await tidemark(['init'], { cwd })
+    assert.equal(code, 0)
+    assert.match(textOf(cwd, 'Dockerfile'), /^COPY package\.json tidemark\.config\.ts /m)
+    assert.match(textOf(cwd, 'Dockerfile'), /"start"\]$/m)
+    assert.match(textOf(cwd, '.dockerignore'), /^!tidemark\.config\.ts$/m)
+    assert.match(stdout, /^ {2}see that Dockerfile and \.dockerignore name all that is imported/m)
+    assert.doesNotMatch((await tidemark(['init'], { cwd })).stdout, /see that Dockerfile/)
+  })
+
   test('beside a package.json that is not of modules writes .mts, and says what that one lacks', async (t) => {
     const manifest = JSON.stringify({
       type: 'commonjs',

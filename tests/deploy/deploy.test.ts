@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -28,6 +28,7 @@ const ROLLBACK = /scripts\/rollback\.sh/
 test('a deploy in steps, and the way back', async (t) => {
   const shop = await openShop(t)
   const { pool } = shop
+  const noted = (): string => readFileSync(join(shop.folder, '.tidemark/deploy/image'), 'utf8').trim()
   const alive = async (): Promise<string[]> => {
     const { rows } = await pool.query<{ release: string }>(
       `SELECT release FROM service_ops.instance_status WHERE state = 'ready' ORDER BY started_at`,
@@ -119,9 +120,12 @@ test('a deploy in steps, and the way back', async (t) => {
   await t.test('migrations that cannot be made stop it, and nothing is deployed', async () => {
     const holder = await pool.connect()
     await holder.query(`SELECT pg_advisory_lock(hashtextextended('tidemark:migrate', 0))`)
-    const outcome = await shop.script('deploy', ['migrate', 'deploy'], { MIGRATION_LOCK_WAIT_SECONDS: '0' })
+    const outcome = await shop.script('deploy', ['--fly', 'slow.toml', 'migrate', 'deploy'], {
+      MIGRATION_LOCK_WAIT_SECONDS: '0',
+    })
     holder.release(true)
     failedWith(outcome, 12, /migrate ended with 75/, /No machine was replaced/)
+    assert.match(outcome.stderr, /scripts\/deploy\.sh migrate deploy wait verify compare --fly slow\.toml/)
     assert.doesNotMatch(outcome.stdout, /== deploy/)
   })
 
@@ -129,6 +133,26 @@ test('a deploy in steps, and the way back', async (t) => {
     const outcome = await shop.script('deploy', ['deploy', 'wait'], { FAKE_FLY_TROUBLE: 'green' })
     failedWith(outcome, 13, /flyctl ended with 1/, /Blue goes on/)
     assert.deepEqual(await alive(), ['deployment-2'])
+  })
+
+  await t.test('a release that failed is nothing to go back to, and the way back is of the same app', async () => {
+    copyFileSync(join(shop.folder, 'fly.toml'), join(shop.folder, 'other.toml'))
+    const again = await shop.script('deploy', ['--fly', 'other.toml', 'deploy', '--', '--app', 'a shop'], {
+      FAKE_FLY_TROUBLE: 'green',
+    })
+    failedWith(
+      again,
+      13,
+      /flyctl ended with 1/,
+      /scripts\/rollback\.sh --fly other\.toml -- --app a\\ shop/,
+    )
+    assert.equal(noted(), 'registry.fly.io/shop:deployment-2')
+    const asked = readFileSync(join(shop.folder, 'asked'), 'utf8')
+    assert.equal(asked, '--config other.toml --app a shop --image --json')
+    assert.match(
+      succeeded(await shop.script('rollback', ['--dry-run', '--', '--app', 'a shop'])),
+      /would run flyctl deploy --config other\.toml --image registry\.fly\.io\/shop:deployment-2 --app a shop/,
+    )
   })
 
   await t.test('rows that are lost and messages that ran twice are found by comparing', async () => {
@@ -152,12 +176,19 @@ test('a deploy in steps, and the way back', async (t) => {
   })
 
   await t.test('a rollback brings the image before back, by the same steps', async () => {
-    const said = succeeded(await shop.script('rollback', ['registry.fly.io/shop:deployment-1']))
+    const first = ['--fly', 'fly.toml', 'registry.fly.io/shop:deployment-1']
+    failedWith(
+      await shop.script('rollback', first, { FAKE_FLY_TROUBLE: 'green' }),
+      13,
+      /flyctl ended with 1/,
+      ROLLBACK,
+    )
+    // One that failed is tried again to the same image.
+    const said = succeeded(await shop.script('rollback', []))
     assert.match(said, /^back to registry\.fly\.io\/shop:deployment-1\n== deploy/)
     assert.deepEqual(await alive(), ['deployment-1'])
     // What served before this one is noted.
-    const noted = readFileSync(join(shop.folder, '.tidemark/deploy/image'), 'utf8').trim()
-    assert.equal(noted, 'registry.fly.io/shop:deployment-2')
+    assert.equal(noted(), 'registry.fly.io/shop:deployment-2')
   })
 
   await t.test('a blue that stays is named', async () => {

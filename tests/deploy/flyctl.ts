@@ -1,7 +1,7 @@
 /*
  * flyctl as far as scripts/deploy.sh asks it, with machines that are real: `deploy` runs the release command, starts a green
- * process of `tidemark start`, waits for its check, and stops blue, in the order of Fly.io's blue-green; `releases` lists the images.
- * Its world is the folder FAKE_FLY. FAKE_FLY_TROUBLE: `green` (a green that never gets ready), `blue` (a blue that is not stopped).
+ * process of `tidemark start`, waits for its check, and stops blue, in the order of Fly.io's blue-green; `releases` lists what
+ * was released, and notes how it was asked in the file `asked`. Its world is the folder FAKE_FLY. FAKE_FLY_TROUBLE: `green` (a green that never gets ready), `blue` (a blue that is not stopped).
  */
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, openSync, readFileSync, writeFileSync } from 'node:fs'
@@ -13,9 +13,14 @@ interface Machine {
   readonly log: string
 }
 
+interface Release {
+  readonly ImageRef: string
+  readonly Status: 'complete' | 'failed'
+}
+
 interface World {
-  /** Newest first. */
-  readonly images: readonly string[]
+  /** Newest first; those that failed, too. */
+  readonly releases: readonly Release[]
   readonly machines: readonly Machine[]
   /** Ever started. */
   readonly count: number
@@ -27,7 +32,7 @@ const worldFile = join(folder, 'world.json')
 const BIN = process.env['FAKE_FLY_BIN'] ?? resolve(import.meta.dirname, '../../bin/tidemark.js')
 
 function world(): World {
-  if (!existsSync(worldFile)) return { images: [], machines: [], count: 0 }
+  if (!existsSync(worldFile)) return { releases: [], machines: [], count: 0 }
   // Written below.
   return JSON.parse(readFileSync(worldFile, 'utf8')) as World
 }
@@ -81,7 +86,7 @@ async function deploy(args: readonly string[]): Promise<number> {
   const before = world()
   const asked = args.indexOf('--image')
   const image =
-    asked >= 0 ? (args[asked + 1] ?? '') : `registry.fly.io/shop:deployment-${before.images.length + 1}`
+    asked >= 0 ? (args[asked + 1] ?? '') : `registry.fly.io/shop:deployment-${before.releases.length + 1}`
   const release = spawnSync(process.execPath, [BIN, 'migrate'], { stdio: 'inherit' })
   if (release.status !== 0) return failed('release command failed')
   const count = before.count + 1
@@ -89,12 +94,17 @@ async function deploy(args: readonly string[]): Promise<number> {
   // Noted at once: whoever ends all this must know of it.
   note({ ...before, machines: [...before.machines, green], count })
   await until('green', async () => !lives(green) || (await passes(green)), 60_000)
-  if (!lives(green)) return failed('green never got healthy; it is destroyed, and blue goes on')
+  if (!lives(green)) {
+    const releases: Release[] = [{ ImageRef: image, Status: 'failed' }, ...before.releases]
+    note({ ...before, releases, count })
+    return failed('green never got healthy; it is destroyed, and blue goes on')
+  }
   const blue = trouble === 'blue' ? [] : before.machines
   for (const machine of blue) if (lives(machine)) process.kill(machine.pid, 'SIGTERM')
   await until('blue to end', () => !blue.some(lives), 60_000)
   const left = before.machines.filter((machine) => !blue.includes(machine))
-  note({ images: [image, ...before.images], machines: [...left, green], count })
+  const releases: Release[] = [{ ImageRef: image, Status: 'complete' }, ...before.releases]
+  note({ releases, machines: [...left, green], count })
   return 0
 }
 
@@ -105,7 +115,8 @@ function failed(why: string): number {
 
 const [verb, ...args] = process.argv.slice(2)
 if (verb === 'releases') {
-  process.stdout.write(JSON.stringify(world().images.map((ImageRef) => ({ ImageRef }))))
+  writeFileSync(join(folder, 'asked'), args.join(' '))
+  process.stdout.write(JSON.stringify(world().releases))
 } else if (verb === 'deploy') {
   process.exitCode = await deploy(args)
 } else {

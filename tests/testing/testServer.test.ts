@@ -33,6 +33,8 @@ test('the embedded server is shared by test processes, and ends after the last o
   const startedAt = performance.now()
   const later = startMaker(t, { TMPDIR })
   await later.made
+  // Its own file and the keeper's; those of the processes before it are gone.
+  assert.ok(readdirSync(layoutOf(folder()).users).length <= 2)
   t.diagnostic(
     `the next run had its database after ${Math.round(performance.now() - startedAt)} ms, its process included`,
   )

@@ -41,7 +41,8 @@ export function initVerb(ending: Ending): Command {
       printWritten(written)
       if (seen instanceof CannotRun) printCannot(flags.table ?? '', seen)
       else if (seen !== undefined) printTable(names, seen)
-      printNext({ purpose, names, commands, hasConfig: project.config !== undefined })
+      const hasImage = written.some(({ path, how }) => path === 'Dockerfile' && how === 'wrote')
+      printNext({ purpose, names, commands, hasConfig: project.config !== undefined, hasImage })
       const isWhole = written.every(({ how }) => how !== 'failed')
       const isUsable = seen === undefined || (!(seen instanceof CannotRun) && isReady(seen))
       ending.code = isWhole && isUsable ? EXIT.done : EXIT.failed
@@ -65,7 +66,8 @@ function namesOf(project: Project, { config }: Flags, source: string): Names {
     source,
     processor: `${source}_processor`,
     app: project.app,
-    config: config ?? `tidemark.config.${extension}`,
+    // One that is there is what a deploy brings along.
+    config: config ?? project.config ?? `tidemark.config.${extension}`,
     extension,
   }
 }

@@ -15,9 +15,14 @@ export function register(folder: string): string {
 
 /** Takes a user off the list; returns how many living ones are left. Call under the lock. */
 export function unregister(folder: string, file: string): number {
+  rmSync(file, { force: true })
+  return clearDead(folder)
+}
+
+/** Removes the files of those that ended without taking themselves off; returns how many users live. Call under the lock. */
+export function clearDead(folder: string): number {
   // Somebody may have deleted the whole data folder under the running server.
   mkdirSync(folder, { recursive: true })
-  rmSync(file, { force: true })
   const living = livingUsers(folder)
   for (const name of readdirSync(folder))
     if (!living.includes(name)) rmSync(join(folder, name), { force: true })

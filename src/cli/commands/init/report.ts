@@ -55,15 +55,19 @@ interface Next {
   readonly commands: readonly string[]
   /** A config was there already. */
   readonly hasConfig: boolean
+  /** The Dockerfile is of this init. */
+  readonly hasImage: boolean
 }
 
-export function printNext({ purpose, names, commands, hasConfig }: Next): void {
+export function printNext({ purpose, names, commands, hasConfig, hasImage }: Next): void {
   if (purpose === 'later') return
   print()
   const isFaulty = typeof purpose === 'object' && !isReady(purpose.table)
   print(coloured('bold', isFaulty ? 'Next, once the faults are mended' : 'Next'))
   if (commands.length === 0) print('  npm install')
   for (const command of commands) print(`  ${command}`)
+  if (hasConfig && hasImage)
+    print(`  see that Dockerfile and .dockerignore name all that is imported: they have ${names.config} and handlers/`)
   if (hasConfig) return
   print('  npm test')
   if (purpose === 'intake') {
