@@ -6,7 +6,9 @@ try {
   for (const [name, value] of Object.entries(variablesOf(process.env['URL'] ?? '')))
     if (value != null && value !== '') process.stdout.write(`export ${name}=${quoted(value)}\n`)
 } catch {
-  process.stderr.write('deploy: the address of the database is no URL: postgres://user:password@host:5432/name\n')
+  process.stderr.write(
+    'deploy: the address of the database is no URL: postgres://user:password@host:5432/name\n',
+  )
   process.exitCode = 1
 }
 

@@ -31,7 +31,11 @@ describe('the address of a backup', () => {
   })
 
   test('that is none is refused, and not repeated', () => {
-    for (const url of ['postgres://ann:secret@host:port/shop', 'postgres://ann:secret%@host/shop', 'secret']) {
+    for (const url of [
+      'postgres://ann:secret@host:port/shop',
+      'postgres://ann:secret%@host/shop',
+      'secret',
+    ]) {
       const { status, stdout, stderr } = spawnSync(process.execPath, [SCRIPT], {
         encoding: 'utf8',
         env: { URL: url },

@@ -135,25 +135,28 @@ test('a deploy in steps, and the way back', async (t) => {
     assert.deepEqual(await alive(), ['deployment-2'])
   })
 
-  await t.test('a release that failed is nothing to go back to, and the way back is of the same app', async () => {
-    copyFileSync(join(shop.folder, 'fly.toml'), join(shop.folder, 'other.toml'))
-    const again = await shop.script('deploy', ['--fly', 'other.toml', 'deploy', '--', '--app', 'a shop'], {
-      FAKE_FLY_TROUBLE: 'green',
-    })
-    failedWith(
-      again,
-      13,
-      /flyctl ended with 1/,
-      /scripts\/rollback\.sh --fly other\.toml -- --app a\\ shop/,
-    )
-    assert.equal(noted(), 'registry.fly.io/shop:deployment-2')
-    const asked = readFileSync(join(shop.folder, 'asked'), 'utf8')
-    assert.equal(asked, '--config other.toml --app a shop --image --json')
-    assert.match(
-      succeeded(await shop.script('rollback', ['--dry-run', '--', '--app', 'a shop'])),
-      /would run flyctl deploy --config other\.toml --image registry\.fly\.io\/shop:deployment-2 --app a shop/,
-    )
-  })
+  await t.test(
+    'a release that failed is nothing to go back to, and the way back is of the same app',
+    async () => {
+      copyFileSync(join(shop.folder, 'fly.toml'), join(shop.folder, 'other.toml'))
+      const again = await shop.script('deploy', ['--fly', 'other.toml', 'deploy', '--', '--app', 'a shop'], {
+        FAKE_FLY_TROUBLE: 'green',
+      })
+      failedWith(
+        again,
+        13,
+        /flyctl ended with 1/,
+        /scripts\/rollback\.sh --fly other\.toml -- --app a\\ shop/,
+      )
+      assert.equal(noted(), 'registry.fly.io/shop:deployment-2')
+      const asked = readFileSync(join(shop.folder, 'asked'), 'utf8')
+      assert.equal(asked, '--config other.toml --app a shop --image --json')
+      assert.match(
+        succeeded(await shop.script('rollback', ['--dry-run', '--', '--app', 'a shop'])),
+        /would run flyctl deploy --config other\.toml --image registry\.fly\.io\/shop:deployment-2 --app a shop/,
+      )
+    },
+  )
 
   await t.test('rows that are lost and messages that ran twice are found by comparing', async () => {
     const { rows } = await pool.query<{ row: string }>(

@@ -67,7 +67,9 @@ export function printNext({ purpose, names, commands, hasConfig, hasImage }: Nex
   if (commands.length === 0) print('  npm install')
   for (const command of commands) print(`  ${command}`)
   if (hasConfig && hasImage)
-    print(`  see that Dockerfile and .dockerignore name all that is imported: they have ${names.config} and handlers/`)
+    print(
+      `  see that Dockerfile and .dockerignore name all that is imported: they have ${names.config} and handlers/`,
+    )
   if (hasConfig) return
   print('  npm test')
   if (purpose === 'intake') {
