@@ -26,9 +26,10 @@ BEGIN
   END LOOP;
   -- Who is no superuser gives things to the owner only as a member of it. Since PostgreSQL 16 whoever makes a role is a member
   -- that may give it to others, and to himself, but neither act as it nor has its rights.
-  IF NOT CASE WHEN current_setting('server_version_num')::integer >= 160000
+  -- In brackets: PL/pgSQL would take the first THEN for its own.
+  IF NOT (CASE WHEN current_setting('server_version_num')::integer >= 160000
               THEN pg_has_role('tidemark_owner', 'SET') AND pg_has_role('tidemark_owner', 'USAGE')
-              ELSE pg_has_role('tidemark_owner', 'MEMBER') END THEN
+              ELSE pg_has_role('tidemark_owner', 'MEMBER') END) THEN
     EXECUTE format('GRANT tidemark_owner TO %I', current_user);
   END IF;
 END $roles$;
