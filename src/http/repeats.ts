@@ -4,7 +4,8 @@
  * of this host: its status, its headers and its bytes, without the app. Only the trace is each request's own.
  *
  * - *The readiness changes*: nothing stands any more, so that a drain is seen at once.
- * - *It is neither 200 nor 503*: it may be about the one request that it was made for, and each has its own from the app.
+ * - *It is neither 200 nor 503*: it may be about the one request that it was made for, and each has its own from the app. Its name
+ *   gives its place back: names that are refused must not keep those out that are not.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createSeldom } from '../kit/seldom.ts'
@@ -33,26 +34,36 @@ interface Made {
 export type Repeats = (request: IncomingMessage, response: ServerResponse, otherwise: () => void) => void
 
 export function createRepeats(app: Pick<App, 'fetch'>, readiness: () => Readiness): Repeats {
-  /** By name and path. */
-  const answers = new Map<string, Seldom<Made | undefined>>()
-  const names = new Set<string>()
+  /** By name, and there by path. */
+  const answers = new Map<string, Map<string, Seldom<Made | undefined>>>()
   let ready = readiness()
 
   function answerOf(name: string, path: string): Seldom<Made | undefined> | undefined {
-    const known = answers.get(name + path)
+    const known = answers.get(name)?.get(path)
     if (known !== undefined) return known
-    if (!NAME.test(name) || (!names.has(name) && names.size >= NAMES_MOST)) return undefined
-    names.add(name)
-    const answer = createSeldom({ ask: () => make(app, name, path), everyMs: () => STANDS_MS, share: 1 })
-    answers.set(name + path, answer)
+    if (!NAME.test(name) || (!answers.has(name) && answers.size >= NAMES_MOST)) return undefined
+    const ask = async (): Promise<Made | undefined> => {
+      const made = await make(app, name, path).catch(() => undefined)
+      if (made === undefined) giveBack(name, path)
+      return made
+    }
+    const answer = createSeldom({ ask, everyMs: () => STANDS_MS, share: 1 })
+    const ofName = answers.get(name) ?? new Map<string, Seldom<Made | undefined>>()
+    answers.set(name, ofName.set(path, answer))
     return answer
+  }
+
+  function giveBack(name: string, path: string): void {
+    const ofName = answers.get(name)
+    ofName?.delete(path)
+    if (ofName?.size === 0) answers.delete(name)
   }
 
   function find({ method, url, headers: { host } }: IncomingMessage): Seldom<Made | undefined> | undefined {
     if (method !== 'GET' || url === undefined || !PROBES.has(url) || host === undefined) return undefined
     if (readiness() !== ready) {
       ready = readiness()
-      for (const answer of answers.values()) answer.forget()
+      for (const ofName of answers.values()) for (const answer of ofName.values()) answer.forget()
     }
     return answerOf(host, url)
   }

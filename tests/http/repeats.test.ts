@@ -9,7 +9,7 @@ import { appOn, fakePort, type FakePort } from './fixture.ts'
 const PARENT = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
 
 /** Two servers of one app, of which the first repeats answers. */
-async function servers(t: TestContext, port: FakePort = fakePort()) {
+async function servers(t: TestContext, port: FakePort = fakePort(), host = '0.0.0.0') {
   let made = 0
   const metrics = {
     contentType: 'text/plain; version=0.0.4; charset=utf-8',
@@ -17,7 +17,7 @@ async function servers(t: TestContext, port: FakePort = fakePort()) {
     requested: () => () => undefined,
   }
   // Reached under any name: on the loopback what is public is told under this machine’s own names alone (ownHost.ts).
-  const { app } = appOn(port, { host: '0.0.0.0' }, { metrics })
+  const { app } = appOn(port, { host }, { metrics })
   const at = { host: '127.0.0.1', port: 0, tryNext: false }
   const repeating = await serve(app, { ...at, repeats: createRepeats(app, () => port.readiness()) })
   const plain = await serve(app, at)
@@ -122,5 +122,15 @@ describe('an answer that is given again', () => {
     await ask(`${repeating}/metrics`, { Host: 'host-39.example' })
     await ask(`${repeating}/metrics`, { Host: 'host-39.example' })
     assert.equal(made(), before + 2)
+  })
+
+  test('leaves no place to names that are refused', async (t) => {
+    const { repeating, made } = await servers(t, fakePort(), '127.0.0.1')
+    for (let n = 0; n < 40; n += 1)
+      assert.equal((await ask(`${repeating}/metrics`, { Host: `host-${n}.example` })).status, 421)
+    const startedAt = performance.now()
+    for (let n = 0; n < 20; n += 1) assert.equal((await ask(`${repeating}/metrics`)).status, 200)
+    const most = 1 + Math.floor((performance.now() - startedAt) / 200)
+    assert.ok(made() <= most, `made ${made()} times`)
   })
 })

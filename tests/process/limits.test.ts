@@ -244,11 +244,11 @@ describe('no connection returns to the pool inside a transaction', () => {
     processor.start()
     // One that hangs may have met others that were claimed ahead of it, and given back then.
     const over = /^((DEAD|DONE) 1( \+1)?|NEW 0 \+[12])$/
-    await until(
-      'each to have its end',
-      async () => Object.values(await fates()).every((fate) => over.test(fate)),
-      60_000,
-    )
+    let all: Awaited<ReturnType<typeof fates>> = {}
+    const areOver = async () => Object.values((all = await fates())).every((fate) => over.test(fate))
+    await until('each to have its end', areOver, 60_000).catch((error: unknown) => {
+      throw new Error(`found ${JSON.stringify(all)}`, { cause: error })
+    })
     await assertClean(pool, sql, 'after the handlers’ limits')
     assert.deepEqual(await effects(), ['good'])
 

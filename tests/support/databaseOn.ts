@@ -3,7 +3,7 @@ import { Client, Pool, type PoolConfig } from 'pg'
 import { OWNER as SUPERUSER } from '../../src/db/embedded/cluster.ts'
 import { migrate } from '../../src/db/migrate.ts'
 import { asRunner, noteDatabase, OWNER_ROLE, programEnv, programUrl } from './programWay.ts'
-import { applyRoles, giveTestsTables, migrateBossForTest } from './roles.ts'
+import { applyRoles, connected, giveTestsTables, migrateBossForTest } from './roles.ts'
 import { atEnd, type Scope } from './scope.ts'
 import { until } from './until.ts'
 
@@ -154,17 +154,6 @@ export async function migrateForTest(url: string): Promise<void> {
 
 async function asAdmin(server: string, work: (admin: Client) => Promise<unknown>): Promise<void> {
   await connected(withDatabase(server, 'postgres'), work)
-}
-
-async function connected(url: string, work: (client: Client) => Promise<unknown>): Promise<void> {
-  const client = new Client({ connectionString: url, application_name: 'tidemark-tests' })
-  client.on('error', () => undefined)
-  try {
-    await client.connect()
-    await work(client)
-  } finally {
-    await client.end()
-  }
 }
 
 function withDatabase(server: string, name: string): string {

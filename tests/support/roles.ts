@@ -58,7 +58,8 @@ function as(url: string, role: string): string {
   return address.href
 }
 
-async function connected(url: string, work: (client: Client) => Promise<unknown>): Promise<void> {
+/** A connection for as long as the work takes. */
+export async function connected(url: string, work: (client: Client) => Promise<unknown>): Promise<void> {
   const client = new Client({ connectionString: url, application_name: 'tidemark-tests' })
   client.on('error', () => undefined)
   try {
