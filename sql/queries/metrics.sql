@@ -6,6 +6,7 @@
 --
 -- What is open is looked for as processor_status does it, for all sources in one walk over the primary key from the lowest mark on: 8 ms beside a
 -- million finished messages. In stretches, each in the order of its index and with a limit: no other plan has a chance, whatever the statistics say.
+-- What waits is asked for by a range that holds all of it: before 18, IS NOT NULL alone, without statistics, reads the whole source by another index.
 -- Sources of tasks that nobody living has are left out, or a processor that was removed would make the walk longer each day. So would a source that
 -- is filled and not worked on: its mark stays where it is, or there is none. Of such a one so much is looked at behind its mark, and so much of what
 -- it has: what is open among these is all of it, unless there is more than that of both.
@@ -46,7 +47,7 @@ open AS (
   SELECT m.source, m.status, m.group_key, m.locked_by, m.locked_at, m.updated_at, m.created_at
     FROM sources s
    CROSS JOIN LATERAL (SELECT i.* FROM service_ops.integration_inbox i
-                        WHERE i.source = s.source AND i.next_attempt_at IS NOT NULL ORDER BY i.next_attempt_at) m),
+                        WHERE i.source = s.source AND i.next_attempt_at BETWEEN '-infinity' AND 'infinity' ORDER BY i.next_attempt_at) m),
 counted AS MATERIALIZED (
   SELECT o.source, o.status,
          CASE WHEN o.status = 'PROCESSING' THEN left(o.group_key, 200) END AS group_key,
