@@ -37,8 +37,12 @@ const LOOK_EVERY_MS = 1_000
 /** A look may take at most one part in this many of the time. */
 const LOOK_SHARE = 20
 
-/** The mark is written this often at most: it only saves walking after a restart. */
+/**
+ * The kept mark saves a walk to whoever looks at the inbox from outside (status, metrics, history), and after a restart. So it is
+ * written when it has come as far as one stretch of such a walk, and else now and then.
+ */
 const KEEP_EVERY_MS = 10_000
+const KEEP_EVERY_MESSAGES = 5_000n
 
 /** Marks, and outcomes that were written, may be gone from the database: whoever relied on them must look again. */
 class DatabaseWentBack extends Error {
@@ -154,7 +158,8 @@ export class LowWater {
 
   async #keep(now: number): Promise<void> {
     const settled = this.#settled ?? 0n
-    if (settled <= this.#kept || now - this.#keptAt < KEEP_EVERY_MS) return
+    const ahead = settled - this.#kept
+    if (ahead <= 0n || (ahead < KEEP_EVERY_MESSAGES && now - this.#keptAt < KEEP_EVERY_MS)) return
     await raiseLowWater(this.#db, this.#sources, settled.toString(), this.#boot)
     this.#kept = settled
     this.#keptAt = now

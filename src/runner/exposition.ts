@@ -27,7 +27,7 @@ import type { Work } from './work.ts'
 const MADE_EVERY_MS = 1_000
 
 /** How long a scrape waits for the database's numbers. */
-const PATIENCE_MS = 1_000
+const PATIENCE_MS = 500
 
 const STATES = ['starting', 'ready', 'draining', 'lost']
 

@@ -349,4 +349,18 @@ describe('the low-water mark', () => {
     assert.equal(low.settled, '1')
     await writer.query('ROLLBACK')
   })
+
+  test('is kept as soon as it has come far', async (t) => {
+    const pool = (await createDatabase(t)).pool()
+    const low = new LowWater(pool, [SOURCE])
+    for (let head = 5_000; head <= 20_000; head += 5_000) {
+      await pool.query(
+        `INSERT INTO service_ops.integration_inbox (source, message_id, trace_id, status, processed_at)
+         SELECT $1, n::text, 'x', 'DONE', now() FROM generate_series($2::integer - 4999, $2) n`,
+        [SOURCE, head],
+      )
+      for (let looks = 0; looks < 3; looks += 1) await low.look()
+      assert.equal((await readLowWater(pool, [SOURCE])).low, String(head))
+    }
+  })
 })

@@ -27,6 +27,8 @@ export interface LineBed {
   slices(seconds: number): Promise<Slice[]>
   /** Rows of one commit, worked off with nobody writing beside it: messages a second. */
   burst(rows: number): Promise<number>
+  /** Rows in commits of 10,000, each when most of those before it are done: always busy, and never far behind. Messages a second. */
+  stream(rows: number): Promise<number>
   /** Throws unless each row was done, and once. Resolves to their number. */
   check(): Promise<number>
   close(): Promise<void>
@@ -73,7 +75,13 @@ const BATCHES = `contract: 'external', concurrency: 4, batchSize: 1000, async ha
 const NAME = 'bench_line'
 const PAGE = 1_000
 
+/** Of `stream`: so many rows a commit, and so many commits that are not done. */
+const CHUNK = 10_000
+const CHUNKS_OPEN = 3
+
 const LOOK_MS = 50
+/** Of `stream`: well below the time that a commit's rows take. */
+const SOON_MS = 10
 const SETTLE_MS = 250
 const RSS_EVERY_MS = 500
 /** Nothing that was written takes longer, on whatever machine. */
@@ -111,6 +119,11 @@ export async function openBed(server: BenchServer, options: BedOptions = {}): Pr
         throw new Error(`the line did not come to an end in ${LIMIT_MS / 1000} s`)
       await pause(LOOK_MS)
     }
+  }
+
+  async function isDone(row: bigint): Promise<boolean> {
+    const [found] = await server.query<{ done: boolean }>(lineSql('row_done'), [String(row)])
+    return found?.done === true
   }
 
   if (options.prefilled !== undefined) await allDone('0', '0')
@@ -163,6 +176,21 @@ export async function openBed(server: BenchServer, options: BedOptions = {}): Pr
     async burst(rows) {
       const at = await mark(server)
       await server.query(lineSql('write'), [0, rows])
+      await allDone(at.inbox, at.source)
+      return burstSpeed(server, at.inbox)
+    },
+    async stream(rows) {
+      const at = await mark(server)
+      const deadline = performance.now() + LIMIT_MS
+      for (let written = 0; written < rows; written += CHUNK) {
+        // Numbers have no gaps: nobody else writes.
+        const last = written - (CHUNKS_OPEN - 1) * CHUNK
+        while (last > 0 && !(await isDone(BigInt(at.source) + BigInt(last)))) {
+          if (performance.now() > deadline) throw new Error(`the line stands still at row ${last} of ${rows}`)
+          await pause(SOON_MS)
+        }
+        await server.query(lineSql('write'), [0, Math.min(CHUNK, rows - written)])
+      }
       await allDone(at.inbox, at.source)
       return burstSpeed(server, at.inbox)
     },

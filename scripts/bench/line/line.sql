@@ -38,6 +38,11 @@ SELECT count(*)::integer AS rows
 SELECT i.status = 'DONE' AS done FROM service_ops.integration_inbox i
  WHERE i.source = 'bench_line' AND i.message_id = (SELECT max(l.id)::text FROM bench.line l);
 
+-- name: row_done
+-- $1 number of a row. Whether it is DONE.
+SELECT EXISTS (SELECT FROM service_ops.integration_inbox i
+                WHERE i.source = 'bench_line' AND i.message_id = $1::text AND i.status = 'DONE') AS done;
+
 -- name: open_rows
 -- $1 $2 marks. Rows that were written after the marks and are not DONE.
 SELECT ((SELECT count(*) FROM bench.line l WHERE l.id > $2::bigint)

@@ -1,10 +1,12 @@
-import { Agent, get } from 'node:http'
 import { setTimeout as pause } from 'node:timers/promises'
+import { Pool } from 'undici'
 
 /*
  * Asks at a steady rate: each request has its time, and is sent then, whatever became of those before it. A tool that waits for
  * an answer before it asks again asks less of whoever is slow; and autocannon, which is used elsewhere here, sends what is due in a
  * second in one go at its beginning (lib/httpClient.js), which is another load than that of proxies and scrapers.
+ *
+ * It asks on the cores that the work is done on, so it asks cheaply: what a request costs here would be taken for what it costs there.
  */
 
 /** What proxies and scrapers ask, one after another. */
@@ -46,29 +48,38 @@ const TICK_MS = 5
 const TIMEOUT_MS = 10_000
 
 function startAsking(address: string, rate: number) {
-  const { hostname, port } = new URL(address)
-  const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS })
+  const pool = new Pool(address, {
+    connections: CONNECTIONS,
+    headersTimeout: TIMEOUT_MS,
+    bodyTimeout: TIMEOUT_MS,
+  })
   const startedAt = performance.now()
   const tookMs: number[] = []
   const open = new Set<Promise<void>>()
   let sent = 0
   let failed = 0
 
+  /** Without the streams that `request` and `fetch` make of an answer. */
   function ask(path: string, dueAt: number): Promise<void> {
     return new Promise((resolve) => {
-      const request = get({ agent, hostname, port, path, timeout: TIMEOUT_MS }, (response) => {
-        response.once('error', gone).once('end', () => {
-          tookMs.push(performance.now() - dueAt)
-          if (response.statusCode !== 200) failed += 1
-          resolve()
-        })
-        response.resume()
-      })
-      const gone = (): void => {
-        failed += 1
-        resolve()
-      }
-      request.once('error', gone).once('timeout', () => request.destroy(new Error('no answer')))
+      pool.dispatch(
+        { method: 'GET', path },
+        {
+          onRequestStart: () => undefined,
+          onResponseData: () => undefined,
+          onResponseStart(_controller, status) {
+            if (status !== 200) failed += 1
+          },
+          onResponseEnd() {
+            tookMs.push(performance.now() - dueAt)
+            resolve()
+          },
+          onResponseError() {
+            failed += 1
+            resolve()
+          },
+        },
+      )
     })
   }
 
@@ -87,7 +98,7 @@ function startAsking(address: string, rate: number) {
       const askedFor = (performance.now() - startedAt) / 1000
       await Promise.all(open)
       const lasted = (performance.now() - startedAt) / 1000
-      agent.destroy()
+      await pool.destroy()
       const sorted = tookMs.toSorted((a, b) => a - b)
       return {
         askedPerSecond: sent / askedFor,
