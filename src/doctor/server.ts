@@ -12,7 +12,10 @@ interface ServerRow extends Record<string, unknown> {
 }
 
 /** The oldest that notices dead clients in the middle of a statement, and that is not older than most installations. */
-const OLDEST_GOOD_MAJOR = 14
+/** That the PostgreSQL project still repairs: 14 had its last release in November 2026. */
+const OLDEST_REPAIRED_MAJOR = 15
+/** From here on it notices in the middle of a statement that its client died. */
+const NOTICES_MAJOR = 14
 
 async function serverOf(context: DoctorContext): Promise<ServerRow | undefined> {
   return (await context.database().query<ServerRow>(sql.server)).rows[0]
@@ -20,7 +23,7 @@ async function serverOf(context: DoctorContext): Promise<ServerRow | undefined> 
 
 export const serverVersion: Check = {
   name: 'server_version',
-  title: `PostgreSQL is at version ${OLDEST_GOOD_MAJOR} or newer, and the database's encoding is UTF8.`,
+  title: `PostgreSQL is at version ${OLDEST_REPAIRED_MAJOR} or newer, and the database's encoding is UTF8.`,
   async run(context) {
     const server = await serverOf(context)
     return server === undefined ? [] : [...judgeVersion(server), ...judgeEncoding(server)]
@@ -33,12 +36,12 @@ export function judgeVersion({
   version_number: number,
 }: Pick<ServerRow, 'version' | 'version_number'>): Finding[] {
   const major = majorOf(number)
-  const remedy = 'upgrade to PostgreSQL 15 or newer'
+  const remedy = `upgrade to PostgreSQL ${OLDEST_REPAIRED_MAJOR} or newer`
   if (major < OLDEST_MAJOR)
     return [fault(`PostgreSQL is at ${version}: it lacks functions that Tidemark uses`, remedy)]
-  if (major < OLDEST_GOOD_MAJOR) {
-    const seen = `PostgreSQL is at ${version}, which gets no repairs any more and does not notice a client that died`
-    return [warning(seen, remedy)]
+  if (major < OLDEST_REPAIRED_MAJOR) {
+    const blind = major < NOTICES_MAJOR ? ' and does not notice a client that died' : ''
+    return [warning(`PostgreSQL is at ${version}, which gets no repairs any more${blind}`, remedy)]
   }
   return []
 }

@@ -6,6 +6,7 @@ import { join, resolve } from 'node:path'
 import type { Pool } from 'pg'
 import type { Outcome } from '../cli/tidemark.ts'
 import { createDatabase } from '../support/database.ts'
+import { wantedMajor } from '../support/postgres.ts'
 import { atEnd, type Scope } from '../support/scope.ts'
 
 const ROOT = resolve(import.meta.dirname, '../..')
@@ -38,7 +39,7 @@ const CONFIG = `
   }`
 
 /** What doctor says of every server that is made for tests, and of one that nobody else uses. */
-const OF_TESTS = 'durability connections dead_clients sight tokens'
+const OF_TESTS = `durability connections dead_clients sight tokens${wantedMajor() < 15 ? ' server_version' : ''}`
 
 export interface ShopOptions {
   /** The checkout whose scripts and program are used. Default: this one. */

@@ -106,11 +106,12 @@ test('what a server and its defaults take away', async (t) => {
   })
 
   await t.test('a version that is too old', async () => {
-    if (wantedMajor() >= 14) await isSilent('server_version', { url })
+    if (wantedMajor() >= 15) await isSilent('server_version', { url })
     const severity = (version: string, number: number) =>
       judgeVersion({ version, version_number: number }).map((found) => found.severity)
     assert.deepEqual(severity('12.22', 120_022), ['fault'])
     assert.deepEqual(severity('13.23', 130_023), ['warning'])
-    assert.deepEqual(severity('14.0', 140_000), [])
+    assert.deepEqual(severity('14.24', 140_024), ['warning'])
+    assert.deepEqual(severity('15.0', 150_000), [])
   })
 })
