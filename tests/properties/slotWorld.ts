@@ -331,7 +331,10 @@ export class SlotWorld {
     const { rows } = await this.#pool.query<{ group_key: string; n: number }>(COUNTS)
     for (const { group_key: key, n } of rows) {
       const most = this.#allowed.get(key) ?? 0
-      if (n > most) throw new SlotViolation('unsafe', `${n} of ${key} in work, and ${most} is its limit`)
+      if (n > most) {
+        const said = this.#allowed.has(key) ? `${most} is its limit` : 'no claim of it was committed'
+        throw new SlotViolation('unsafe', `${n} of ${key} in work, and ${said}`)
+      }
     }
   }
 

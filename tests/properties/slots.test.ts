@@ -132,12 +132,24 @@ async function openSessions(t: Scope): Promise<SlotSessions> {
   return { pool: database.pool(), clients }
 }
 
-const play = (sessions: SlotSessions, seed: number, ordered: boolean, edit: Edit = (text) => text) =>
-  new SlotWorld(sessions, seed, {
-    ordered,
-    edit,
-    say: (step) => process.env['SLOT_SAY'] && process.stderr.write(step + '\n'),
-  }).play()
+/** Of a schedule that failed, so many steps are told. */
+const STEPS_TOLD = 40
+
+async function play(
+  sessions: SlotSessions,
+  seed: number,
+  ordered: boolean,
+  edit: Edit = (text) => text,
+): Promise<{ claimed: number }> {
+  const steps: string[] = []
+  const world = new SlotWorld(sessions, seed, { ordered, edit, say: (step) => steps.push(step) })
+  try {
+    return await world.play()
+  } catch (error) {
+    if (error instanceof SlotViolation) error.message += `, after ${steps.slice(-STEPS_TOLD).join('; ')}`
+    throw error
+  }
+}
 
 for (const ordered of [false, true]) {
   const what = ordered ? 'order holds' : 'no key is above its limit'
