@@ -80,6 +80,12 @@ describe('cleaning replaces', () => {
       'GET /x?access_token=[redacted]&n=1 failed',
     ],
     ['a variable', 'env PGPASSWORD=hunter2 refused', 'env PGPASSWORD=[redacted] refused'],
+    [
+      'a key of a cloud',
+      'AWS_SECRET_ACCESS_KEY=wJal/rXUt is refused',
+      'AWS_SECRET_ACCESS_KEY=[redacted] is refused',
+    ],
+    ['a passphrase', 'private_key: k1, passphrase: p1', 'private_key=[redacted], passphrase=[redacted]'],
     ['a secret in JSON', 'sent "clientSecret":"a b", got 401', 'sent "clientSecret=[redacted], got 401'],
     ['a bearer token', 'sent Bearer abcdefgh.ijk to it', 'sent [redacted] to it'],
     ['a key by its prefix', 'key sk_live_abc123 expired', 'key [redacted] expired'],
