@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Client } from 'pg'
 import { migrate } from '../../src/db/migrate.ts'
+import { wantedMajor } from '../support/postgres.ts'
 import { useServer } from '../support/server.ts'
 import { until } from '../support/until.ts'
 import { Stage } from './named.ts'
@@ -18,7 +19,8 @@ const SETTINGS = {
   max_prepared_transactions: '2',
   max_wal_senders: '0',
   max_worker_processes: '1',
-  autovacuum_worker_slots: '1',
+  // Before 18 as many backends are possible as autovacuum_max_workers says.
+  ...(wantedMajor() >= 18 ? { autovacuum_worker_slots: '1' } : { autovacuum_max_workers: '1' }),
 }
 
 export interface OwnServer {
