@@ -43,12 +43,13 @@ export async function migrateBossForTest(url: string): Promise<void> {
 
 /**
  * What a test makes by its own hands, as the superuser, is somebody else's table to the program: it may read a source, and
- * its handlers write to theirs. Which is which, only the test knows.
+ * its handlers write to theirs, and `wake on` makes a trigger. Which is which, only the test knows.
  */
 export async function giveTestsTables(admin: Client, superuser: string): Promise<void> {
   await admin.query(`
     ALTER DEFAULT PRIVILEGES FOR ROLE ${superuser} GRANT USAGE ON SCHEMAS TO ${OWNER_ROLE}, ${RUNNER_ROLE};
     ALTER DEFAULT PRIVILEGES FOR ROLE ${superuser} GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO ${OWNER_ROLE}, ${RUNNER_ROLE};
+    ALTER DEFAULT PRIVILEGES FOR ROLE ${superuser} GRANT TRIGGER ON TABLES TO ${OWNER_ROLE};
     ALTER DEFAULT PRIVILEGES FOR ROLE ${superuser} GRANT USAGE ON SEQUENCES TO ${OWNER_ROLE}, ${RUNNER_ROLE}`)
 }
 
