@@ -192,7 +192,7 @@ export function createPoller(options: PollerOptions): Poller {
 
   async function tail(due: DuePass, lease: PollerLease, position: Position): Promise<void> {
     // The number of the pass that stands in the row by now.
-    await settle(due, { ok: true, inserted: await position.tails.read(fenceOf(lease, position)) })
+    await settle(due, { ok: true, ...(await position.tails.read(fenceOf(lease, position))) })
   }
 
   function pass(due: DuePass, lease: PollerLease, position: Position): Promise<PassResult> {

@@ -30,11 +30,11 @@ export class Tails {
     this.#options = options
   }
 
-  /** Resolves to the rows that came in; never rejects. */
-  async read(fence: PassFence): Promise<number> {
+  /** Resolves to the rows that came in, and whether it has brought as many as one may; never rejects. */
+  async read(fence: PassFence): Promise<{ readonly inserted: number; readonly full: boolean }> {
     const { db, source, maxAttempts } = this.#options
     const tail = await readTail(db, source.tail, fence, maxAttempts).catch(() => undefined)
-    if (tail === undefined) return 0
+    if (tail === undefined) return { inserted: 0, full: false }
     this.#options.onInserted(tail.inserted, tail.late)
     const { rowsRead, rowsInserted, lateRows } = this.#read
     this.#read = {
@@ -42,7 +42,7 @@ export class Tails {
       rowsInserted: rowsInserted + tail.inserted,
       lateRows: lateRows + tail.late,
     }
-    return tail.inserted
+    return { inserted: tail.inserted, full: tail.full }
   }
 
   /** A pass with what was read before it. */

@@ -16,9 +16,15 @@ export interface DuePass {
   coalesced?(): number
   /**
    * Records the end of the pass, with the rows that it took in, and sees to the next one. `rereadMs`: what its pages took of
-   * rows that were nearly all known. `held`: paused, none was made.
+   * rows that were nearly all known. `full`: a tail that brought as many rows as one may. `held`: paused, none was made.
    */
-  done(result: { ok: boolean; inserted?: number; rereadMs?: number; held?: boolean }): Promise<void>
+  done(result: {
+    ok: boolean
+    inserted?: number
+    full?: boolean
+    rereadMs?: number
+    held?: boolean
+  }): Promise<void>
 }
 
 /** What wakes a leader for its next pass; given to the poller by the runner. */

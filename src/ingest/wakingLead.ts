@@ -114,9 +114,9 @@ export class WakingLead {
       dueAt: new Date(),
       cause: 'wake',
       isTail: true,
-      done: ({ inserted = 0, held = false }) => {
+      done: ({ inserted = 0, full = false, held = false }) => {
         if (held) this.rest()
-        else this.#tailed(inserted)
+        else this.#tailed(inserted, full)
         return Promise.resolve()
       },
     }
@@ -157,7 +157,7 @@ export class WakingLead {
         this.#beganAt = undefined
         if (result.ok) {
           const now = performance.now()
-          const rest = restMs(now - beganAt, result.rereadMs ?? 0)
+          const rest = restMs(now - beganAt, result.rereadMs ?? 0, result.inserted ?? 0)
           this.#isLong = rest > 0
           this.#rested = now + rest
         }
@@ -184,11 +184,16 @@ export class WakingLead {
     return this.#state === 'awake' && this.#isOn
   }
 
-  #tailed(inserted: number): void {
+  #tailed(inserted: number, full: boolean): void {
     if (this.signal.aborted || this.#resting) return
     const now = performance.now()
     this.#lookedAt = now
-    this.#passAt = soonest(this.#passAt, Math.max(this.#rested, inserted > 0 ? now + GAP_MS : now))
+    this.#passAt = soonest(this.#passAt, Math.max(this.#rested, inserted > 0 && !full ? now + GAP_MS : now))
+    if (full) {
+      // More is waiting. A pass takes it in by larger pages; where none may begin, the next tail does.
+      if (this.#beganAt !== undefined || this.#passAt > now) this.#tailAt = now
+      return
+    }
     if (!this.#isBlind() || this.#tailAt !== undefined) return
     if (this.#beganAt === undefined && !this.#isLong && this.#passAt <= now + GAP_MS) return
     if (inserted === 0) void this.#fallAsleep()

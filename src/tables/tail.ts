@@ -30,6 +30,8 @@ export interface TailRead {
   readonly rows: number
   readonly inserted: number
   readonly late: number
+  /** It brought as many new rows as one may: more may be waiting. */
+  readonly full: boolean
 }
 
 /** Reads the tail into the inbox. Undefined: there is nothing new in it, or the reader is fenced out. */
@@ -44,5 +46,6 @@ export async function readTail(
   const { rows } = await runPrepared<Row>(db, name, text, values)
   const [row] = rows
   if (row === undefined) return undefined
-  return { rows: Number(row.n), inserted: Number(row.inserted), late: Number(row.late) }
+  const inserted = Number(row.inserted)
+  return { rows: Number(row.n), inserted, late: Number(row.late), full: inserted === MOST_ROWS }
 }

@@ -170,6 +170,49 @@ test('a pass that took long rests for nine times as long, and tails are read mea
   assert.ok(performance.now() - at > 9 * 40, `${performance.now() - at} ms`)
 })
 
+test('a pass that took long for rows that were new does not rest', async (t) => {
+  const { tick, next, looks, asleep } = world(t)
+  await asleep()
+  tick.wake()
+  await looks(0)
+  const long = await next()
+  await pause(200)
+  await long.done({ ok: true, inserted: 5_000 })
+  const at = performance.now()
+  tick.wake()
+  assert.equal(await looks(1), 'tail')
+  assert.equal(await looks(1), 'wake')
+  assert.ok(performance.now() - at < 9 * 100, `${performance.now() - at} ms`)
+})
+
+test('after a tail that is full a pass comes at once, and while passes rest another tail', async (t) => {
+  const { tick, next, asleep } = world(t)
+  const full = { ok: true, inserted: 500, full: true }
+  await asleep()
+  tick.wake()
+  const first = await next()
+  assert.equal(first.isTail, true)
+  await first.done(full)
+  const at = performance.now()
+  const pass = await next()
+  assert.equal(pass.isTail, undefined)
+  assert.ok(performance.now() - at < 20, `${performance.now() - at} ms`)
+  tick.wake()
+  await pass.tail?.()?.done(full)
+  const between = pass.tail?.()
+  assert.equal(between?.isTail, true, 'before the next page, without another announcement')
+  await between.done({ ok: true, inserted: 1 })
+  await pass.done({ ok: true, inserted: 1, rereadMs: 60 })
+  await pause(CALM_MS)
+  tick.wake()
+  for (let n = 0; n < 3; n += 1) {
+    const tail = await next()
+    assert.equal(tail.isTail, true)
+    await tail.done(full)
+  }
+  assert.ok(performance.now() - at < 9 * 60, 'all of it in the rest')
+})
+
 test('while passes rest, a poller that is awake goes on to read tails', async (t) => {
   const { flag, tick, next, looks, asleep } = world(t)
   await asleep()
