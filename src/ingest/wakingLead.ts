@@ -191,7 +191,7 @@ export class WakingLead {
     this.#passAt = soonest(this.#passAt, Math.max(this.#rested, inserted > 0 && !full ? now + GAP_MS : now))
     if (full) {
       // More is waiting. A pass takes it in by larger pages; where none may begin, the next tail does.
-      if (this.#beganAt !== undefined || this.#passAt > now) this.#tailAt = now
+      if (this.#beganAt !== undefined || (this.#passDueAt() ?? now) > now) this.#tailAt = now
       return
     }
     if (!this.#isBlind() || this.#tailAt !== undefined) return
