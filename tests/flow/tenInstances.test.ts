@@ -4,6 +4,7 @@ import { CODE_SCHEMA_VERSION } from '../../src/db/migrate.ts'
 import { tidemark } from '../cli/tidemark.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
 import { startInstance, type Instance } from '../support/instance.ts'
+import { asRunner } from '../support/programWay.ts'
 import type { Scope } from '../support/scope.ts'
 import { until } from '../support/until.ts'
 
@@ -59,7 +60,8 @@ test('ten instances at once on an empty database, while an outsider holds the mi
   for (const instance of instances) {
     const busy = await instance.said('migration_lock_busy', { pid })
     assert.equal(busy['application'], 'somebody else')
-    assert.equal(typeof busy['age_s'], 'number')
+    // Whose session it is shows to everybody, and since when only to pg_read_all_stats.
+    if (!asRunner()) assert.equal(typeof busy['age_s'], 'number')
     assert.equal(busy['how_to_end'], `SELECT pg_terminate_backend(${pid})`)
     await instance.said('schema_incompatible')
     assert.deepEqual(await readiness(instance), [503, { status: 'schema_incompatible' }])
