@@ -173,10 +173,10 @@ test('health tells of stopped workers and of errors, and no error ends the proce
   await boss.pg.createQueue('q')
   await boss.work('q', FAST, () => Promise.resolve())
   assert.deepEqual(boss.health(), { status: 'ok', detail: '' })
-  await bosses.pool.query('ALTER TABLE pgboss.job_common RENAME TO job_away')
+  await bosses.hands.query('ALTER TABLE pgboss.job_common RENAME TO job_away')
   await until('an error', () => boss.health().status === 'degraded')
   assert.match(boss.health().detail, /^pg-boss reported an error \(\w+\); the log has its text$/)
-  await bosses.pool.query('ALTER TABLE pgboss.job_away RENAME TO job_common')
+  await bosses.hands.query('ALTER TABLE pgboss.job_away RENAME TO job_common')
   const missing = bosses.lines.filter(({ event }) => event === 'table_missing')
   assert.deepEqual(
     missing.map(({ level, table, command }) => [level, table, command]),

@@ -1,4 +1,5 @@
 import type { TestContext } from 'node:test'
+import type { Client } from 'pg'
 import type { Clock } from 'pg-boss'
 import { createPool, type Pool } from '../../src/db/pool.ts'
 import { createBoss, type Boss } from '../../src/jobs/boss.ts'
@@ -10,6 +11,8 @@ export interface Bosses {
   readonly url: string
   /** For the test's own looks. */
   readonly pool: Pool
+  /** As the superuser: for what no program does. */
+  readonly hands: Client
   /** Lines that the bosses logged. */
   readonly lines: Record<string, unknown>[]
   readonly log: Log
@@ -46,6 +49,7 @@ export async function createBosses(t: TestContext): Promise<Bosses> {
   return {
     url: database.url,
     pool: newPool(),
+    hands: client,
     lines,
     log,
     newPool,

@@ -4,6 +4,7 @@ import bossPackage from 'pg-boss/package.json' with { type: 'json' }
 import { getConstructionPlans } from 'pg-boss'
 import { claimJob } from '../../src/jobs/claimRows.ts'
 import { BOSS_SCHEMA_VERSION } from '../../src/jobs/schema.ts'
+import { skipAsRunner } from '../support/programWay.ts'
 import { createBosses } from './bosses.ts'
 
 // sql/queries/boss.sql writes to tables that are pg-boss's own. Whoever raises its version reads its change log,
@@ -51,21 +52,27 @@ test('the columns and states that our statements rely on are there', async (t) =
   )
 })
 
-test('the indexes that service_ops.trace() goes by are on every table of jobs', async (t) => {
-  const bosses = await createBosses(t)
-  const { pg } = await bosses.boss()
-  await pg.createQueue('own', { partition: true })
-  const { rows } = await bosses.pool.query<{ keys: string }>(
-    `SELECT x.keys FROM unnest('{"(name, id)","(name, created_on)","(source_root_id)"}'::text[]) k(keys)
+const noTables = skipAsRunner('a partitioned queue is a table')
+
+test(
+  'the indexes that service_ops.trace() goes by are on every table of jobs',
+  { skip: noTables },
+  async (t) => {
+    const bosses = await createBosses(t)
+    const { pg } = await bosses.boss()
+    await pg.createQueue('own', { partition: true })
+    const { rows } = await bosses.pool.query<{ keys: string }>(
+      `SELECT x.keys FROM unnest('{"(name, id)","(name, created_on)","(source_root_id)"}'::text[]) k(keys)
       CROSS JOIN LATERAL (SELECT c.relname || ' ' || k.keys AS keys FROM pg_inherits h JOIN pg_class c ON c.oid = h.inhrelid
                            WHERE h.inhparent = 'pgboss.job'::regclass
                              AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisvalid
                                                 AND strpos(pg_get_indexdef(i.indexrelid), k.keys) > 0)) x`,
-  )
-  assert.deepEqual(rows, [])
-  const tables = await bosses.pool.query(`SELECT FROM pg_inherits WHERE inhparent = 'pgboss.job'::regclass`)
-  assert.equal(tables.rowCount, 2)
-})
+    )
+    assert.deepEqual(rows, [])
+    const tables = await bosses.pool.query(`SELECT FROM pg_inherits WHERE inhparent = 'pgboss.job'::regclass`)
+    assert.equal(tables.rowCount, 2)
+  },
+)
 
 test('stately allows one queued and one active job, and a fetch raises the count only after a start', async (t) => {
   const bosses = await createBosses(t)

@@ -152,9 +152,9 @@ test('a pass by cron that failed is made again soon and later later, and is due 
 test('a failed pass whose queue could not be told is not completed: the next leader makes it', async (t) => {
   const { bosses, tick, leading, pass, jobs, due } = await missedPass(t)
   const failed = await pass()
-  await bosses.pool.query('ALTER TABLE pgboss.job_common RENAME TO job_away')
+  await bosses.hands.query('ALTER TABLE pgboss.job_common RENAME TO job_away')
   await failed.done({ ok: false })
-  await bosses.pool.query('ALTER TABLE pgboss.job_away RENAME TO job_common')
+  await bosses.hands.query('ALTER TABLE pgboss.job_away RENAME TO job_common')
   leading.abort()
   await tick.close()
   assert.deepEqual(
