@@ -95,7 +95,7 @@ test('the fetch of a job that will be claimed does not wait for the disk, and it
     await pg.send(queue)
   }
   // As late as can be seen: constraint triggers that are deferred run when the transaction commits.
-  await bosses.pool.query(`
+  await bosses.hands.query(`
     CREATE TABLE seen (n serial, what text, synchronous_commit text);
     CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
       INSERT INTO public.seen (what, synchronous_commit) VALUES (TG_ARGV[0], current_setting('synchronous_commit')); RETURN NULL; END $$;

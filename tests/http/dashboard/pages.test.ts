@@ -145,6 +145,7 @@ test('pages', async (t) => {
 
   await t.test(
     'of a message say that its attempts could not be read, where their table is gone',
+    { skip: skipAsRunner('a table is its owner’s to drop') },
     async () => {
       await query('DROP TABLE service_ops.message_attempt')
       assert.match(
