@@ -11,8 +11,7 @@ interface ServerRow extends Record<string, unknown> {
   readonly encoding: string
 }
 
-/** The oldest that notices dead clients in the middle of a statement, and that is not older than most installations. */
-/** That the PostgreSQL project still repairs: 14 had its last release in November 2026. */
+/** The oldest that the PostgreSQL project still repairs: 14 had its last release in November 2026. */
 const OLDEST_REPAIRED_MAJOR = 15
 /** From here on it notices in the middle of a statement that its client died. */
 const NOTICES_MAJOR = 14

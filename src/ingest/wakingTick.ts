@@ -20,8 +20,8 @@
  * A pass reads everything from the edge on. While somebody's long transaction holds the edge that may be much: then passes
  * rest for nine times as long as one took beside what was new, so that they take a tenth of the time at most. Latency must not be
  * theirs, so for inserts there are tails alone, in the *rest* as between two pages of a *long pass* (tick.ts: `tail`), which waits a
- * moment for the flag. A tail takes a bounded number of rows; a full one is followed by another at once. That goes up and down as above, with tails in the place of passes, since awake is blind: writers are silent, and a
- * row waits for the next look.
+ * moment for the flag. A tail takes a bounded number of rows; a full one is followed by another at once. That goes up and down as
+ * above, with tails in the place of passes, since awake is blind: writers are silent, and a row waits for the next look.
  *
  *   awake ──a tail found nothing──▶ falling ──the flag is set──▶ a tail ──▶ asleep; the pass comes after the rest
  *     ▲                                                                        │

@@ -15,8 +15,7 @@ export interface CleanError {
 /** `postgres://host/…`; with a user or a password in it an address of any scheme (`withoutAddress`). */
 const POSTGRES_ADDRESS = /\bpostgres(?:ql)?:\/\/[^\s'"<>]+/gi
 const WORD = /[^\s'"<>]+/g
-/** libpq's `password=…` words, and their like, also at the end of a longer name: `access_token=`, `PGPASSWORD=`, `"clientSecret":`,
- * `AWS_SECRET_ACCESS_KEY=`. */
+/** libpq's `password=…` words, and their like, also at the end of a longer name: `PGPASSWORD=`, `"clientSecret":`, `AWS_SECRET_ACCESS_KEY=`. */
 const PASSWORD_WORD =
   /(password|passwd|passphrase|pwd|token|secret(?:[_-]?access)?(?:[_-]?key)?|(?:api|access|private)[_-]?key)["']?\s*[=:]\s*(?:bearer\s+)?('[^']*'|"[^"]*"|[^\s&;,]+)/gi
 /** What is a secret by its form: bearer tokens, and keys whose maker gave them a prefix to be found by. */
